@@ -1,0 +1,1 @@
+"""pyproc-run and pyproc: the container runtime that brings a true /proc."""
