@@ -33,7 +33,7 @@ class Record:
 
     def __init_subclass__(cls) -> None:
         """Take the annotations as further fields."""
-        cls._fields = cls._fields + tuple(cls.__dict__.get("__annotations__", ()))
+        cls._fields = cls._fields + tuple(cls.__dict__.get("__annotations__", ()))  # noqa: RUF063  (inspect is slow to import)
 
     if not TYPE_CHECKING:
 

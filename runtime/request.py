@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Request(Record):
-    """One container to be started. Decided in :mod:`runtime.spec`, carried out by :mod:`runtime.lifecycle`."""
+    """One container to be started: decided in ``runtime.spec``, carried out by ``runtime.lifecycle``."""
 
     id: str
     spec: dict[str, Any]
