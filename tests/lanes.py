@@ -1,0 +1,65 @@
+"""The machines tests run on, and what each of them lacks by nature.
+
+A test says what it needs by a ``needs_*`` marker. On a lane that lacks it the test is deselected, counted and
+printed; a guest's row is a promise rather than a finding, so a guest that lost a feature fails its tests.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+VARIABLE = "LXCFS_PY_LANE"
+
+
+class Lane(NamedTuple):
+    """One machine to run on."""
+
+    cpus: int
+    psi: bool
+    timens: bool
+    cpuset: bool
+    time_scale: float
+    """How much longer than on an idle machine a step of Python may take here."""
+
+
+GUESTS = {
+    "qemu": Lane(cpus=4, psi=True, timens=True, cpuset=True, time_scale=15.0),
+    "uml": Lane(cpus=1, psi=False, timens=False, cpuset=False, time_scale=3.0),
+}
+
+
+def here() -> Lane:
+    """Return what this machine has."""
+    try:
+        with open("/sys/fs/cgroup/cgroup.controllers") as file:
+            cpuset = "cpuset" in file.read().split()
+    except OSError:
+        cpuset = os.path.isdir("/sys/fs/cgroup/cpuset")
+    return Lane(
+        cpus=len(os.sched_getaffinity(0)),
+        psi=os.path.exists("/proc/pressure/cpu"),
+        timens=os.path.exists("/proc/self/ns/time"),
+        cpuset=cpuset,
+        time_scale=1.0,
+    )
+
+
+def current() -> tuple[str, Lane]:
+    """Return the name and the features of the lane that this process runs on."""
+    name = os.environ.get(VARIABLE, "here")
+    return name, here() if name == "here" else GUESTS[name]
+
+
+def lacks(lane: Lane, needs: Iterable[tuple[str, tuple[int, ...]]]) -> str:
+    """Return the first need (marker name, marker arguments) that the lane can't meet, or ""."""
+    for name, arguments in needs:
+        if name == "needs_cpus":
+            if lane.cpus < arguments[0]:
+                return f"{name}({arguments[0]})"
+        elif not getattr(lane, name.removeprefix("needs_")):
+            return name
+    return ""

@@ -1,0 +1,85 @@
+"""What a run of live tests may have left on the machine."""
+
+from __future__ import annotations
+
+import os
+
+CGROUPS = "/sys/fs/cgroup"
+LISTED = (
+    "/run/pyproc",
+    "/run/lxcfs-py",
+    "/run/lxcfs-py/containers",
+    "/var/lib/pyproc/containers",
+    "/sys/class/net",
+)
+NAMES = (b"lxcfs-py", b"lxcfs_py", b"pyproc")
+
+Snapshot = dict[str, frozenset[str]]
+
+
+def mounts() -> frozenset[str]:
+    """Return this namespace's mounts as ``/mount/point fstype source``."""
+    found = set()
+    with open("/proc/self/mountinfo") as file:
+        for line in file:
+            left, _, right = line.partition(" - ")
+            found.add(f"{left.split()[4]} {' '.join(right.split()[:2])}")
+    return frozenset(found)
+
+
+def cgroups() -> frozenset[str]:
+    """Return every cgroup named after us, of all hierarchies."""
+    found = (os.path.join(at, name) for at, names, _ in os.walk(CGROUPS) for name in names)
+    return frozenset(path for path in found if "pyproc" in path or "lxcfs-py" in path)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:  # the process ended meanwhile
+        return b""
+
+
+def processes() -> frozenset[str]:
+    """Return the processes that run our programs or live in our cgroups, as ``PID@START COMMAND``."""
+    found = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        stat = _read(f"/proc/{pid}/stat")
+        command = _read(f"/proc/{pid}/cmdline").replace(b"\0", b" ")
+        if not stat or not any(name in command + _read(f"/proc/{pid}/cgroup") for name in NAMES):
+            continue
+        start = stat.rpartition(b")")[2].split()[19].decode()
+        found.add(f"{pid}@{start} {command.decode(errors='replace')[:100].strip()}")
+    return frozenset(found)
+
+
+def loops() -> frozenset[str]:
+    """Return the loop devices that have a file."""
+    names = (
+        name for name in os.listdir("/sys/block") if os.path.exists(f"/sys/block/{name}/loop/backing_file")
+    )
+    return frozenset(names)
+
+
+def listed() -> frozenset[str]:
+    """Return what our directories hold, and the network's interfaces."""
+    held = [(at, os.listdir(at)) for at in LISTED if os.path.isdir(at)]
+    return frozenset(f"{at}/{name}" for at, names in held for name in names)
+
+
+def snapshot() -> Snapshot:
+    """Return all that a test could leave behind, by kind."""
+    kinds = (mounts, cgroups, processes, loops, listed)
+    return {kind.__name__: kind() for kind in kinds}
+
+
+def left(before: Snapshot, after: Snapshot) -> list[str]:
+    """Return what differs between two snapshots, one line an item."""
+    return [
+        f"{kind}: {sign} {item}"
+        for kind in before
+        for sign, items in (("left", after[kind] - before[kind]), ("lost", before[kind] - after[kind]))
+        for item in sorted(items)
+        if sign == "left" or kind != "processes"  # somebody else's daemon may end by itself
+    ]
