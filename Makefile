@@ -1,0 +1,50 @@
+# Every target installs what it needs first (deploy/bootstrap; nothing the second time). ARGS goes to pytest.
+SHELL := /bin/bash
+LANE := qemu
+BIN := $(CURDIR)/.venv/bin
+# The system's python3, as on a plain Debian, whatever the caller's PATH says.
+export PATH := $(BIN):/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+.PHONY: help demo test check test-unit test-live test-v2 bench format clean
+help: ## say what there is
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+demo: ## run one container with 256 MiB and 1 CPU, and show what it sees
+	@deploy/bootstrap run
+	@deploy/demo.py
+
+test: ## everything: check, unit, live here, live in both guests
+	@deploy/bootstrap test
+	@tests/run
+
+check: ## format, lint, types, import contracts
+	@deploy/bootstrap dev
+	ruff format --check
+	ruff check
+	mypy
+	lint-imports
+
+test-unit: ## the tests that need neither root nor a special kernel
+	@deploy/bootstrap dev
+	python -m pytest tests --ignore=tests/live $(ARGS)
+
+test-live: ## the live tests on this machine
+	@deploy/bootstrap test
+	python -m pytest $(or $(ARGS),tests/live)
+
+test-v2: ## the live tests on a host with unified cgroup v2: LANE=qemu (default) or LANE=uml
+	@deploy/bootstrap test
+	tests/vm/test $(LANE) $(ARGS)
+
+bench: ## latency and start-up beside lxcfs, crun and runc
+	@deploy/bootstrap test
+	tests/bench/run
+
+format: ## mend format and imports
+	@deploy/bootstrap dev
+	ruff format
+	ruff check --fix
+
+clean: ## remove what the targets made in this folder (kernels stay in ~/.cache/lxcfs-py-vm)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
