@@ -1,0 +1,154 @@
+"""Which devices a container may use: Docker's default rules, for v1's device cgroup and v2's BPF program.
+
+Rules are OCI's (config-linux.md, "Allowed Device list"), judged in order; for every right that is asked for
+(r, w, m) the last rule that matches decides, as v1's devices.allow and devices.deny do. v2 has no such file:
+a BPF_PROG_TYPE_CGROUP_DEVICE program answers instead, assembled here.
+"""
+
+from __future__ import annotations
+
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    Rule = dict[str, Any]
+
+NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+"""The devices every container has: name, major, minor (Documentation/admin-guide/devices.txt)."""
+
+
+def _rule(
+    allow: bool, access: str, type_: str = "a", major: int | None = None, minor: int | None = None
+) -> Rule:
+    numbers = {key: value for key, value in (("major", major), ("minor", minor)) if value is not None}
+    return {"allow": allow, "type": type_, **numbers, "access": access}
+
+
+def default_rules() -> list[Rule]:
+    """Return Docker's rules: no device but the usual ones and terminals; nodes may be made, not opened."""
+    return [
+        _rule(False, "rwm"),
+        _rule(True, "m", "c"),
+        _rule(True, "m", "b"),
+        *(_rule(True, "rwm", "c", major, minor) for _, major, minor in NODES),
+        _rule(True, "rwm", "c", 5, 1),  # /dev/console
+        _rule(True, "rwm", "c", 5, 2),  # /dev/ptmx
+        _rule(True, "rwm", "c", 136),  # /dev/pts/*
+    ]
+
+
+def default_nodes() -> list[dict[str, Any]]:
+    """Return the device nodes of the container's /dev as OCI describes them."""
+    return [
+        {
+            "path": f"/dev/{name}",
+            "type": "c",
+            "major": major,
+            "minor": minor,
+            "fileMode": 0o666,
+            "uid": 0,
+            "gid": 0,
+        }
+        for name, major, minor in NODES
+    ]
+
+
+def _numbers(rule: Rule) -> tuple[int | None, int | None]:
+    """Return major and minor, None where any matches: OCI leaves them out, v1's writers say -1."""
+    major, minor = rule.get("major"), rule.get("minor")
+    return (None if major == -1 else major), (None if minor == -1 else minor)
+
+
+def _access(rule: Rule) -> str:
+    return rule.get("access") or "rwm"
+
+
+def v1_rules(rules: Iterable[Rule]) -> list[tuple[str, str]]:
+    """Return file and text of every write, in order (Documentation/admin-guide/cgroup-v1/devices.rst)."""
+    writes = []
+    for rule in rules:
+        file = "devices.allow" if rule["allow"] else "devices.deny"
+        type_ = rule.get("type") or "a"
+        major, minor = ("*" if number is None else number for number in _numbers(rule))
+        if type_ != "a":
+            writes.append((file, f"{type_} {major}:{minor} {_access(rule)}"))
+        elif (major, minor) == ("*", "*") and set(_access(rule)) >= set("rwm"):
+            writes.append((file, "a"))
+        else:  # to the kernel "a" is everything whatever follows it, so both types are spelt out
+            writes += [(file, f"{each} {major}:{minor} {_access(rule)}") for each in "bc"]
+    return writes
+
+
+# BPF (include/uapi/linux/bpf.h): one instruction is opcode, registers, jump offset and a 32-bit constant.
+LOAD_WORD, MOVE, MOVE_REG, AND, SHIFT_RIGHT = 0x61, 0xB7, 0xBF, 0x57, 0x77
+JUMP_EQUAL, JUMP_NOT_EQUAL, EXIT = 0x15, 0x55, 0x95
+ANSWER, CONTEXT, ASKED, TYPE, MAJOR, MINOR = 0, 1, 2, 3, 4, 5
+"""Registers: r0 is the answer (1 allows), r1 points to struct bpf_cgroup_dev_ctx, the rest is ours."""
+TYPES = {"b": 1, "c": 2}
+RIGHTS = {"m": 1, "r": 2, "w": 4}
+
+
+def _instruction(opcode: int, to: int = 0, source: int = 0, jump: int = 0, constant: int = 0) -> bytes:
+    return struct.pack("<BBhi", opcode, source << 4 | to, jump, constant)
+
+
+def _answer(allowed: int) -> list[bytes]:
+    return [_instruction(MOVE, ANSWER, constant=allowed), _instruction(EXIT)]
+
+
+def _block(rule: Rule) -> list[bytes]:
+    """Return the instructions of one rule; control falls through to the next where it decides nothing."""
+    rights = sum(RIGHTS[letter] for letter in set(_access(rule)) if letter in RIGHTS)
+    if rule["allow"]:  # what it grants needs no further asking; nothing left to ask: allowed
+        verdict = [
+            _instruction(AND, ASKED, constant=~rights),
+            _instruction(JUMP_NOT_EQUAL, ASKED, jump=2),
+            *_answer(1),
+        ]
+    else:
+        verdict = [
+            _instruction(MOVE_REG, ANSWER, ASKED),
+            _instruction(AND, ANSWER, constant=rights),
+            _instruction(JUMP_EQUAL, ANSWER, jump=2),
+            *_answer(0),
+        ]
+    major, minor = _numbers(rule)
+    tests = ((TYPE, TYPES.get(rule.get("type") or "a")), (MAJOR, major), (MINOR, minor))
+    wanted = [(register, value) for register, value in tests if value is not None]
+    guards = [
+        _instruction(JUMP_NOT_EQUAL, register, jump=len(wanted) - index - 1 + len(verdict), constant=value)
+        for index, (register, value) in enumerate(wanted)
+    ]
+    return guards + verdict
+
+
+def _decides_all(rule: Rule) -> bool:
+    return (
+        (rule.get("type") or "a") == "a"
+        and _numbers(rule) == (None, None)
+        and set(_access(rule)) >= set("rwm")
+    )
+
+
+def bpf_program(rules: Sequence[Rule]) -> bytes:
+    """Return the program that judges as the rules do, ready for BPF_PROG_LOAD.
+
+    Rules are tried last first; what none of them grants is denied. The context's ``access_type`` holds the
+    device's type in its lower half and the rights asked for in its upper one.
+    """
+    program = [
+        _instruction(LOAD_WORD, ASKED, CONTEXT, 0),
+        _instruction(MOVE_REG, TYPE, ASKED),
+        _instruction(AND, TYPE, constant=0xFFFF),
+        _instruction(SHIFT_RIGHT, ASKED, constant=16),
+        _instruction(LOAD_WORD, MAJOR, CONTEXT, 4),
+        _instruction(LOAD_WORD, MINOR, CONTEXT, 8),
+    ]
+    for rule in reversed(rules):
+        program += _block(rule)
+        if _decides_all(rule):
+            break
+    return b"".join(program + _answer(0))

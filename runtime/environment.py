@@ -1,0 +1,52 @@
+"""The environment of a container's command: Docker's, never the caller's."""
+
+from __future__ import annotations
+
+from lxcfs_py.errors import reason
+from runtime.errors import RunError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def assignment(text: str, option: str, caller: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return name and value of ``NAME=VALUE``; ``NAME`` alone copies the caller's, None if it has none."""
+    name, equals, value = text.partition("=")
+    if not name or any(letter.isspace() for letter in name):
+        raise RunError(f"{option} {text!r}: not a variable", "write it as NAME=VALUE")
+    if equals:
+        return name, value
+    return (name, caller[name]) if name in caller else None
+
+
+def _lines(path: str) -> Iterator[str]:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                text = line.rstrip("\r\n").lstrip()
+                if text and not text.startswith("#"):
+                    yield text
+    except OSError as error:
+        raise RunError(f"--env-file {reason(error)}", "name a file that can be read") from error
+
+
+def variables(files: Iterable[str], texts: Iterable[str], caller: Mapping[str, str]) -> dict[str, str]:
+    """Return what --env-file and -e set, -e last; raises an Error naming the file or the text."""
+    found: dict[str, str] = {}
+    for option, text in (
+        *((f"--env-file {path}:", line) for path in files for line in _lines(path)),
+        *(("-e", text) for text in texts),
+    ):
+        pair = assignment(text, option, caller)
+        if pair:
+            found[pair[0]] = pair[1]
+    return found
+
+
+def merge(base: Iterable[str], changes: Mapping[str, str]) -> list[str]:
+    """Return ``NAME=VALUE`` items with some of them changed or added, each name once."""
+    values = dict(item.partition("=")[::2] for item in base)
+    return [f"{name}={value}" for name, value in {**values, **changes}.items()]

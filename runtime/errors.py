@@ -1,0 +1,14 @@
+"""Errors of the runtime, with the exit codes Docker gives them."""
+
+from __future__ import annotations
+
+from lxcfs_py.errors import Error
+
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+
+
+class RunError(Error):
+    """The container could not be started as asked: exit code 125, as Docker's and Podman's."""
+
+    exit_code = 125

@@ -1,0 +1,129 @@
+"""From options to an OCI configuration (config.json of the runtime specification), with Docker's defaults."""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.host import Host
+from runtime import capabilities, devices, environment, resources, validate, volumes
+from runtime.request import Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from runtime.options import Parsed
+
+OCI_VERSION = "1.1.0"
+"""The first that knows time namespaces."""
+TERM = "xterm"
+
+MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
+    "/sys/devices/virtual/powercap", "/sys/firmware",
+)  # fmt: skip
+"""What Docker hides: keys, kernel memory, and timing that tells about other containers."""
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+HARDENED = ("nosuid", "noexec", "nodev")
+
+
+def _mount(destination: str, type_: str, *options: str) -> dict[str, Any]:
+    return {"destination": destination, "type": type_, "source": type_, "options": list(options)}
+
+
+DEFAULT_MOUNTS = (
+    _mount("/proc", "proc", *HARDENED),
+    _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+    _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+    _mount("/dev/shm", "tmpfs", *HARDENED, "mode=1777", "size=65536k"),
+    _mount("/dev/mqueue", "mqueue", *HARDENED),
+    _mount("/sys", "sysfs", *HARDENED, "ro"),
+    _mount("/sys/fs/cgroup", "cgroup", *HARDENED, "relatime", "ro"),
+)
+
+
+def new_id() -> str:
+    """Return twelve random hex digits: what Docker shows of its sixty-four."""
+    return os.urandom(6).hex()
+
+
+def _process(options: Parsed, hostname: str, caller: Mapping[str, str]) -> dict[str, Any]:
+    names = list(capabilities.resolve(options["cap_add"], options["cap_drop"]))
+    base = [f"PATH={environment.PATH}", f"HOSTNAME={hostname}", *([f"TERM={TERM}"] if options["tty"] else [])]
+    asked = environment.variables(options["env_file"], options["env"], caller)
+    return {
+        "terminal": options["tty"],
+        "user": user(options["user"] or "0"),
+        "args": list(options.rest),
+        "env": environment.merge(base, asked),
+        "cwd": options["workdir"] or "/",
+        "capabilities": {  # inheritable and ambient ones would pass to programs that are not root's
+            "bounding": names,
+            "effective": names,
+            "permitted": names,
+            "inheritable": [],
+            "ambient": [],
+        },
+        "noNewPrivileges": [validate.no_new_privileges(text) for text in options["security_opt"]][-1:]
+        == [True],
+        "rlimits": [],
+    }
+
+
+def user(asked: str) -> dict[str, Any]:
+    """Return OCI's user of ``USER[:GROUP]``; ``users.complete`` fills in the numbers, inside the container."""
+    return {"uid": 0, "gid": 0, "additionalGids": [], "username": asked}
+
+
+def _namespaces(network: str, *, time: bool) -> list[dict[str, str]]:
+    kinds = ["mount", "pid", "uts", "ipc", "cgroup"]
+    return [
+        {"type": kind}
+        for kind in kinds + (["network"] if network == "none" else []) + (["time"] if time else [])
+    ]
+
+
+def config(options: Parsed, id_: str, caller: Mapping[str, str], *, time: bool) -> dict[str, Any]:
+    """Return the OCI configuration; ``time`` says whether the kernel has time namespaces."""
+    hostname = options["hostname"] or id_[: validate.MAX_HOSTNAME]
+    return {
+        "ociVersion": OCI_VERSION,
+        "root": {"path": "rootfs", "readonly": options["read_only"]},
+        "process": _process(options, hostname, caller),
+        "hostname": hostname,
+        "mounts": [*DEFAULT_MOUNTS, *volumes.mounts(options["volume"], options["tmpfs"])],
+        "linux": {
+            "namespaces": _namespaces(options["network"], time=time),
+            "cgroupsPath": f"/pyproc/{id_}",
+            "resources": resources.build(options),
+            "devices": devices.default_nodes(),
+            "maskedPaths": list(MASKED),
+            "readonlyPaths": list(READ_ONLY),
+        },
+    }
+
+
+def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] | None = None) -> Request:
+    """Return the container that is asked for; raises an Error (exit code 125) for what is refused.
+
+    ``caller`` is the environment that ``-e NAME`` copies from, ``host`` where the host's facts are read.
+    """
+    host = host or Host()
+    validate.check(options, validate.gather(options, host))
+    id_ = options["name"] or new_id()
+    time = os.path.exists(f"{host.proc}/self/ns/time")
+    return Request(
+        id=id_,
+        spec=config(options, id_, os.environ if caller is None else caller, time=time),
+        rootfs=os.path.abspath(options["rootfs"]) if options["rootfs"] else "",
+        detach=options["detach"],
+        interactive=options["interactive"],
+        init=options["init"],
+        remove=options["rm"],
+        proc_view=options["proc_view"],
+        root=os.path.abspath(options["root"]),
+        storage=os.path.abspath(options["storage"]),
+    )

@@ -1,0 +1,240 @@
+"""What is known of each container: ``ROOT/ID/state.json``, written whole or not at all.
+
+The status is never stored: it is computed at each reading from the process itself, known by its pid and
+start time together, so that a pid used again is never taken for the container's.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from lxcfs_py.errors import Error, reason
+from lxcfs_py.host import Host
+from lxcfs_py.record import Record
+from runtime.errors import RunError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
+HOST = Host()
+
+
+class State(Record):
+    """One container. A pid of 0: its first process does not exist yet."""
+
+    id: str
+    bundle: str
+    """The directory of config.json: ``ROOT/ID``."""
+    storage: str
+    """The directory of its upper layer and log: ``STORAGE/containers/ID``."""
+    cgroup: str
+    """Its cgroup's path in every hierarchy."""
+    created_nsec: int
+    """When it was made, in nanoseconds since 1970."""
+    command: tuple[str, ...] = ()
+    pid: int = 0
+    start_ticks: int = 0
+    """Field 22 of /proc/PID/stat."""
+    boottime_offset_nsec: int = 0
+    """Its time namespace's offset of CLOCK_BOOTTIME, 0 without one."""
+    phase: str = RUNNING
+    """What it is while its first process lives: created (before execve) or running."""
+    detached: bool = False
+    remove: bool = False
+    exit_code: int | None = None
+    """What its command ended with, None while unknown."""
+
+
+TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("id", "bundle", "storage", "cgroup", "phase"), (str,)),
+    **dict.fromkeys(("created_nsec", "pid", "start_ticks", "boottime_offset_nsec"), (int,)),
+    **dict.fromkeys(("detached", "remove"), (bool,)),
+    "command": (list,),
+    "exit_code": (int, type(None)),
+}
+
+
+def taken(id_: str) -> Error:
+    """Return the Error for a name that is in use."""
+    return RunError(f"the name {id_!r} is taken", f"choose another, or remove it with pyproc rm {id_}")
+
+
+def exists(root: str, id_: str) -> bool:
+    """Say whether there is a container of that id, in whatever condition."""
+    return os.path.isdir(f"{root}/{id_}")
+
+
+def claim(root: str, id_: str) -> int:
+    """Make ``ROOT/ID``, lock it and return the lock; raises an Error if the name is taken.
+
+    Whoever makes the directory has the name. The lock is held until the container runs: an unlocked
+    container without a process was given up half made.
+    """
+    os.makedirs(root, mode=0o711, exist_ok=True)
+    try:
+        os.mkdir(f"{root}/{id_}", 0o700)
+    except FileExistsError:
+        raise taken(id_) from None
+    return lock(root, id_)
+
+
+def lock(root: str, id_: str, *, wait: bool = True) -> int:
+    """Return a descriptor that holds the container's lock until it is closed.
+
+    Raises BlockingIOError if it is held and we do not ``wait``, an Error if there is no such container
+    (any more: it may have gone while we waited).
+    """
+    path = f"{root}/{id_}"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise missing(id_) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if not os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            raise missing(id_)
+    except FileNotFoundError:
+        os.close(descriptor)
+        raise missing(id_) from None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def missing(id_: str) -> Error:
+    """Return the Error for a container that is not there."""
+    return Error(f"no such container: {id_!r}", "pyproc list shows those that exist")
+
+
+def write(path: str, value: dict[str, Any]) -> None:
+    """Write JSON under a name that only ever holds a whole text."""
+    import json
+
+    temporary = f"{path}.{os.getpid()}"
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+    )
+    try:
+        data = json.dumps(value).encode()
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def save(root: str, state: State) -> None:
+    """Write the container's state in place of the one before."""
+    write(f"{root}/{state.id}/state.json", state.as_dict())
+
+
+def _read(path: str) -> Any:
+    import json
+
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return json.load(file)
+
+
+def _unreadable(path: str, why: str, id_: str) -> Error:
+    return Error(f"{path}: {why}", f"pyproc delete --force {id_} removes what is left of it")
+
+
+def load(root: str, id_: str) -> State:
+    """Return a container's state; raises an Error for none, a cut or a garbled one."""
+    path = f"{root}/{id_}/state.json"
+    try:
+        found = _read(path)
+    except FileNotFoundError:
+        if exists(root, id_):
+            raise _unreadable(path, "never written, its start was interrupted", id_) from None
+        raise missing(id_) from None
+    except OSError as error:
+        raise _unreadable(path, reason(error).removeprefix(f"{path}: "), id_) from error
+    except ValueError:  # cut, not JSON, or not UTF-8
+        raise _unreadable(path, "not a container's state", id_) from None
+    if not _is_state(found) or found["id"] != id_:
+        raise _unreadable(path, "not a container's state", id_)
+    return State(**{**found, "command": tuple(found["command"])})
+
+
+def _is_state(found: object) -> bool:
+    """Say whether the JSON has all fields of a State, of the right types."""
+    if not isinstance(found, dict) or found.keys() != TYPES.keys():
+        return False
+    typed = all(isinstance(found[key], types) for key, types in TYPES.items())
+    bools = all(isinstance(found[key], bool) == (types == (bool,)) for key, types in TYPES.items())
+    return typed and bools and all(isinstance(word, str) for word in found["command"])
+
+
+def config(state: State) -> dict[str, Any]:
+    """Return the container's OCI configuration; raises an Error if it can't be read."""
+    path = f"{state.bundle}/config.json"
+    try:
+        found = _read(path)
+    except OSError as error:
+        raise Error(reason(error), f"pyproc delete --force {state.id} removes the container") from error
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("process"), dict):
+        raise _unreadable(path, "not an OCI configuration", state.id)
+    return found
+
+
+def ids(root: str) -> tuple[str, ...]:
+    """Return the ids of all containers, in order."""
+    try:
+        entries = list(os.scandir(root))
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise Error(reason(error), "use the --root the containers were started with, as root") from error
+    return tuple(
+        sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir(follow_symlinks=False))
+    )
+
+
+def find(root: str, text: str) -> str:
+    """Return the id that is or alone begins with the text; raises an Error for none and for several."""
+    there = ids(root)
+    if text in there:
+        return text
+    matches = [id_ for id_ in there if text and id_.startswith(text)]
+    if len(matches) > 1:
+        raise Error(f"{text!r} is the beginning of {', '.join(matches)}", "write more of it")
+    if not matches:
+        raise missing(text)
+    return matches[0]
+
+
+def alive(pid: int, start_ticks: int, host: Host = HOST) -> bool:
+    """Say whether that very process runs; a zombie has ended."""
+    from lxcfs_py.procfs import pid_stat
+
+    try:
+        with open(f"{host.proc}/{pid}/stat", "rb") as file:
+            found = pid_stat.parse(file.read())
+    except OSError:
+        return False
+    return found is not None and found.start_ticks == start_ticks and found.state not in "ZXx"
+
+
+def status(root: str, state: State, host: Host = HOST) -> str:
+    """Return OCI's word for what the container is now (runtime.md, "State")."""
+    if state.pid:
+        return state.phase if alive(state.pid, state.start_ticks, host) else STOPPED
+    if state.exit_code is not None:
+        return STOPPED
+    try:
+        os.close(lock(root, state.id, wait=False))
+    except BlockingIOError:  # its maker is at work
+        return CREATING
+    except Error:
+        return STOPPED
+    return STOPPED
