@@ -74,7 +74,7 @@ def _process(options: Parsed, hostname: str, caller: Mapping[str, str]) -> dict[
 
 
 def user(asked: str) -> dict[str, Any]:
-    """Return OCI's user of ``USER[:GROUP]``; ``users.complete`` fills in the numbers, inside the container."""
+    """Return OCI's user of ``USER[:GROUP]``; ``users.complete`` fills in the numbers inside the container."""
     return {"uid": 0, "gid": 0, "additionalGids": [], "username": asked}
 
 

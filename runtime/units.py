@@ -38,7 +38,8 @@ def _scaled(text: str, scale: int) -> int | None:
     number, part = _natural(whole or "0"), _natural(fraction)
     if number is None or part is None:
         return None
-    return number * scale + part * scale // 10 ** len(fraction)
+    parts: int = 10 ** len(fraction)
+    return number * scale + part * scale // parts
 
 
 def size(text: str, option: str) -> int:
