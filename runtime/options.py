@@ -63,13 +63,15 @@ COMMON = (ROOT, STORAGE, HELP)
 INTERACTIVE = _flag("-i", "--interactive", about="Pass the standard input on")
 TTY = _flag("-t", "--tty", about="Give the command a terminal")
 ENV = Option(("-e", "--env"), "Set NAME to VALUE; NAME alone copies yours", "NAME[=VALUE]", many=True)
+ENV_FILE = Option(("--env-file",), "Read NAME=VALUE lines from a file", "FILE", many=True)
+DETACH = _flag("-d", "--detach", about="Run in the background (pyproc-run prints the id)")
 WORKDIR = Option(("-w", "--workdir"), "Working directory inside", "DIR")
 USER = Option(("-u", "--user"), "User, and group, by name or number", "USER[:GROUP]")
 
 RUN = (
     Option(("--name",), "Name, which is also the id (12 random hex digits without it)", "NAME"),
     _flag("--rm", about="Remove the container when it ends"),
-    _flag("-d", "--detach", about="Run in the background and print the id"),
+    DETACH,
     INTERACTIVE,
     TTY,
     Option(("-m", "--memory"), "Memory limit (at least 6m)", "SIZE", "size"),
@@ -91,7 +93,7 @@ RUN = (
     Option(("-v", "--volume"), "Show a file or directory of the host inside", "SRC:DST[:ro]", many=True),
     Option(("--tmpfs",), "Mount a tmpfs", "DST[:OPTIONS]", many=True),
     ENV,
-    Option(("--env-file",), "Read NAME=VALUE lines from a file", "FILE", many=True),
+    ENV_FILE,
     WORKDIR,
     USER,
     Option(("-h", "--hostname"), "Host name inside (default: the id)", "NAME"),

@@ -7,6 +7,7 @@ import os
 from lxcfs_py.host import Host
 from runtime import capabilities, devices, environment, resources, validate, volumes
 from runtime.request import Request
+from runtime.state import OCI_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     from runtime.options import Parsed
 
-OCI_VERSION = "1.1.0"
-"""The first that knows time namespaces."""
 TERM = "xterm"
 
 MASKED = (

@@ -18,8 +18,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+OCI_VERSION = "1.1.0"
+"""The runtime specification spoken: the first version that knows time namespaces."""
 CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
 HOST = Host()
+
+
+class MissingError(Error):
+    """There is no such container (any more)."""
 
 
 class State(Record):
@@ -107,7 +113,7 @@ def lock(root: str, id_: str, *, wait: bool = True) -> int:
 
 def missing(id_: str) -> Error:
     """Return the Error for a container that is not there."""
-    return Error(f"no such container: {id_!r}", "pyproc list shows those that exist")
+    return MissingError(f"no such container: {id_!r}", "pyproc list shows those that exist")
 
 
 def write(path: str, value: dict[str, Any]) -> None:
@@ -173,6 +179,11 @@ def _is_state(found: object) -> bool:
     return typed and bools and all(isinstance(word, str) for word in found["command"])
 
 
+def remains(root: str, storage: str, id_: str) -> State:
+    """Return what can be said of a container whose state can't be read: where its remains are."""
+    return State(id_, f"{root}/{id_}", f"{storage}/containers/{id_}", f"/pyproc/{id_}", 0)
+
+
 def config(state: State) -> dict[str, Any]:
     """Return the container's OCI configuration; raises an Error if it can't be read."""
     path = f"{state.bundle}/config.json"
@@ -225,11 +236,14 @@ def alive(pid: int, start_ticks: int, host: Host = HOST) -> bool:
     return found is not None and found.start_ticks == start_ticks and found.state not in "ZXx"
 
 
-def status(root: str, state: State, host: Host = HOST) -> str:
-    """Return OCI's word for what the container is now (runtime.md, "State")."""
+def status(root: str, state: State, host: Host = HOST, *, locked: bool = False) -> str:
+    """Return OCI's word for what the container is now (runtime.md, "State").
+
+    ``locked``: the caller holds the container's lock, so nobody else is making it.
+    """
     if state.pid:
         return state.phase if alive(state.pid, state.start_ticks, host) else STOPPED
-    if state.exit_code is not None:
+    if locked or state.exit_code is not None:
         return STOPPED
     try:
         os.close(lock(root, state.id, wait=False))

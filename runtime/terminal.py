@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 else:
     import _signal
 
+TIOCSPTLCK, TIOCGPTPEER = 0x40045431, 0x5441
+"""include/uapi/asm-generic/ioctls.h: unlock the slave, open the slave."""
 CHUNK = 65536
 PENDING_BYTES = 65536
 """Typed or pasted bytes held while the command does not read them; beyond that we stop reading too."""
@@ -30,6 +32,30 @@ LEFT_READS = 64
 NO_SIZE = bytes(8)
 """struct winsize: rows, columns and two unused numbers, each a short."""
 READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
+
+
+def make(ptmx: str = "/dev/pts/ptmx") -> tuple[int, int]:
+    """Return master and slave of a new pty; called inside the container, so that it is one of its own devpts.
+
+    The slave comes from the master itself (ioctl_tty(2), TIOCGPTPEER), not from a name the container could
+    have put something else at.
+    """
+    master = os.open(ptmx, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(master, TIOCSPTLCK, bytes(4))
+        return master, fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except BaseException:
+        os.close(master)
+        raise
+
+
+def take(slave: int, uid: int) -> None:
+    """Make the slave the controlling terminal, and the standard streams, of a new session; it is ``uid``'s."""
+    os.setsid()
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    os.fchown(slave, uid, -1)
+    for stream in range(3):
+        os.dup2(slave, stream)
 
 
 def size(descriptor: int) -> bytes:

@@ -88,6 +88,11 @@ def streams(options: Parsed, facts: Facts) -> None:
     ):
         if options["detach"] and options[flag]:
             raise RunError(f"-d with {why}", remedy)
+    tty(options, facts)
+
+
+def tty(options: Parsed, facts: Facts) -> None:
+    """A terminal that is to be typed at needs one to type at."""
     if options["tty"] and options["interactive"] and not facts.stdin_tty:
         raise RunError("-t: the input device is not a TTY", "leave out -t, or -i")
 
@@ -167,9 +172,13 @@ def files(options: Parsed, facts: Facts) -> None:
         )
     if facts.rootfs_problem:
         raise RunError(f"--rootfs {facts.rootfs_problem}", "name the directory of a root file system")
-    workdir = options["workdir"]
-    if workdir is not None and not workdir.startswith("/"):
-        raise RunError(f"-w {workdir!r}: not an absolute path", "begin it with /")
+
+
+def workdir(options: Parsed, _facts: Facts) -> None:
+    """A relative working directory would be relative to nothing."""
+    asked = options["workdir"]
+    if asked is not None and not asked.startswith("/"):
+        raise RunError(f"-w {asked!r}: not an absolute path", "begin it with /")
 
 
 def user(options: Parsed, _facts: Facts) -> None:
@@ -206,7 +215,7 @@ def no_new_privileges(text: str) -> bool:
     return units.boolean(value or "true", "--security-opt no-new-privileges")
 
 
-CHECKS = (root, streams, name, memory, cpu, pids, files, user, hostname, privileges)
+CHECKS = (root, streams, name, memory, cpu, pids, files, workdir, user, hostname, privileges)
 
 
 def check(options: Parsed, facts: Facts) -> None:

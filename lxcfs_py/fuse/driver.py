@@ -1,0 +1,196 @@
+"""Runs pyfuse3's session in a process that does nothing else: blocking reads instead of an event loop.
+
+pyfuse3 reaches its event loop through its module attribute ``trio`` (its own asyncio support replaces that
+attribute too). Here it is replaced by the few names pyfuse3 uses, none of which ever suspends: its main
+coroutine then runs to the end of the session in one ``send(None)``. An open+read+close costs a third of what
+it costs under trio.
+
+A worker takes an established session over: it is given libfuse's side of a socket pair with a FUSE_INIT
+request in it, and once that is answered the descriptor under libfuse becomes /dev/fuse itself. On kernels
+that can't resend the requests of a dead worker (before 6.9) the socket pair stays and every request passes
+through ``Relay``, which leaves its number in shared memory, so that somebody can answer in the worker's place.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pyfuse3
+
+from lxcfs_py.fuse import protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+
+class _UnmountedError(Exception):
+    """The relay's way out of pyfuse3's loop."""
+
+
+class _Done:
+    """An awaitable that is ready, and the lock pyfuse3 takes around a receive."""
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+    def __aenter__(self) -> _Done:
+        return self
+
+    def __aexit__(self, *_error: object) -> _Done:
+        return self
+
+
+_DONE = _Done()
+
+
+class _Nursery:
+    """Runs the one task it is given when the block ends."""
+
+    def __init__(self) -> None:
+        self.task: Coroutine[Any, Any, None] | None = None
+
+    async def __aenter__(self) -> _Nursery:
+        return self
+
+    def start_soon(self, function: Callable[..., Coroutine[Any, Any, None]], *args: object, name: str = "") -> None:
+        """Take the session loop; pyfuse3 starts just one when it is told that one task is the maximum."""
+        if self.task is not None:
+            raise RuntimeError(f"a second session loop was started: {name}")
+        self.task = function(*args)
+
+    async def __aexit__(self, *_error: object) -> None:
+        if self.task is not None:
+            await self.task
+
+
+class Blocking:
+    """Stands for the module trio. ``wait_readable`` is where each turn of the session loop starts."""
+
+    class ClosedResourceError(Exception):
+        """Named by pyfuse3, never raised here."""
+
+    name = "worker"
+
+    def __init__(self, wait: Callable[[int], None]) -> None:
+        self.lowlevel = self
+        self._wait = wait
+
+    def Lock(self) -> _Done:  # noqa: N802  (trio's name)
+        """There is nobody to lock out."""
+        return _DONE
+
+    def open_nursery(self) -> _Nursery:
+        """As trio's."""
+        return _Nursery()
+
+    def current_task(self) -> Blocking:
+        """As trio's; only its name is asked."""
+        return self
+
+    def current_trio_token(self) -> None:
+        """As trio's; for threads, of which there are none."""
+
+    def wait_readable(self, fd: int) -> _Done:
+        """Prepare the next receive, which may block."""
+        self._wait(fd)
+        return _DONE
+
+
+class Takeover:
+    """First turn: libfuse reads FUSE_INIT from the socket pair. Second turn: its answer is checked, and the
+    descriptor becomes /dev/fuse (``direct``) or the relay takes its place.
+    """
+
+    def __init__(self, fuse_fd: int, init: protocol.Init, slot: memoryview | None) -> None:
+        self._fuse_fd = fuse_fd
+        self._slot = slot
+        self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if slot is not None:
+            for end in (self._ours, self._theirs):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * protocol.REQUEST_BYTES)
+        self._ours.send(protocol.worker_init(init))
+        self.wait: Callable[[int], None] = self._first
+
+    @property
+    def path(self) -> str:
+        """The mount point to give libfuse."""
+        return f"/dev/fd/{self._theirs.fileno()}"
+
+    def _first(self, _fd: int) -> None:
+        self.wait = self._second
+
+    def _second(self, fd: int) -> None:
+        number = protocol.reply_error(self._ours.recv(4096))
+        if number:
+            raise OSError(number, "libfuse refused the FUSE_INIT of the session")
+        if self._slot is None:
+            os.dup2(self._fuse_fd, fd)
+            self._ours.close()
+            self.wait = _ready
+        else:
+            self.wait = Relay(self._fuse_fd, self._ours, self._slot).turn
+            self.wait(fd)
+
+
+def _ready(_fd: int) -> None:
+    """Let libfuse's own read of /dev/fuse block."""
+
+
+class Relay:
+    """Passes requests and replies between /dev/fuse and libfuse, one at a time.
+
+    The kernel copies the request into shared memory itself (``slot``), so its number is there before this
+    process can die holding it; it is wiped when the reply is with the kernel.
+    """
+
+    def __init__(self, fuse_fd: int, ours: socket.socket, slot: memoryview) -> None:
+        self._fuse_fd = fuse_fd
+        self._ours = ours
+        self._slot = slot
+
+    def turn(self, _fd: int) -> None:
+        """Hand back the answers to the last request, then wait for the next and hand it to libfuse."""
+        self._answer()
+        while True:
+            try:
+                length = os.readv(self._fuse_fd, [self._slot])
+                break
+            except FileNotFoundError:  # the request was interrupted while it was handed over
+                continue
+            except OSError as error:
+                if error.errno == errno.ENODEV:
+                    raise _UnmountedError from error
+                raise
+        self._ours.send(self._slot[:length])
+
+    def _answer(self) -> None:
+        while True:
+            try:
+                reply = self._ours.recv(2 * protocol.REQUEST_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            try:
+                os.write(self._fuse_fd, reply)
+            except OSError:  # noqa: PERF203  (the caller was killed: there is nobody to answer)
+                continue
+        self._slot[: protocol.UNIQUE_OFFSET + 8] = bytes(protocol.UNIQUE_OFFSET + 8)
+
+
+def serve(operations: pyfuse3.Operations, fuse_fd: int, init: protocol.Init, slot: memoryview | None) -> None:
+    """Serve the session behind ``fuse_fd`` until it is unmounted.
+
+    ``slot`` is this worker's part of shared memory for the relay, at least ``protocol.REQUEST_BYTES`` long;
+    None reads /dev/fuse directly. Raises OSError or RuntimeError if libfuse will not take the session over.
+    """
+    takeover = Takeover(fuse_fd, init, slot)
+    pyfuse3.trio = Blocking(lambda fd: takeover.wait(fd))  # type: ignore[attr-defined]
+    pyfuse3.init(operations, takeover.path, set())
+    session = pyfuse3.main(min_tasks=1, max_tasks=1)
+    try:
+        session.send(None)
+    except (StopIteration, _UnmountedError):
+        return
+    raise RuntimeError("pyfuse3 waited for something a blocking driver can't give it")

@@ -1,0 +1,78 @@
+"""The verbs of ``pyproc``, one module each: ``VERB`` describes it, ``run(args)`` does it.
+
+``args`` are the options before the verb followed by what comes after it (``options.split``); what ``run``
+returns is the exit code, and what it raises as an Error is printed by ``runtime.cli``.
+"""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.record import Record
+from runtime import options
+from runtime.errors import RunError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runtime.options import Option, Parsed
+
+VERBS = ("delete", "exec", "kill", "list", "logs", "state")
+ALIASES = {"rm": "delete"}
+
+
+class Verb(Record):
+    """What a verb is called, takes and understands."""
+
+    name: str
+    summary: str
+    operands: str
+    """As usage shows them: ``ID``, ``ID [SIGNAL]``, ``ID...``."""
+    least: int
+    most: int | None
+    """How many operands it takes; None: as many as there are."""
+    options: tuple[Option, ...] = ()
+    interspersed: bool = True
+    """Whether options may follow operands; not where what follows is somebody else's command line."""
+
+    @property
+    def usage(self) -> str:
+        """The usage line after the program's name."""
+        return f"{self.name} [OPTIONS] {self.operands}".rstrip()
+
+    @property
+    def all_options(self) -> tuple[Option, ...]:
+        """Its own options and those every verb has."""
+        return (*self.options, *options.COMMON)
+
+    def read(self, args: Sequence[str]) -> Parsed | None:
+        """Read its command line; None where help was asked for, and has been shown."""
+        parsed = options.read(f"pyproc {self.name}", self.all_options, args, interspersed=self.interspersed)
+        if parsed["help"]:
+            from runtime import help  # noqa: A004  (named after what it is for)
+
+            help.show(f"pyproc {self.name}", self.operands, self.summary, self.all_options)
+            return None
+        if len(parsed.rest) < self.least or (self.most is not None and len(parsed.rest) > self.most):
+            few = len(parsed.rest) < self.least
+            what = "something is missing" if few else f"{parsed.rest[-1]!r} is one too many"
+            raise RunError(f"{self.name}: {what}", f"usage: pyproc {self.usage}")
+        places = {"root": os.path.abspath(parsed["root"]), "storage": os.path.abspath(parsed["storage"])}
+        return parsed.replace(values={**parsed.values, **places})
+
+
+def resolve(name: str) -> str:
+    """Return the verb of a name or alias; raises an Error that names the nearest one."""
+    verb = ALIASES.get(name, name)
+    if verb in VERBS:
+        return verb
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, [*VERBS, *ALIASES], n=1)
+    raise RunError(
+        f"unknown command {name!r}" if name else "no command given",
+        f"did you mean {close[0]}?"
+        if close
+        else f"the commands are {', '.join(VERBS)}; or see pyproc --help",
+    )

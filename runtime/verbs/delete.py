@@ -1,0 +1,59 @@
+"""``pyproc delete`` and ``rm``: remove what is left of containers."""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.errors import Error
+from runtime import state
+from runtime.options import Option
+from runtime.verbs import Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERB = Verb(
+    "delete",
+    "Remove containers: state, files, log and cgroups.",
+    "ID...",
+    1,
+    None,
+    (Option(("-f", "--force"), "Kill them if they run, and accept that they are gone", kind="flag"),),
+)
+
+
+def delete(root: str, storage: str, id_: str, *, force: bool) -> None:
+    """Remove one container; without ``force`` one that runs, or whose state is unreadable, is an Error."""
+    from runtime.cleanup import cleanup
+
+    held = state.lock(root, id_)
+    try:
+        try:
+            found = state.load(root, id_)
+        except state.MissingError:
+            raise
+        except Error:
+            if not force:
+                raise
+            found = state.remains(root, storage, id_)
+        if not force and state.status(root, found, locked=True) != state.STOPPED:
+            raise Error(f"container {id_!r} is running", f"stop it, or use pyproc delete --force {id_}")
+        cleanup(found)
+    finally:
+        os.close(held)
+
+
+def run(args: Sequence[str]) -> int:
+    """Remove each; the first that can't be removed ends it."""
+    parsed = VERB.read(args)
+    if parsed is None:
+        return 0
+    root = parsed["root"]
+    for text in parsed.rest:
+        try:
+            delete(root, parsed["storage"], state.find(root, text), force=parsed["force"])
+        except state.MissingError:
+            if not parsed["force"]:
+                raise
+    return 0

@@ -1,0 +1,111 @@
+"""``pyproc kill``: send a signal to a container's first process, or to all of them."""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.errors import Error, reason
+from runtime import signals, state
+from runtime.options import Option
+from runtime.verbs import Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from collections.abc import Sequence
+
+    from runtime.state import State
+else:
+    import _signal
+
+VERB = Verb(
+    "kill",
+    "Send a signal (TERM if none is named) to a container's first process.",
+    "ID [SIGNAL]",
+    1,
+    2,
+    (Option(("-a", "--all"), "Send it to all its processes", kind="flag"),),
+)
+
+
+def opened(root: str, found: State) -> int:
+    """Return a pidfd of the container's first process; raises an Error unless it runs.
+
+    The start time is compared after the descriptor is open: from then on the pid can't be another's.
+    """
+    hint = f"pyproc state {found.id} tells what it is; pyproc rm {found.id} removes it"
+    not_running = Error(f"container {found.id!r} is not running", hint)
+    if not found.pid:
+        raise not_running
+    try:
+        pidfd = os.pidfd_open(found.pid)
+    except ProcessLookupError:
+        raise not_running from None
+    if state.status(root, found) not in (state.CREATED, state.RUNNING):
+        os.close(pidfd)
+        raise not_running
+    return pidfd
+
+
+def send(pidfd: int, signal: int, what: str) -> None:
+    """Send a signal; raises an Error if the process has ended or may not be signalled."""
+    try:
+        _signal.pidfd_send_signal(pidfd, signal)
+    except OSError as error:
+        raise Error(f"{what}: {reason(error)}", "it has ended, or is not yours to signal") from error
+
+
+def _send_all(found: State, signal: int) -> None:
+    """Signal every process of the cgroup, and those that were forked meanwhile."""
+    from lxcfs_py.files import Files
+
+    from lxcfs_py.cgroup import control, layout
+    from lxcfs_py.host import Host
+
+    host = Host()
+    directories = control.directories(layout.detect(host, Files()), found.cgroup)
+    done: set[int] = set()
+    while there := _members(directories) - done:
+        for pid in there:
+            done.add(pid)
+            try:
+                pidfd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            try:  # its pid may have been used again before it was opened: it must still be a member
+                if pid in _members(directories):
+                    _signal.pidfd_send_signal(pidfd, signal)
+            except ProcessLookupError:
+                continue
+            finally:
+                os.close(pidfd)
+
+
+def _members(directories: Sequence[str]) -> set[int]:
+    """Return the processes of the first of a container's cgroups that is there."""
+    for directory in directories:
+        try:
+            with open(f"{directory}/cgroup.procs", encoding="ascii") as file:
+                return {int(line) for line in file}
+        except OSError:
+            continue
+    return set()
+
+
+def run(args: Sequence[str]) -> int:
+    """Send it."""
+    parsed = VERB.read(args)
+    if parsed is None:
+        return 0
+    root = parsed["root"]
+    signal = signals.number(parsed.rest[1] if len(parsed.rest) == 2 else "TERM")
+    found = state.load(root, state.find(root, parsed.rest[0]))
+    pidfd = opened(root, found)
+    try:
+        if parsed["all"]:
+            _send_all(found, signal)
+        else:
+            send(pidfd, signal, f"container {found.id!r}")
+    finally:
+        os.close(pidfd)
+    return 0
