@@ -55,12 +55,12 @@ class Files:
 
 
 def _whole(descriptor: int) -> bytes:
-    """Read from the start to the end; most kernel files fit one chunk, whose short read is the end."""
+    """Read from the start until nothing comes: seq_file may return less than asked for in mid-text."""
     data = os.pread(descriptor, CHUNK, 0)
     if not data:
         return data
     parts, offset = [data], len(data)
-    while data:  # seq_file may return less than asked for in the middle of a text
+    while data:
         data = os.pread(descriptor, CHUNK, offset)
         parts.append(data)
         offset += len(data)
