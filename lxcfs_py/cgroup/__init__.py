@@ -1,1 +1,71 @@
-"""(being written)"""
+"""Reads a container's cgroups, whatever versions its host has: one driver per controller."""
+
+from __future__ import annotations
+
+from lxcfs_py.cgroup import layout as layouts
+from lxcfs_py.cgroup.v1 import V1
+from lxcfs_py.cgroup.v2 import V2
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lxcfs_py.cgroup.api import Cgroup, CpuTime, Driver, HugePages, MemoryLevel
+    from lxcfs_py.cgroup.layout import Layout
+    from lxcfs_py.files import Files
+    from lxcfs_py.host import Host
+
+
+class Cgroups:
+    """The reading half for a host. Nothing here raises; what is not known is None, empty or 0."""
+
+    def __init__(self, host: Host, files: Files, layout: Layout | None = None) -> None:
+        self.layout = layout or layouts.detect(host, files)
+        self._files = files
+        self._drivers: dict[str, tuple[Driver, str] | None] = {}
+
+    def _driver(self, controller: str, cgroup: Cgroup) -> tuple[Driver, str] | None:
+        """Return who answers for a controller, and the cgroup's path there."""
+        if controller not in self._drivers:
+            hierarchy = self.layout.which(controller)
+            driver: Driver | None = None
+            if hierarchy is not None:
+                driver = (V1 if hierarchy.version == 1 else V2)(self._files, hierarchy)
+            self._drivers[controller] = driver and (driver, self.layout.key(controller))
+        found = self._drivers[controller]
+        if found is None or found[1] not in cgroup.paths:
+            return None
+        return found[0], cgroup.paths[found[1]]
+
+    def memory(self, cgroup: Cgroup) -> tuple[MemoryLevel, ...]:
+        """Return the levels that have the memory controller, leaf first."""
+        found = self._driver("memory", cgroup)
+        return found[0].memory(found[1]) if found else ()
+
+    def cpu_quota(self, cgroup: Cgroup) -> float | None:
+        """Return the smallest CPU quota over the levels, in CPUs."""
+        found = self._driver("cpu", cgroup)
+        return found[0].cpu_quota(found[1]) if found else None
+
+    def cpuset(self, cgroup: Cgroup) -> frozenset[int] | None:
+        """Return the effective CPUs."""
+        found = self._driver("cpuset", cgroup)
+        return found[0].cpuset(found[1]) if found else None
+
+    def cpu_time(self, cgroup: Cgroup) -> CpuTime | None:
+        """Return the CPU time used by the cgroup and all below it."""
+        found = self._driver("cpuacct", cgroup) or self._driver("cpu_time", cgroup)
+        return found[0].cpu_time(found[1]) if found else None
+
+    def hugetlb(self, cgroup: Cgroup) -> tuple[HugePages, ...]:
+        """Return the huge page sizes that are accounted for."""
+        found = self._driver("hugetlb", cgroup)
+        return found[0].hugetlb(found[1]) if found else ()
+
+    def pids(self, cgroup: Cgroup) -> tuple[int, ...]:
+        """Return the processes in the cgroup and all below it."""
+        found = next(filter(None, (self._driver(c, cgroup) for c in ("pids", "memory", "cpu"))), None)
+        return found[0].pids(found[1]) if found else ()
+
+    def oom_kills(self, cgroup: Cgroup) -> int:
+        """Return how often the OOM killer struck."""
+        found = self._driver("memory", cgroup)
+        return found[0].oom_kills(found[1]) if found else 0

@@ -83,7 +83,7 @@ class V2:
             usage = integer(self._text(path, f"hugetlb.{name}.current"))
             if usage is not None:
                 limits = (limit(self._text(level, f"hugetlb.{name}.max")) for level in levels(path))
-                found.append(HugePages(size, _least(limits), usage))
+                found.append(HugePages(size, least(limits), usage))
         return tuple(found)
 
     def pids(self, path: str) -> tuple[int, ...]:
@@ -99,7 +99,8 @@ class V2:
         return flat(self._text(path, "memory.events")).get("oom_kill", 0)
 
 
-def _least(limits: Iterable[int | None]) -> int | None:
+def least(limits: Iterable[int | None]) -> int | None:
+    """Return the smallest of those that are known."""
     return min((value for value in limits if value is not None), default=None)
 
 
