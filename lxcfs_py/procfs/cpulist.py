@@ -18,7 +18,7 @@ def parse(data: bytes | str) -> frozenset[int]:
         first, dash, last = part.partition("-")
         if not dash:
             last = first
-        if first.isdecimal() and last.isdecimal() and len(last) < 6 and int(last) < MAX:
+        if first.isdecimal() and last.isdecimal() and max(len(first), len(last)) < 6 and int(last) < MAX:
             found.update(range(int(first), int(last) + 1))
     return frozenset(found)
 

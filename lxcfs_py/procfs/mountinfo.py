@@ -26,12 +26,16 @@ def parse(data: bytes) -> list[Mount]:
     for line in data.decode("utf-8", "surrogateescape").split("\n"):
         left, dash, right = line.partition(" - ")
         fields, last = left.split(" "), right.split(" ")
-        if not dash or len(fields) < 6 or len(last) < 3 or not (fields[0].isdigit() and fields[1].isdigit()):
+        if not dash or len(fields) < 6 or len(last) < 3 or not all(map(_is_id, fields[:2])):
             continue
         numbers = int(fields[0]), int(fields[1])
         places = unescape(fields[3]), unescape(fields[4])
         found.append(Mount(*numbers, fields[2], *places, fields[5], last[0], unescape(last[1]), last[2]))
     return found
+
+
+def _is_id(text: str) -> bool:
+    return text.isdecimal() and len(text) < 20
 
 
 def unescape(text: str) -> str:

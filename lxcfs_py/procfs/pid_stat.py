@@ -18,10 +18,8 @@ def parse(data: bytes) -> PidStat | None:
     """Return the process, None if the text is cut or garbled. The name may hold blanks and parentheses."""
     head, _, tail = data.rpartition(b")")
     pid, fields = head.partition(b" ")[0], tail.split()
-    if (
-        len(fields) < 20
-        or len(fields[0]) != 1
-        or not (pid.isdigit() and fields[1].isdigit() and fields[19].isdigit())
-    ):
+    if len(fields) < 20 or len(fields[0]) != 1:
+        return None
+    if not all(number.isdigit() and len(number) < 25 for number in (pid, fields[1], fields[19])):
         return None
     return PidStat(int(pid), fields[0].decode("latin-1"), int(fields[1]), int(fields[19]))

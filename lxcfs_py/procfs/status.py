@@ -1,0 +1,12 @@
+"""/proc/PID/status: a process by names (proc_pid_status(5))."""
+
+from __future__ import annotations
+
+
+def pids(data: bytes) -> tuple[int, ...]:
+    """Return NSpid: the process's number in each pid namespace it is in, outermost first; () for none."""
+    for line in data.split(b"\n"):
+        if line.startswith(b"NSpid:"):
+            words = line.split()[1:]
+            return tuple(int(word) for word in words if word.isdigit() and len(word) < 12)
+    return ()
