@@ -1,0 +1,265 @@
+"""Makes, limits, fills, empties and removes a container's cgroups: the writing half, for the runtime.
+
+A container has one path, such as ``/pyproc/ID``, in every v1 hierarchy but the named ones, and in cgroup2.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from lxcfs_py.cgroup.limits import Limits, v1_writes, v2_writes
+from lxcfs_py.cgroup.parse import flat, numbers
+from lxcfs_py.cgroup.v2 import below
+from lxcfs_py.errors import Error, reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lxcfs_py.cgroup.layout import Hierarchy, Layout
+    from lxcfs_py.host import Host
+
+__all__ = [
+    "Limits",
+    "attach",
+    "create",
+    "directories",
+    "freeze",
+    "kill_all",
+    "oom_kills",
+    "remove",
+    "thaw",
+    "update",
+]
+RACES = 20
+"""How often a directory is made again when somebody removes its empty parent meanwhile."""
+
+
+def hierarchies(layout: Layout) -> list[Hierarchy]:
+    """Return each hierarchy once, without those that only have a name."""
+    found = {h.mount: h for name, h in layout.hierarchies.items() if not name.startswith("name=")}
+    return list(found.values())
+
+
+def directories(layout: Layout, path: str) -> list[str]:
+    """Return the cgroup's directories that exist."""
+    return [d for d in (h.directory(path) for h in hierarchies(layout)) if os.path.isdir(d)]
+
+
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _make(directory: str) -> None:
+    for attempt in range(RACES):
+        try:
+            os.makedirs(directory, exist_ok=True)
+            return
+        except OSError as error:  # noqa: PERF203  (a parent vanished between two mkdirs)
+            if error.errno != errno.ENOENT or attempt == RACES - 1:
+                raise Error(f"can't make the cgroup {reason(error)}", "is cgroupfs mounted read-write?") from error
+
+
+def _enable(hierarchy: Hierarchy, path: str, wanted: Iterable[str]) -> None:
+    """Enable controllers for the children of every level above ``path`` (cgroup-v2.rst, "Enabling")."""
+    parent = hierarchy.mount
+    for part in path.strip("/").split("/"):
+        there = _read(f"{parent}/cgroup.subtree_control").decode().split()
+        offered = _read(f"{parent}/cgroup.controllers").decode().split()
+        for controller in wanted:
+            if controller in there:
+                continue
+            if controller not in offered:
+                raise Error(
+                    f"{parent}/cgroup.controllers has no {controller!r}", "leave out its limit, or enable it above"
+                )
+            try:
+                _write(f"{parent}/cgroup.subtree_control", f"+{controller}")
+            except OSError as error:
+                hint = "a cgroup with processes of its own can't have it: move them to a child"
+                raise Error(f"{parent}/cgroup.subtree_control: +{controller}: {error.strerror}", hint) from error
+        parent = f"{parent}/{part}"
+        if parent != hierarchy.mount + path:
+            _make(parent)
+
+
+def _inherit_cpuset(mount: str, path: str) -> None:
+    """Give each level of a v1 cpuset its parent's CPUs and nodes: empty ones take no task (cpusets.rst)."""
+    parent = mount
+    for part in path.strip("/").split("/"):
+        child = f"{parent}/{part}"
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if not _read(f"{child}/{file}").strip():
+                _write(f"{child}/{file}", _read(f"{parent}/{file}").decode().strip())
+        parent = child
+
+
+def _controllers(limits: Limits, offered: tuple[str, ...]) -> list[str]:
+    """Return what is worth enabling: what is limited, and memory, cpu and pids to count by."""
+    counted = [name for name in ("cpu", "memory", "pids", "cpuset", "io", "hugetlb") if name in offered]
+    return [
+        *counted,
+        *(name for name in {file.partition(".")[0] for file, _ in v2_writes(limits)} if name not in counted),
+    ]
+
+
+def create(_host: Host, layout: Layout, path: str, limits: Limits) -> None:
+    """Make the cgroup everywhere and limit it; raises an Error naming file and value, and leaves nothing then."""
+    try:
+        for hierarchy in hierarchies(layout):
+            directory = hierarchy.directory(path)
+            if hierarchy.version == 2:
+                if not any(name != "" and h.version == 1 for name, h in layout.hierarchies.items()):
+                    _enable(hierarchy, path, _controllers(limits, hierarchy.controllers))
+                _make(directory)
+            else:
+                _make(directory)
+                if "cpuset" in hierarchy.controllers:
+                    _inherit_cpuset(hierarchy.mount, path)
+        update(_host, layout, path, limits)
+    except BaseException:
+        remove(_host, layout, path)
+        raise
+
+
+def update(_host: Host, layout: Layout, path: str, limits: Limits) -> None:
+    """Write the limits that are set; raises an Error naming file and value."""
+    for controller, writes in ((name, v1_writes(name, limits)) for name in layout.hierarchies):
+        hierarchy = layout.hierarchies[controller]
+        for file, value in writes if hierarchy.version == 1 else ():
+            _limit(f"{hierarchy.directory(path)}/{file}", value)
+    for file, value in v2_writes(limits):
+        controller = {"io": "blkio"}.get(file.partition(".")[0], file.partition(".")[0])
+        if controller in layout.hierarchies:
+            continue  # v1 has it, and has been given it
+        unified = layout.hierarchies.get("")
+        if unified is None:
+            raise Error(f"this host has no {controller} controller for {file} {value}", "leave the limit out")
+        _limit(f"{unified.directory(path)}/{file}", value)
+
+
+def _limit(file: str, value: str) -> None:
+    try:
+        _write(file, value)
+    except FileNotFoundError:
+        if "swap" in file.rpartition("/")[2] or "memsw" in file:
+            return  # the kernel does not account for swap: a limit on it would mean nothing
+        raise Error(f"{file} is not there for {value!r}", "the kernel lacks this limit: leave it out") from None
+    except OSError as error:
+        raise Error(f"{file}: {value!r}: {error.strerror}", "choose a value the host can give") from error
+
+
+def attach(_host: Host, layout: Layout, path: str, pid: int) -> None:
+    """Move a process in; raises an Error naming the directory."""
+    for hierarchy in hierarchies(layout):
+        file = f"{hierarchy.directory(path)}/cgroup.procs"
+        try:
+            _write(file, str(pid))
+        except OSError as error:
+            raise Error(
+                f"can't move process {pid} into {file}: {error.strerror}", "was the cgroup removed?"
+            ) from error
+
+
+def members(layout: Layout, path: str) -> set[int]:
+    """Return the processes in the cgroup and all below it, of any hierarchy."""
+    tops = directories(layout, path)
+    return {pid for top in tops for d in below(top) for pid in numbers(_read(f"{d}/cgroup.procs"))} - {0}
+
+
+def _freezer(layout: Layout, path: str, v1: str, v2: str) -> None:
+    hierarchy = layout.hierarchies.get("freezer") or layout.hierarchies[""]
+    directory = hierarchy.directory(path)
+    _limit(*((f"{directory}/freezer.state", v1) if hierarchy.version == 1 else (f"{directory}/cgroup.freeze", v2)))
+
+
+def freeze(layout: Layout, path: str) -> None:
+    """Stop all its processes where they are."""
+    _freezer(layout, path, "FROZEN", "1")
+
+
+def thaw(layout: Layout, path: str) -> None:
+    """Let them go on."""
+    _freezer(layout, path, "THAWED", "0")
+
+
+def kill_all(_host: Host, layout: Layout, path: str, timeout: float = 10.0) -> bool:
+    """Kill everything in it; say whether it is empty within ``timeout`` seconds."""
+    deadline, pause = time.monotonic() + timeout, 0.001
+    while there := members(layout, path):
+        try:
+            thaw(layout, path)
+        except (Error, KeyError):
+            pass
+        for pid in there:
+            try:
+                os.kill(pid, 9)
+            except ProcessLookupError:
+                continue
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
+    return True
+
+
+def remove(_host: Host, layout: Layout, path: str, timeout: float = 5.0) -> None:
+    """Remove it and all below it, and its parent if that is empty then; what is not there is fine.
+
+    Raises an Error if processes keep it busy for ``timeout`` seconds.
+    """
+    deadline, pause = time.monotonic() + timeout, 0.001
+    for top in (hierarchy.directory(path) for hierarchy in hierarchies(layout)):
+        while os.path.isdir(top):
+            for directory in reversed(list(below(top))):
+                try:
+                    os.rmdir(directory)
+                except OSError as error:
+                    if error.errno == errno.EBUSY and time.monotonic() > deadline:
+                        raise Error(f"{directory}: still busy", "end its processes first") from error
+            time.sleep(pause if os.path.isdir(top) else 0)
+            pause = min(2 * pause, 0.05)
+        if path.count("/") > 1:
+            try:
+                os.rmdir(os.path.dirname(top))
+            except OSError:
+                continue
+
+
+def _event(layout: Layout, path: str, controller: str, files: tuple[str, str], key: str) -> int:
+    hierarchy = layout.which(controller)
+    if hierarchy is None:
+        return 0
+    return flat(_read(f"{hierarchy.directory(path)}/{files[hierarchy.version - 1]}")).get(key, 0)
+
+
+def oom_kills(layout: Layout, path: str) -> int:
+    """Return how often the OOM killer struck in it."""
+    return _event(layout, path, "memory", ("memory.oom_control", "memory.events"), "oom_kill")
+
+
+def pids_max_hits(layout: Layout, path: str) -> int:
+    """Return how often a fork failed because of its pids limit."""
+    return _event(layout, path, "pids", ("pids.events", "pids.events"), "max")
+
+
+def deny_devices(layout: Layout, path: str, writes: Iterable[tuple[str, str]]) -> None:
+    """Write v1's device rules; v2 has no such files (its rules are a BPF program)."""
+    hierarchy = layout.hierarchies.get("devices")
+    for file, rule in writes if hierarchy else ():
+        assert hierarchy is not None
+        _limit(f"{hierarchy.directory(path)}/{file}", rule)
