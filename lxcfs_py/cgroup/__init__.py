@@ -29,7 +29,7 @@ class Cgroups:
             driver: Driver | None = None
             if hierarchy is not None:
                 driver = (V1 if hierarchy.version == 1 else V2)(self._files, hierarchy)
-            self._drivers[controller] = driver and (driver, self.layout.key(controller))
+            self._drivers[controller] = (driver, self.layout.key(controller)) if driver else None
         found = self._drivers[controller]
         if found is None or found[1] not in cgroup.paths:
             return None

@@ -69,7 +69,7 @@ def _make(directory: str) -> None:
         try:
             os.makedirs(directory, exist_ok=True)
             return
-        except OSError as error:  # noqa: PERF203  (a parent vanished between two mkdirs)
+        except OSError as error:
             if error.errno != errno.ENOENT or attempt == RACES - 1:
                 raise Error(f"can't make the cgroup {reason(error)}", "is cgroupfs mounted read-write?") from error
 

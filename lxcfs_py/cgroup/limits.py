@@ -30,7 +30,7 @@ class Limits(Record):
     pids_limit: int | None = None
     io: tuple[tuple[int, int, str, int], ...] = ()
     """Major, minor, rbps | wbps | riops | wiops, and the rate."""
-    unified: Mapping[str, str] = {}  # noqa: RUF012  (never changed)
+    unified: Mapping[str, str] = {}
     """cgroup2 files and what to write there (config-linux.md, "Unified")."""
 
 
