@@ -78,9 +78,7 @@ def value(row: Row, texts: dict[str, str]) -> str:
 def output(command: tuple[str, ...]) -> str:
     """Run a command and return what it prints; its errors go to ours."""
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False
-        )
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
     except OSError as error:
         sys.exit(f"demo: {command[0]}: {error.strerror}; run `make demo`, which installs it")
     if done.returncode != 0:

@@ -20,9 +20,7 @@ NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("ura
 """The devices every container has: name, major, minor (Documentation/admin-guide/devices.txt)."""
 
 
-def _rule(
-    allow: bool, access: str, type_: str = "a", major: int | None = None, minor: int | None = None
-) -> Rule:
+def _rule(allow: bool, access: str, type_: str = "a", major: int | None = None, minor: int | None = None) -> Rule:
     numbers = {key: value for key, value in (("major", major), ("minor", minor)) if value is not None}
     return {"allow": allow, "type": type_, **numbers, "access": access}
 
@@ -126,11 +124,7 @@ def _block(rule: Rule) -> list[bytes]:
 
 
 def _decides_all(rule: Rule) -> bool:
-    return (
-        (rule.get("type") or "a") == "a"
-        and _numbers(rule) == (None, None)
-        and set(_access(rule)) >= set("rwm")
-    )
+    return (rule.get("type") or "a") == "a" and _numbers(rule) == (None, None) and set(_access(rule)) >= set("rwm")
 
 
 def bpf_program(rules: Sequence[Rule]) -> bytes:

@@ -52,9 +52,7 @@ def _choice(flag: str, about: str, *choices: str) -> Option:
 
 
 ROOT = Option(("--root",), "Directory of the containers' run-time state", "DIR", default="/run/pyproc")
-STORAGE = Option(
-    ("--storage",), "Directory of the containers' files and logs", "DIR", default="/var/lib/pyproc"
-)
+STORAGE = Option(("--storage",), "Directory of the containers' files and logs", "DIR", default="/var/lib/pyproc")
 HELP = _flag("--help", about="Show this message and exit")
 VERSION = _flag("--version", about="Show the version and exit")
 COMMON = (ROOT, STORAGE, HELP)
@@ -75,9 +73,7 @@ RUN = (
     INTERACTIVE,
     TTY,
     Option(("-m", "--memory"), "Memory limit (at least 6m)", "SIZE", "size"),
-    Option(
-        ("--memory-swap",), "Limit of memory and swap together (default: twice -m; -1: none)", "SIZE", "swap"
-    ),
+    Option(("--memory-swap",), "Limit of memory and swap together (default: twice -m; -1: none)", "SIZE", "swap"),
     Option(("--memory-reservation",), "Memory that is left to it under pressure", "SIZE", "size"),
     Option(("--cpus",), "CPU time, in CPUs (at least 0.01)", "N", "cpus"),
     Option(("--cpu-shares",), "Weight against others (2 to 262144; 1024 is the usual)", "N", "count"),
@@ -85,9 +81,7 @@ RUN = (
     Option(("--cpuset-mems",), "Memory nodes to use", "LIST", "cpulist"),
     Option(("--pids-limit",), "Limit of processes and threads (-1: none)", "N", "pids"),
     Option(("--device-read-bps",), "Limit of bytes read per second", "DEV:SIZE", "device-size", many=True),
-    Option(
-        ("--device-write-bps",), "Limit of bytes written per second", "DEV:SIZE", "device-size", many=True
-    ),
+    Option(("--device-write-bps",), "Limit of bytes written per second", "DEV:SIZE", "device-size", many=True),
     Option(("--device-read-iops",), "Limit of reads per second", "DEV:N", "device-count", many=True),
     Option(("--device-write-iops",), "Limit of writes per second", "DEV:N", "device-count", many=True),
     Option(("-v", "--volume"), "Show a file or directory of the host inside", "SRC:DST[:ro]", many=True),
@@ -137,9 +131,7 @@ def defaults(options: Iterable[Option]) -> dict[str, Any]:
     }
 
 
-def read(
-    program: str, options: Sequence[Option], argv: Sequence[str], *, interspersed: bool = False
-) -> Parsed:
+def read(program: str, options: Sequence[Option], argv: Sequence[str], *, interspersed: bool = False) -> Parsed:
     """Read a command line as Docker does: ``-it``, ``-m256m``, ``--memory=256m``, ``--``.
 
     The first operand ends the options unless they may be ``interspersed``. ``--help`` and ``--version`` end
@@ -165,9 +157,7 @@ def read(
     return Parsed(values, tuple(operands))
 
 
-def _take(
-    program: str, known: Mapping[str, Option], word: str, rest: list[str], values: dict[str, Any]
-) -> str:
+def _take(program: str, known: Mapping[str, Option], word: str, rest: list[str], values: dict[str, Any]) -> str:
     """Enter one word (and its value, from ``rest``) into ``values``; return the last option's name."""
     if word.startswith("--"):
         flag, equals, text = word.partition("=")

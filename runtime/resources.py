@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lxcfs_py.cgroup.control import Limits
-
     from runtime.options import Parsed
 
 PERIOD_USEC = 100_000
@@ -90,9 +89,7 @@ def limits(resources: dict[str, Any]) -> Limits:
         cpuset_mems=cpu.get("mems"),
         pids_limit=pids,
         io=tuple(
-            (row["major"], row["minor"], kind, row["rate"])
-            for _, key, kind in THROTTLES
-            for row in io.get(key, ())
+            (row["major"], row["minor"], kind, row["rate"]) for _, key, kind in THROTTLES for row in io.get(key, ())
         ),
         unified=dict(resources.get("unified") or {}),
     )

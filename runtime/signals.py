@@ -13,16 +13,11 @@ else:
 NUMBERS = {
     name[3:]: int(value)
     for name, value in vars(_signal).items()
-    if name.startswith("SIG")
-    and not name.startswith("SIG_")
-    and name[3:].isalnum()
-    and isinstance(value, int)
+    if name.startswith("SIG") and not name.startswith("SIG_") and name[3:].isalnum() and isinstance(value, int)
 }
 """Every signal's number by its name without SIG; SIGRTMIN and SIGRTMAX are the C library's."""
 
-FORWARDED = tuple(
-    NUMBERS[name] for name in ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "CONT", "WINCH")
-)
+FORWARDED = tuple(NUMBERS[name] for name in ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "CONT", "WINCH"))
 """What the caller's process passes on to the command; the rest stops or kills the caller's process itself."""
 
 

@@ -66,8 +66,7 @@ def _process(options: Parsed, hostname: str, caller: Mapping[str, str]) -> dict[
             "inheritable": [],
             "ambient": [],
         },
-        "noNewPrivileges": [validate.no_new_privileges(text) for text in options["security_opt"]][-1:]
-        == [True],
+        "noNewPrivileges": [validate.no_new_privileges(text) for text in options["security_opt"]][-1:] == [True],
         "rlimits": [],
     }
 
@@ -80,8 +79,7 @@ def user(asked: str) -> dict[str, Any]:
 def _namespaces(network: str, *, time: bool) -> list[dict[str, str]]:
     kinds = ["mount", "pid", "uts", "ipc", "cgroup"]
     return [
-        {"type": kind}
-        for kind in kinds + (["network"] if network == "none" else []) + (["time"] if time else [])
+        {"type": kind} for kind in kinds + (["network"] if network == "none" else []) + (["time"] if time else [])
     ]
 
 

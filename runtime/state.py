@@ -121,9 +121,7 @@ def write(path: str, value: dict[str, Any]) -> None:
     import json
 
     temporary = f"{path}.{os.getpid()}"
-    descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-    )
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         data = json.dumps(value).encode()
         while data:
@@ -145,7 +143,10 @@ def _read(path: str) -> Any:
     import json
 
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        return json.load(file)
+        try:
+            return json.load(file)
+        except RecursionError:
+            raise ValueError("nested too deep") from None
 
 
 def _unreadable(path: str, why: str, id_: str) -> Error:
@@ -206,9 +207,7 @@ def ids(root: str) -> tuple[str, ...]:
         return ()
     except OSError as error:
         raise Error(reason(error), "use the --root the containers were started with, as root") from error
-    return tuple(
-        sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir(follow_symlinks=False))
-    )
+    return tuple(sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir(follow_symlinks=False)))
 
 
 def find(root: str, text: str) -> str:

@@ -146,34 +146,37 @@ class Signals:
             return b""
 
 
-def _write_all(descriptor: int, data: bytes) -> bool:
-    """Write everything; False if nobody is there to take it any more."""
-    while data:
+def _waitless(descriptor: int) -> int:
+    """Return a descriptor of the same terminal or pipe that never blocks, without making the caller's such.
+
+    A file description is shared with whoever handed it to us (fcntl(2), O_NONBLOCK); opening it anew is not.
+    Anything else, such as a file with a position of its own, never blocks for long and is duplicated.
+    """
+    if os.isatty(descriptor) or os.fstat(descriptor).st_mode & 0o170000 == 0o010000:  # S_IFMT, S_IFIFO
         try:
-            data = data[os.write(descriptor, data) :]
-        except BlockingIOError:  # a terminal shared with somebody who made it non-blocking
-            select.select([], [descriptor], [])
-        except OSError as error:
-            if error.errno in (errno.EPIPE, errno.EIO):
-                return False
-            raise
-    return True
+            return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError:  # no /proc, or not ours to open
+            pass
+    return os.dup(descriptor)
 
 
 class _Streams:
     """The two directions of a relay. A descriptor of -1 is absent or has ended."""
 
     def __init__(self, master: int, stdin: int, stdout: int) -> None:
-        self.master, self.stdin, self.stdout = master, stdin, stdout
-        self.typed = b""
+        self.master, self.stdin = master, stdin
+        self.stdout = _waitless(stdout) if stdout >= 0 and master >= 0 else -1
+        self.typed = self.shown = b""
         if master >= 0:
             os.set_blocking(master, False)
 
     def events(self) -> list[tuple[int, int]]:
         """Return what to poll for."""
         wanted = []
-        if self.master >= 0:
-            wanted.append((self.master, READABLE | (select.POLLOUT if self.typed else 0)))
+        if self.shown:  # a screen that does not take it holds the command back, but not us
+            wanted.append((self.stdout, select.POLLOUT))
+        if self.master >= 0 and (self.typed or not self.shown):
+            wanted.append((self.master, (0 if self.shown else READABLE) | (select.POLLOUT if self.typed else 0)))
         if self.stdin >= 0 and len(self.typed) < PENDING_BYTES:
             wanted.append((self.stdin, READABLE))
         return wanted
@@ -191,15 +194,42 @@ class _Streams:
         if not data:
             self.master = self.stdin = -1
             return False
-        if self.stdout >= 0 and not _write_all(self.stdout, data):
-            self.stdout = -1  # go on reading, or the command would block on a reader that has left
+        if self.stdout >= 0:
+            self.shown = data
+            self.show()
         return True
+
+    def show(self) -> None:
+        """Write what is pending to the caller, as far as it is taken."""
+        try:
+            self.shown = self.shown[os.write(self.stdout, self.shown) :]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            os.close(self.stdout)
+            self.stdout = -1  # go on reading, or the command would block on a reader that has left
+            self.shown = b""
+
+    def flush(self) -> None:
+        """Wait until the caller has taken all, or has left."""
+        while self.shown:
+            select.select([], [self.stdout], [])
+            self.show()
+
+    def close(self) -> None:
+        """Close what was opened here."""
+        if self.stdout >= 0:
+            os.close(self.stdout)
 
     def drain(self) -> None:
         """Pass on what the command has left in the pty, and no more: background processes may write on."""
+        self.flush()
         for _ in range(LEFT_READS):
             if self.master < 0 or not self.output():
                 return
+            self.flush()
 
     def input(self) -> None:
         """Take one piece of what is typed. At its end only this direction ends."""
@@ -232,10 +262,12 @@ class _Streams:
         """Do what one event of poll(2) asks for."""
         if descriptor == self.stdin and event & READABLE:
             self.input()
+        elif descriptor == self.stdout:
+            self.show()
         elif descriptor == self.master:
             if event & select.POLLOUT and self.typed:
                 self.deliver()
-            if event & READABLE:
+            if event & READABLE and not self.shown:
                 self.output()
 
 
@@ -274,6 +306,7 @@ def relay(
                 streams.handle(descriptor, event)
             if exited in ready:
                 streams.drain()
+                streams.close()
                 return
 
 

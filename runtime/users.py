@@ -85,9 +85,7 @@ def resolve(user: str, passwd: bytes, group: bytes) -> Identity:
         return identity.replace(gids=_memberships(login, group)) if login else identity
     gid = _group(group_name, group)
     if gid is None:
-        raise RunError(
-            f"group {group_name!r}: not in the container's /etc/group", "name one that is, or a number"
-        )
+        raise RunError(f"group {group_name!r}: not in the container's /etc/group", "name one that is, or a number")
     return identity.replace(gid=gid)
 
 

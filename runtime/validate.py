@@ -99,9 +99,7 @@ def tty(options: Parsed, facts: Facts) -> None:
 
 def is_name(text: str) -> bool:
     """Say whether the text can be a container's id."""
-    return (
-        text[:1] in WORD and text != "" and len(text) <= MAX_NAME and WORD.issuperset(set(text) - set("_.-"))
-    )
+    return text[:1] in WORD and text != "" and len(text) <= MAX_NAME and WORD.issuperset(set(text) - set("_.-"))
 
 
 def name(options: Parsed, facts: Facts) -> None:
@@ -110,9 +108,7 @@ def name(options: Parsed, facts: Facts) -> None:
     if asked is None:
         return
     if not is_name(asked):
-        raise RunError(
-            f"--name {asked!r}: not a name", "use letters, digits, _ . and -, a letter or digit first"
-        )
+        raise RunError(f"--name {asked!r}: not a name", "use letters, digits, _ . and -, a letter or digit first")
     if facts.taken:
         raise state.taken(asked)
 
@@ -130,9 +126,7 @@ def memory(options: Parsed, _facts: Facts) -> None:
             "give at least as much, or -1",
         )
     if reserved is not None and limit is not None and reserved > limit:
-        raise RunError(
-            f"--memory-reservation {units.show(reserved)}: more than -m {units.show(limit)}", "give less"
-        )
+        raise RunError(f"--memory-reservation {units.show(reserved)}: more than -m {units.show(limit)}", "give less")
 
 
 def cpu(options: Parsed, facts: Facts) -> None:
@@ -167,9 +161,7 @@ def files(options: Parsed, facts: Facts) -> None:
     """What is to be shown inside exists."""
     volumes.mounts(options["volume"], options["tmpfs"])
     for text in facts.missing:
-        raise RunError(
-            f"-v {text!r}: {text.partition(':')[0]} does not exist", "create it, or correct the path"
-        )
+        raise RunError(f"-v {text!r}: {text.partition(':')[0]} does not exist", "create it, or correct the path")
     if facts.rootfs_problem:
         raise RunError(f"--rootfs {facts.rootfs_problem}", "name the directory of a root file system")
 

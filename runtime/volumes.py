@@ -30,9 +30,7 @@ def bind(text: str) -> dict[str, Any]:
     if not rest or len(rest) > 2 or not source:
         raise RunError(f"-v {text!r}: not a volume", "write it as /source:/destination, with :ro if it is")
     if not source.startswith("/"):
-        raise RunError(
-            f"-v {text!r}: the source must be an absolute path", f"write {os.path.abspath(source)}"
-        )
+        raise RunError(f"-v {text!r}: the source must be an absolute path", f"write {os.path.abspath(source)}")
     mode = rest[1] if len(rest) == 2 else "rw"
     if mode not in ("ro", "rw"):
         raise RunError(f"-v {text!r}: unknown mode {mode!r}", "use ro or rw")
@@ -48,11 +46,7 @@ def tmpfs(text: str) -> dict[str, Any]:
     """Return the mount of ``DST[:OPTION,...]`` with Docker's nosuid, nodev and noexec by default."""
     path, _, asked = text.partition(":")
     options = [option for option in asked.split(",") if option]
-    kept = [
-        option
-        for option in TMPFS_OPTIONS
-        if option.removeprefix("no") not in options and option not in options
-    ]
+    kept = [option for option in TMPFS_OPTIONS if option.removeprefix("no") not in options and option not in options]
     return {
         "destination": _destination(path, "--tmpfs", text),
         "type": "tmpfs",
@@ -66,8 +60,6 @@ def mounts(volumes: Iterable[str], tmpfses: Iterable[str]) -> list[dict[str, Any
     found: dict[str, dict[str, Any]] = {}
     for mount in (*map(bind, volumes), *map(tmpfs, tmpfses)):
         if mount["destination"] in found:
-            raise RunError(
-                f"{mount['destination']!r}: two mounts for one place", "leave one -v or --tmpfs out"
-            )
+            raise RunError(f"{mount['destination']!r}: two mounts for one place", "leave one -v or --tmpfs out")
         found[mount["destination"]] = mount
     return sorted(found.values(), key=lambda mount: mount["destination"].count("/"))

@@ -42,18 +42,14 @@ def pytest_report_header() -> str:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what was left out, and why."""
     for need, count in sorted(config.stash.get(LACKING, collections.Counter()).items()):
-        terminalreporter.write_line(
-            f"lane {LANE}: {count} deselected, it has no {need.removeprefix('needs_')}"
-        )
+        terminalreporter.write_line(f"lane {LANE}: {count} deselected, it has no {need.removeprefix('needs_')}")
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if report.skipped and not hasattr(report, "wasxfail"):
         why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
-        report.longrepr = (
-            f"{why}\na test may not skip: what a lane lacks by nature is said by a needs_* marker"
-        )
+        report.longrepr = f"{why}\na test may not skip: what a lane lacks by nature is said by a needs_* marker"
 
 
 @pytest.hookimpl(wrapper=True)

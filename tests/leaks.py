@@ -56,9 +56,7 @@ def processes() -> frozenset[str]:
 
 def loops() -> frozenset[str]:
     """Return the loop devices that have a file."""
-    names = (
-        name for name in os.listdir("/sys/block") if os.path.exists(f"/sys/block/{name}/loop/backing_file")
-    )
+    names = (name for name in os.listdir("/sys/block") if os.path.exists(f"/sys/block/{name}/loop/backing_file"))
     return frozenset(names)
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pyfuse3
 
@@ -36,7 +36,7 @@ class _Done:
     def __await__(self) -> Iterator[None]:
         return iter(())
 
-    def __aenter__(self) -> _Done:
+    def __aenter__(self) -> Self:
         return self
 
     def __aexit__(self, *_error: object) -> _Done:
@@ -52,7 +52,7 @@ class _Nursery:
     def __init__(self) -> None:
         self.task: Coroutine[Any, Any, None] | None = None
 
-    async def __aenter__(self) -> _Nursery:
+    async def __aenter__(self) -> Self:
         return self
 
     def start_soon(self, function: Callable[..., Coroutine[Any, Any, None]], *args: object, name: str = "") -> None:
@@ -174,7 +174,7 @@ class Relay:
                 break
             try:
                 os.write(self._fuse_fd, reply)
-            except OSError:  # noqa: PERF203  (the caller was killed: there is nobody to answer)
+            except OSError:  # (the caller was killed: there is nobody to answer)
                 continue
         self._slot[: protocol.UNIQUE_OFFSET + 8] = bytes(protocol.UNIQUE_OFFSET + 8)
 

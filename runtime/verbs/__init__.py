@@ -72,7 +72,5 @@ def resolve(name: str) -> str:
     close = get_close_matches(name, [*VERBS, *ALIASES], n=1)
     raise RunError(
         f"unknown command {name!r}" if name else "no command given",
-        f"did you mean {close[0]}?"
-        if close
-        else f"the commands are {', '.join(VERBS)}; or see pyproc --help",
+        f"did you mean {close[0]}?" if close else f"the commands are {', '.join(VERBS)}; or see pyproc --help",
     )

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from lxcfs_py.cgroup.layout import Layout
-
     from runtime.options import Parsed
     from runtime.state import State
 else:
@@ -245,9 +244,8 @@ def run(args: Sequence[str]) -> int:
     if parsed is None:
         return 0
     check(parsed)
-    from lxcfs_py.files import Files
-
     from lxcfs_py.cgroup import layout
+    from lxcfs_py.files import Files
 
     root = parsed["root"]
     found = state.load(root, state.find(root, parsed.rest[0]))

@@ -57,9 +57,8 @@ def send(pidfd: int, signal: int, what: str) -> None:
 
 def _send_all(found: State, signal: int) -> None:
     """Signal every process of the cgroup, and those that were forked meanwhile."""
-    from lxcfs_py.files import Files
-
     from lxcfs_py.cgroup import control, layout
+    from lxcfs_py.files import Files
     from lxcfs_py.host import Host
 
     host = Host()

@@ -22,9 +22,7 @@ VERB = Verb(
     0,
     (
         Option(("-q", "--quiet"), "Show ids only", kind="flag"),
-        Option(
-            ("-f", "--format"), "How to write them", "table|json", choices=("table", "json"), default="table"
-        ),
+        Option(("-f", "--format"), "How to write them", "table|json", choices=("table", "json"), default="table"),
     ),
 )
 COLUMNS = ("ID", "PID", "STATUS", "CREATED", "COMMAND")

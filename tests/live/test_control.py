@@ -24,11 +24,13 @@ MIB = 1 << 20
 
 @pytest.fixture
 def there() -> layout.Layout:
+    """Return this host's hierarchies."""
     return layout.detect(HOST, Files())
 
 
 @pytest.fixture
 def path(there: layout.Layout) -> Iterator[str]:
+    """Yield a path to make; it is emptied and removed afterwards."""
     name = f"/pyproc-test-{os.getpid()}/one"
     yield name
     control.kill_all(HOST, there, name)
@@ -36,6 +38,7 @@ def path(there: layout.Layout) -> Iterator[str]:
 
 
 def cgroup(there: layout.Layout, path: str) -> Cgroup:
+    """Return the same path in every hierarchy."""
     return Cgroup(dict.fromkeys(there.hierarchies, path))
 
 
@@ -78,7 +81,7 @@ def test_a_bad_limit_leaves_nothing(there: layout.Layout, path: str) -> None:
 def test_kill_all_ends_a_fork_storm(there: layout.Layout, path: str) -> None:
     """Processes that fork on and on are all killed, and the cgroup can be removed."""
     control.create(HOST, there, path, control.Limits(pids_limit=40))
-    storm = "import os, sys, time\nsys.stdin.read(1)\nwhile True:\n  try: os.fork()\n  except OSError: time.sleep(.01)\n"
+    storm = "import os, sys, time\nsys.stdin.read(1)\nwhile 1:\n  try: os.fork()\n  except OSError: time.sleep(.1)\n"
     child = subprocess.Popen([sys.executable, "-IS", "-c", storm], stdin=subprocess.PIPE)
     assert child.stdin is not None
     control.attach(HOST, there, path, child.pid)

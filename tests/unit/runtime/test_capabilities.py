@@ -42,7 +42,9 @@ def test_refused(add: list[str], drop: list[str]) -> None:
 
 def test_numbers_are_the_kernels() -> None:
     """A name's position is the kernel's number (spot checks at both ends of linux/capability.h)."""
-    assert [
-        capabilities.NAMES.index(n) for n in ("CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE")
-    ] == [0, 21, 40]
+    assert [capabilities.NAMES.index(n) for n in ("CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE")] == [
+        0,
+        21,
+        40,
+    ]
     assert capabilities.mask(["CAP_CHOWN", "kill"]) == 0b100001

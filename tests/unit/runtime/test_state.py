@@ -79,8 +79,7 @@ def test_garbage_is_an_error(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(Error) as caught:
         state.load(str(tmp_path), "web")
     assert str(caught.value) == (
-        f"{tmp_path}/web/state.json: not a container's state; "
-        "pyproc delete --force web removes what is left of it"
+        f"{tmp_path}/web/state.json: not a container's state; pyproc delete --force web removes what is left of it"
     )
 
 
@@ -188,10 +187,11 @@ def test_the_lock_is_one_holders(tmp_path: Path) -> None:
     held = state.lock(root, "web")
     with pytest.raises(BlockingIOError):
         state.lock(root, "web", wait=False)
-    code = "import sys; from runtime import state\ntry: state.lock(sys.argv[1], 'web')\nexcept state.MissingError: sys.exit(9)"
+    code = "import sys; from runtime import state\n"
+    code += "try: state.lock(sys.argv[1], 'web')\nexcept state.MissingError: sys.exit(9)"
     waiter = subprocess.Popen([os.sys.executable, "-c", code, root])  # type: ignore[attr-defined]
     waits = f" {waiter.pid} "
-    while "-> FLOCK" not in (locks := open("/proc/locks", encoding="ascii").read()) or waits not in locks:
+    while "-> FLOCK" not in (locks := Path("/proc/locks").read_text()) or waits not in locks:
         assert waiter.poll() is None, "it did not wait"
     os.rename(tmp_path / "web", tmp_path / "gone")
     os.close(held)

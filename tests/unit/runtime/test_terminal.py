@@ -115,10 +115,10 @@ def test_bytes_go_both_ways(caller: Caller) -> None:
         caller.await_text(b"ready")
         caller.type(b"hello\r")
         caller.await_text(b"got hello")
+        caller.await_text(b"3000\r\n")
 
     status = session(caller, ("sh", "-c", "echo ready; read x; echo got $x; seq 3000; exit 7"), script)
     assert os.waitstatus_to_exitcode(status) == 7
-    caller.await_text(b"3000\r\n")
     assert b"1\r\n2\r\n3\r\n" in caller.seen
 
 

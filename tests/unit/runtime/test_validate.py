@@ -69,14 +69,10 @@ def test_refused(line: str, message: str) -> None:
 
 def test_the_hosts_part() -> None:
     """What is wrong with the host, not the words, is refused likewise."""
-    assert refusal("--name web", HOST.replace(taken=True)).startswith(
-        "the name 'web' is taken; choose another"
-    )
+    assert refusal("--name web", HOST.replace(taken=True)).startswith("the name 'web' is taken; choose another")
     assert refusal("", HOST.replace(root=False)).endswith("run pyproc-run as root, with sudo")
     assert refusal("-it", HOST.replace(stdin_tty=False)).startswith("-t: the input device is not a TTY")
-    assert refusal("-v /no:/x", HOST.replace(missing=("/no:/x",))).startswith(
-        "-v '/no:/x': /no does not exist"
-    )
+    assert refusal("-v /no:/x", HOST.replace(missing=("/no:/x",))).startswith("-v '/no:/x': /no does not exist")
     gone = "/gone: No such file or directory"
     assert refusal("--rootfs /gone", HOST.replace(rootfs_problem=gone)).startswith(f"--rootfs {gone}")
 

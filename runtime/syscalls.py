@@ -1,0 +1,98 @@
+"""System calls Python has no name for, by ctypes. Each raises OSError naming the call and what it was for."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+CLONE_NEWTIME, CLONE_NEWNS, CLONE_NEWCGROUP = 0x80, 0x20000, 0x2000000
+CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x4000000, 0x8000000, 0x20000000, 0x40000000
+"""include/uapi/linux/sched.h"""
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_NOATIME = 1, 2, 4, 8, 32, 1024
+MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE, MS_SLAVE, MS_RELATIME, MS_STRICTATIME = (
+    4096, 8192, 16384, 1 << 18, 1 << 19, 1 << 21, 1 << 24,
+)  # fmt: skip
+"""include/uapi/linux/mount.h"""
+MNT_DETACH = 2
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_CAPBSET_DROP = 1, 4, 8, 24
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
+"""include/uapi/linux/prctl.h"""
+_NUMBERS = {"x86_64": (435, 155, 321), "aarch64": (435, 41, 280)}
+SYS_CLONE3, SYS_PIVOT_ROOT, SYS_BPF = _NUMBERS.get(os.uname().machine, (435, 155, 321))
+
+_libc = ctypes.PyDLL(None, use_errno=True)
+"""PyDLL: nothing else runs meanwhile, and no lock is handed around a fork."""
+
+
+def _checked(result: int, call: str, path: str = "") -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{call}: {os.strerror(number)}", path or None)
+    return result
+
+
+def _text(text: str | None) -> bytes | None:
+    return None if text is None else os.fsencode(text)
+
+
+def mount(source: str | None, target: str, fstype: str | None, flags: int, data: str | None = None) -> None:
+    """See mount(2)."""
+    result = _libc.mount(_text(source), _text(target), _text(fstype), ctypes.c_ulong(flags), _text(data))
+    _checked(result, f"mount {fstype or ''} {source or ''}".replace("  ", " "), target)
+
+
+def umount2(target: str, flags: int = 0) -> None:
+    """See umount2(2)."""
+    _checked(_libc.umount2(_text(target), flags), "umount", target)
+
+
+def pivot_root(new: str, old: str) -> None:
+    """See pivot_root(2)."""
+    _checked(_libc.syscall(SYS_PIVOT_ROOT, _text(new), _text(old)), "pivot_root", new)
+
+
+def unshare(flags: int) -> None:
+    """See unshare(2)."""
+    _checked(_libc.unshare(flags), f"unshare {flags:#x}")
+
+
+def setns(descriptor: int, flags: int) -> None:
+    """See setns(2)."""
+    _checked(_libc.setns(descriptor, flags), f"setns {flags:#x}")
+
+
+def prctl(option: int, argument: int = 0) -> int:
+    """See prctl(2)."""
+    return _checked(_libc.prctl(option, *map(ctypes.c_ulong, (argument, 0, 0, 0))), f"prctl {option}")
+
+
+def sethostname(name: str) -> None:
+    """See sethostname(2)."""
+    encoded = name.encode()
+    _checked(_libc.sethostname(encoded, len(encoded)), f"sethostname {name}")
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """See capset(2), version 3: three masks of 64 bits."""
+    words = (mask >> shift & 0xFFFFFFFF for shift in (0, 32) for mask in (effective, permitted, inheritable))
+    _checked(_libc.capset(struct.pack("II", 0x20080522, 0), struct.pack("6I", *words)), "capset")
+
+
+def clone(flags: int, cgroup: int = -1) -> int:
+    """Fork into new namespaces and, unless -1, into the cgroup2 directory open as ``cgroup``; see clone3(2)."""
+    into = 0x200000000 if cgroup >= 0 else 0  # CLONE_INTO_CGROUP
+    arguments = struct.pack("11Q", flags | into, 0, 0, 0, 17, 0, 0, 0, 0, 0, max(cgroup, 0))  # 17: SIGCHLD
+    return _checked(_libc.syscall(SYS_CLONE3, arguments, ctypes.c_size_t(len(arguments))), f"clone3 {flags:#x}")
+
+
+def attach_device_program(program: bytes, cgroup: int) -> None:
+    """Load a BPF_PROG_TYPE_CGROUP_DEVICE program and attach it to a cgroup2 directory; see bpf(2)."""
+    code, license_ = ctypes.create_string_buffer(program), ctypes.create_string_buffer(b"Apache-2.0")
+    load = struct.pack("IIQQ104x", 15, len(program) // 8, ctypes.addressof(code), ctypes.addressof(license_))
+    loaded = _checked(_libc.syscall(SYS_BPF, 5, load, len(load)), "bpf: load the device program")
+    try:
+        attach = struct.pack("IIII112x", cgroup, loaded, 6, 2)  # BPF_CGROUP_DEVICE, BPF_F_ALLOW_MULTI
+        _checked(_libc.syscall(SYS_BPF, 8, attach, len(attach)), "bpf: attach the device program")
+    finally:
+        os.close(loaded)
