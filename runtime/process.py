@@ -69,5 +69,7 @@ def apply(process: Mapping[str, Any]) -> NoReturn:
         os.execve(command, process["args"], variables)
     except OSError as error:
         code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-        raise RunError(f"{command}: can't be executed: {error.strerror}", "is it a program of this machine?", code) from error
+        raise RunError(
+            f"{command}: can't be executed: {error.strerror}", "is it a program of this machine?", code
+        ) from error
     raise AssertionError
