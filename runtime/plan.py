@@ -7,14 +7,26 @@ import os
 from lxcfs_py.record import Record
 from runtime import rootfs
 from runtime.steps import (
-    CgroupNamespace, Directory, DropOld, Hostname, Link, Loopback, Mask, Mount, Node, Pivot, Private, ReadOnly,
-    ReadOnlyRoot, Step, Text,
+    CgroupNamespace,
+    Directory,
+    DropOld,
+    Hostname,
+    Link,
+    Loopback,
+    Mask,
+    Mount,
+    Node,
+    Pivot,
+    Private,
+    ReadOnly,
+    ReadOnlyRoot,
+    Step,
+    Text,
 )  # fmt: skip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lxcfs_py.cgroup.layout import Layout
-
     from runtime.request import Request
 
 DEV_LINKS = (

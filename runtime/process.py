@@ -9,8 +9,11 @@ from runtime.errors import NOT_EXECUTABLE, NOT_FOUND, RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Mapping
     from typing import Any, NoReturn
+else:
+    import _signal
 
 
 def find(name: str, path: str) -> str:
@@ -64,6 +67,9 @@ def apply(process: Mapping[str, Any]) -> NoReturn:
     variables = dict(item.partition("=")[::2] for item in process["env"])
     enter(process["cwd"])
     become(process)
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # Python ignores them, and execve would keep that
+        _signal.signal(number, _signal.SIG_DFL)
+    syscalls.close_on_exec(3)
     command = find(process["args"][0], variables.get("PATH", os.defpath))
     try:
         os.execve(command, process["args"], variables)

@@ -86,6 +86,16 @@ def clone(flags: int, cgroup: int = -1) -> int:
     return _checked(_libc.syscall(SYS_CLONE3, arguments, ctypes.c_size_t(len(arguments))), f"clone3 {flags:#x}")
 
 
+def close_on_exec(first: int) -> None:
+    """Mark every descriptor from ``first`` on; see close_range(2), CLOSE_RANGE_CLOEXEC (5.11)."""
+    try:
+        _checked(_libc.syscall(436, ctypes.c_uint(first), ctypes.c_uint(2**32 - 1), 4), "close_range")
+    except OSError:
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) >= first and os.path.exists(f"/proc/self/fd/{name}"):
+                os.set_inheritable(int(name), False)
+
+
 def attach_device_program(program: bytes, cgroup: int) -> None:
     """Load a BPF_PROG_TYPE_CGROUP_DEVICE program and attach it to a cgroup2 directory; see bpf(2)."""
     code, license_ = ctypes.create_string_buffer(program), ctypes.create_string_buffer(b"Apache-2.0")

@@ -1,0 +1,82 @@
+"""Removes what a container is on the host: processes, cgroups, registration, files, state; in this order.
+
+Whatever is not there (any more) is fine, so that what a killed ``pyproc-run`` left half made goes the same way.
+"""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.cgroup import control, layout
+from lxcfs_py.errors import Error
+from lxcfs_py.files import Files
+from lxcfs_py.host import Host
+from runtime import state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lxcfs_py.cgroup.layout import Layout
+    from runtime.state import State
+
+VARIABLE = "LXCFS_PY_RUNTIME_DIR"
+
+
+def host() -> Host:
+    """Return the host, with the run-time directory the environment names."""
+    return Host(run=os.environ.get(VARIABLE, "/run"))
+
+
+def ended(found: State, there: Layout) -> None:
+    """Remove what only a running container needs: its registration and its cgroups, killing what is left in them."""
+    from lxcfs_py import registry
+
+    registry.unregister(host(), found.id)
+    if not control.kill_all(host(), there, found.cgroup):
+        raise Error(f"container {found.id!r}: its processes don't die", "they hang in the kernel; try again later")
+    control.remove(host(), there, found.cgroup)
+
+
+def cleanup(found: State, there: Layout | None = None) -> None:
+    """Remove the container altogether; the caller holds its lock. Raises an Error if its processes don't die."""
+    ended(found, there or layout.detect(host(), Files()))
+    remove_tree(found.storage)
+    _prune(os.path.dirname(found.storage))
+    remove_tree(found.bundle)
+
+
+def _prune(directory: str) -> None:
+    try:
+        os.rmdir(directory)
+    except OSError:
+        return
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory and all below it, without following links; overlay leaves a work directory of mode 0."""
+    if not os.path.lexists(path):
+        return
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=False)
+
+
+def sweep(root: str, storage: str, there: Layout) -> None:
+    """Remove containers whose maker was killed: half made ones, and ended ones that were to be removed."""
+    for id_ in state.ids(root):
+        try:
+            held = state.lock(root, id_, wait=False)
+        except (BlockingIOError, Error):
+            continue
+        try:
+            try:
+                found = state.load(root, id_)
+                left = found.exit_code is None and not found.pid
+                left = left or (found.remove and state.status(root, found, locked=True) == state.STOPPED)
+            except Error:
+                found, left = state.remains(root, storage, id_), not os.path.exists(f"{root}/{id_}/state.json")
+            if left:
+                cleanup(found, there)
+        except (Error, OSError):  # somebody else's trouble must not stop this start; pyproc delete will say it
+            continue
+        finally:
+            os.close(held)

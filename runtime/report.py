@@ -1,0 +1,73 @@
+"""How a forked child tells its parent what became of it: a terminal, a pid, or an error.
+
+The socket closes by itself when the command is executed, which is the good news.
+"""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.errors import Error, reason
+from runtime.errors import RunError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket as _socket
+    from typing import Any, NoReturn
+else:
+    import _socket
+
+MESSAGE_BYTES = 65536
+
+
+def send(report: _socket.socket, message: bytes, descriptor: int = -1) -> None:
+    """Send a message, and a descriptor with it."""
+    from _struct import pack
+
+    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pack("i", descriptor))] if descriptor >= 0 else []
+    report.sendmsg([message], rights)
+
+
+def guarded(report: _socket.socket, act: Any) -> NoReturn:
+    """Do something in a forked child and leave; what goes wrong is reported to the parent."""
+    code = 0
+    try:
+        act()
+    except Error as error:
+        code = error.exit_code
+        send(report, f"error {code} {error}".encode("utf-8", "surrogateescape"))
+    except BaseException as error:  # noqa: BLE001  (a child must never return into the parent's code)
+        code = RunError.exit_code
+        text = reason(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        send(report, f"error {code} {text}".encode("utf-8", "surrogateescape"))
+    finally:
+        os._exit(code)
+    raise AssertionError
+
+
+class Report:
+    """What the children have said: the command's pid and terminal, or why there is none."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.master = -1
+        self.error: Error | None = None
+
+    def read(self, report: _socket.socket) -> None:
+        """Read until every child has gone or has executed the command."""
+        while True:
+            message, rights, _, _ = report.recvmsg(MESSAGE_BYTES, _socket.CMSG_SPACE(4))
+            if not message:
+                return
+            word, _, rest = message.partition(b" ")
+            if word == b"terminal":
+                self.master = int.from_bytes(rights[0][2][:4], "little")
+            elif word == b"pid":
+                self.pid = int(rest)
+            elif word == b"kill":  # PYPROC_TEST_STOP: a test's way to have us killed at a child's step
+                os.kill(os.getpid(), 9)
+            elif word == b"say":
+                os.write(2, rest + b"\n")
+            else:
+                code, _, text = rest.partition(b" ")
+                self.error = Error(text.decode("utf-8", "surrogateescape"), exit_code=int(code))
