@@ -1,0 +1,125 @@
+"""Containers that have been registered: ``RUN/lxcfs-py/containers/ID.json``, written by whoever starts them."""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.errors import Error, reason
+from lxcfs_py.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lxcfs_py.host import Host
+
+MAX_BYTES = 1 << 16
+MAX_ID = 128
+_ID_EXTRA = "_.-"
+
+
+class Registration(Record):
+    """One container."""
+
+    id: str
+    init_pid: int
+    init_start_ticks: int
+    """Field 22 of /proc/PID/stat: with the pid it names one process for ever."""
+    cgroups: Mapping[str, str]
+    """Its path by v1 controller, and by "" for cgroup2."""
+    boottime_offset_nsec: int = 0
+    """Its time namespace's offset of CLOCK_BOOTTIME, 0 without one."""
+
+
+def directory(host: Host) -> str:
+    """Return where registrations are."""
+    return f"{host.run}/lxcfs-py/containers"
+
+
+def is_id(text: str) -> bool:
+    """Say whether this can be a container's id: a plain file name."""
+    plain = text.replace("_", "").replace(".", "").replace("-", "")
+    return plain.isascii() and plain.isalnum() and text[0] not in _ID_EXTRA and len(text) <= MAX_ID
+
+
+def register(host: Host, registration: Registration) -> None:
+    """Write a registration, whole or not at all; raises OSError."""
+    import json
+
+    at = directory(host)
+    os.makedirs(at, mode=0o755, exist_ok=True)
+    temporary = f"{at}/.{registration.id}.{os.getpid()}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(descriptor, json.dumps(registration.as_dict()).encode())
+        os.rename(temporary, f"{at}/{registration.id}.json")
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def unregister(host: Host, id_: str) -> None:
+    """Remove a registration; one that is not there is fine."""
+    try:
+        os.unlink(f"{directory(host)}/{id_}.json")
+    except FileNotFoundError:
+        return
+
+
+def ids(host: Host) -> tuple[str, ...]:
+    """Return the ids that are registered, in order; what has no id's name is left out."""
+    try:
+        names = os.listdir(directory(host))
+    except OSError:
+        return ()
+    found = (name[:-5] for name in names if name.endswith(".json"))
+    return tuple(sorted(name for name in found if name and is_id(name)))
+
+
+def load(host: Host, id_: str) -> Registration:
+    """Return a registration; raises an Error if there is none or it can't be trusted or read."""
+    import json
+
+    path = f"{directory(host)}/{id_}.json"
+    if not id_ or not is_id(id_):
+        raise Error(f"{id_!r}: not a container's id", "ids are letters, digits, _, . and -")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            owner = os.fstat(descriptor).st_uid
+            data = os.read(descriptor, MAX_BYTES)
+        finally:
+            os.close(descriptor)
+        found = json.loads(data)
+    except FileNotFoundError:
+        raise Error(f"container {id_!r} is not registered", f"{directory(host)} holds those that are") from None
+    except OSError as error:
+        raise Error(reason(error), "registrations are plain files") from error
+    except (ValueError, RecursionError):
+        raise Error(f"{path}: not a registration", "write it anew") from None
+    if owner not in (0, os.geteuid()):
+        raise Error(f"{path}: owned by user {owner}", "registrations are root's")
+    if not _is_registration(found) or found["id"] != id_:
+        raise Error(f"{path}: not a registration", "write it anew")
+    return Registration(**{key: found[key] for key in Registration._fields})
+
+
+def _is_registration(found: object) -> bool:
+    if not isinstance(found, dict) or not found.keys() >= set(Registration._fields):
+        return False
+    whole = all(
+        isinstance(found[key], int) and not isinstance(found[key], bool) and abs(found[key]) < 1 << 63
+        for key in ("init_pid", "init_start_ticks", "boottime_offset_nsec")
+    )
+    paths = found["cgroups"]
+    return (
+        whole
+        and found["init_pid"] > 0
+        and isinstance(found["id"], str)
+        and isinstance(paths, dict)
+        and all(
+            isinstance(path, str) and path.startswith("/") and ".." not in path.split("/") for path in paths.values()
+        )
+    )
