@@ -29,3 +29,11 @@ def number(text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) < 4 and 0 < int(text) <= NUMBERS["RTMAX"]:
         return int(text)
     raise Error(f"{text!r}: no such signal", "name one as TERM, SIGTERM or 15")
+
+
+def send(pidfd: int, number: int) -> None:
+    """Send a signal to a process that may just have ended."""
+    try:
+        _signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,87 @@
+"""``pyproc-run`` and ``pyproc``: where errors are printed and exit codes given."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from lxcfs_py.errors import Error, reason
+from runtime import options
+from runtime.errors import RunError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def _guarded(program: str, act: Callable[[Sequence[str]], int]) -> int:
+    try:
+        if f"_{program.replace('-', '_').upper()}_COMPLETE" in os.environ:
+            from runtime import help  # noqa: A004  (named after what it is for)
+
+            return help.complete(program) or 0
+        return act(sys.argv[1:])
+    except Error as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 141
+    except OSError as error:
+        print(f"{program}: {reason(error)}", file=sys.stderr)
+        return RunError.exit_code
+
+
+def _version(program: str) -> int:
+    from lxcfs_py import __version__
+
+    print(f"{program} {__version__}")
+    return 0
+
+
+def _run(argv: Sequence[str]) -> int:
+    parsed = options.parse(argv)
+    if parsed["help"]:
+        from runtime import help  # noqa: A004
+
+        help.show_run()
+        return 0
+    if parsed["version"]:
+        return _version("pyproc-run")
+    from runtime import lifecycle, spec
+
+    request = spec.build(parsed)
+    if parsed["dry_run"]:
+        print("\n".join(lifecycle.describe(request)))
+        return 0
+    return lifecycle.run(request)
+
+
+def _verb(argv: Sequence[str]) -> int:
+    before, name, after = options.split(argv)
+    if not name:
+        parsed = options.read("pyproc", (*options.COMMON, options.VERSION), before)
+        if parsed["version"]:
+            return _version("pyproc")
+        if parsed["help"]:
+            from runtime import help  # noqa: A004
+
+            help.show_group()
+            return 0
+    from importlib import import_module
+
+    from runtime import verbs
+
+    module = import_module(f"runtime.verbs.{verbs.resolve(name)}")
+    return int(module.run((*before, *after)))
+
+
+def run_main() -> int:
+    """Be ``pyproc-run``."""
+    return _guarded("pyproc-run", _run)
+
+
+def main() -> int:
+    """Be ``pyproc``."""
+    return _guarded("pyproc", _verb)
