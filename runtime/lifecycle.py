@@ -19,7 +19,7 @@ from lxcfs_py.errors import Error, reason
 from lxcfs_py.files import Files
 from lxcfs_py.procfs import pid_stat
 from lxcfs_py.registry import Registration, register
-from runtime import cleanup, daemon, devices, plan, resources, rootfs, signals, state, terminal, users
+from runtime import cleanup, daemon, devices, init, plan, resources, rootfs, signals, state, terminal, users
 from runtime import process as runner
 from runtime import syscalls as sc
 from runtime.errors import RunError
@@ -229,8 +229,6 @@ class Start:
         if self.request.detach:
             sc.prctl(sc.PR_SET_PDEATHSIG, 0)
         if self.request.init:
-            from runtime import init
-
             init.run(lambda: guarded(self.theirs, lambda: runner.apply(command)))
         runner.apply(command)
 

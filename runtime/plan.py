@@ -10,6 +10,7 @@ from runtime.steps import (
     CgroupNamespace,
     Directory,
     DropOld,
+    Freeze,
     Hostname,
     Link,
     Loopback,
@@ -60,7 +61,7 @@ def cgroup_mounts(layout: Layout, options: tuple[str, ...]) -> list[Step]:
             found.append(Mount("cgroup2", at, "cgroup2", options))
         else:
             found.append(Mount("cgroup", at, "cgroup", (*options, *hierarchy.controllers)))
-    return [*found, ReadOnly("/sys/fs/cgroup")]
+    return [*found, Freeze("/sys/fs/cgroup")]
 
 
 def _mounts(request: Request, facts: Facts, old: str) -> list[Step]:

@@ -153,6 +153,16 @@ class ReadOnly(Step):
         _remount(self.path, sc.MS_RDONLY)
 
 
+class Freeze(Step):
+    """Make a mount read-only that was filled with mount points."""
+
+    target: str
+
+    def execute(self) -> None:
+        """Remount it, not what is mounted on it."""
+        _remount(self.target, sc.MS_RDONLY)
+
+
 class Mask(Step):
     """Hide what a path holds: /dev/null over a file, an empty read-only tmpfs over a directory."""
 

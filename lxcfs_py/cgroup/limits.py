@@ -30,7 +30,7 @@ class Limits(Record):
     pids_limit: int | None = None
     io: tuple[tuple[int, int, str, int], ...] = ()
     """Major, minor, one of rbps, wbps, riops, wiops, and the rate per second; a rate of 0 is unlimited."""
-    unified: Mapping[str, str] = {}  # noqa: RUF012  (records are frozen)
+    unified: Mapping[str, str] = {}
     """Files of cgroup2 and what to write to them."""
 
 

@@ -17,7 +17,8 @@ import os
 
 from lxcfs_py.errors import Error
 from lxcfs_py.host import Host
-from runtime import environment, options, signals, spec, state, terminal, users, validate
+from runtime import environment, options, signals, spec, state, syscalls, terminal, users, validate
+from runtime import process as runner  # everything is imported before we are inside
 from runtime.errors import RunError
 from runtime.report import Report, guarded, send
 from runtime.verbs import Verb, kill
@@ -110,9 +111,6 @@ class Entry:
 
     def join(self, container: int) -> None:
         """Enter the container's cgroups and namespaces; ``container`` is its first process's pidfd."""
-        from lxcfs_py.cgroup import control
-        from runtime import syscalls
-
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # nothing inside may look into us before the execve
         control.attach(Host(), self.layout, self.found.cgroup, os.getpid())
         syscalls.setns(container, self.namespaces)
@@ -133,8 +131,6 @@ class Entry:
 
     def command(self, slave: int, empty: int) -> NoReturn:
         """Become the command."""
-        from runtime import process as runner
-
         complete = users.complete(self.process)
         if slave >= 0:
             terminal.take(slave, complete["user"]["uid"])
@@ -150,8 +146,6 @@ class Entry:
 
 def enter(entry: Entry, container: int) -> Report:
     """Start the command; raises the Error a child reported, once the children have been waited for."""
-    from runtime import syscalls
-
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # the doorkeeper leaves its child to us
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     child = os.fork()

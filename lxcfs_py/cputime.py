@@ -1,0 +1,92 @@
+"""CPU time as /proc/stat tells it: what a cgroup has used, spread over the CPUs its container sees.
+
+Between two readings dt apart, N visible CPUs can have been busy for N x dt at most; what was used beyond (a
+quota lets a container use more CPUs than it sees for a few milliseconds) is served later. So no CPU is ever above
+100 %, and nothing goes back when N changes: a hidden CPU keeps its time, as an offline one does in the kernel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from lxcfs_py.record import Record
+
+if TYPE_CHECKING:
+    from lxcfs_py.cgroup.api import CpuTime
+
+Times = tuple[int, int, int, int]
+"""User without nice, nice, system and idle, in microseconds."""
+
+
+class Account(Record):
+    """What has been served of one container's CPU time."""
+
+    last_nsec: int
+    """CLOCK_BOOTTIME of the last reading; of the container's start before the first."""
+    seen: tuple[int, int, int] = (0, 0, 0)
+    """User, nice and system taken from the cgroup so far, in microseconds."""
+    pending: tuple[int, int, int] = (0, 0, 0)
+    """What of it is still to be served."""
+    cpus: tuple[Times, ...] = ()
+    """Per CPU that was ever visible."""
+
+    @property
+    def total(self) -> Times:
+        """The sum over all CPUs, hidden ones included."""
+        user, nice, system, idle = (sum(column) for column in zip(*self.cpus, (0, 0, 0, 0), strict=False))
+        return user, nice, system, idle
+
+
+def split(time: CpuTime, seen: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return user, nice and system of the usage, none of them below what was seen before.
+
+    The usage is exact; v1's user and system count ticks and give the proportion only, as the kernel does it for
+    processes (kernel/sched/cputime.c, cputime_adjust).
+    """
+    usage = max(time.usage_usec, sum(seen))
+    ticks = time.user_usec + time.system_usec
+    system = usage * time.system_usec // ticks if ticks else 0
+    system = max(seen[2], min(system, usage - seen[0] - seen[1]))
+    user = usage - system
+    nice = min(max(seen[1], min(time.nice_usec, user)), user - seen[0])
+    return user - nice, nice, system
+
+
+def advance(account: Account, now_nsec: int, time: CpuTime, n: int) -> Account:
+    """Return the account at ``now_nsec`` with ``n`` visible CPUs."""
+    seen = split(time, account.seen)
+    pending = [p + new - old for p, new, old in zip(account.pending, seen, account.seen, strict=True)]
+    dt_usec = max(0, now_nsec - account.last_nsec) // 1000
+    waiting, capacity = sum(pending), n * dt_usec
+    served = list(pending)
+    if waiting > capacity:
+        served = [part * capacity // waiting for part in pending]
+    cpus = [*account.cpus, *((0, 0, 0, 0),) * (n - len(account.cpus))]
+    for at in range(n):
+        share = [(part + at) // n for part in served]  # sums to part over all n
+        idle = max(0, dt_usec - sum(share))
+        user, nice, system, before = cpus[at]
+        cpus[at] = user + share[0], nice + share[1], system + share[2], before + idle
+    left = tuple(p - s for p, s in zip(pending, served, strict=True))
+    last = account.last_nsec + dt_usec * 1000
+    return Account(last, seen, (left[0], left[1], left[2]), tuple(cpus))
+
+
+class CpuStore(Protocol):
+    """Keeps the accounts."""
+
+    def advance(self, key: str, start_nsec: int, now_nsec: int, time: CpuTime, n: int) -> Account:
+        """Advance a container's account, a fresh one from its start, and return it."""
+
+
+class LocalStore:
+    """Accounts of this process alone."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, Account] = {}
+
+    def advance(self, key: str, start_nsec: int, now_nsec: int, time: CpuTime, n: int) -> Account:
+        """See ``CpuStore``."""
+        found = advance(self._accounts.get(key) or Account(start_nsec), now_nsec, time, n)
+        self._accounts[key] = found
+        return found
