@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+from typing import TYPE_CHECKING
 
 from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.errors import Error
-from lxcfs_py.files import Files
-from lxcfs_py.host import Host
 from lxcfs_py.procfs import pid_stat, proc_cgroup, status, timens_offsets
 from lxcfs_py.record import Record
 from lxcfs_py.registry import Registration, load
+
+if TYPE_CHECKING:
+    from lxcfs_py.files import Files
+    from lxcfs_py.host import Host
 
 TICK_NSEC = 10_000_000
 """A tick of /proc/PID/stat's start time in nanoseconds (USER_HZ is 100)."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import time
+from typing import TYPE_CHECKING
 
 from lxcfs_py.cgroup import Cgroups
 from lxcfs_py.cgroup.api import CpuTime
-from lxcfs_py.container import Container
 from lxcfs_py.cputime import Account, CpuStore, LocalStore
 from lxcfs_py.files import Files
-from lxcfs_py.host import Host
 from lxcfs_py.procfs import cpulist
+
+if TYPE_CHECKING:
+    from lxcfs_py.container import Container
+    from lxcfs_py.host import Host
 
 
 class Reader:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 
+from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error
 from lxcfs_py.host import Host
 from runtime import environment, options, signals, spec, state, syscalls, terminal, users, validate
