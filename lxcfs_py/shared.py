@@ -1,0 +1,179 @@
+"""What all workers share, in one memfd: CPU accounts and open files. A worker may die at any instruction.
+
+Accounts: each has a record lock (fcntl(2): the kernel drops a dead process's) and two copies; the one that is not
+valid is written and then made valid by one byte, so that a writer that dies leaves the copy before.
+
+Open files: any worker may get the next read of what another opened. Each worker takes slots from a part of its own
+and any worker may give one back, so they need no lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import marshal
+import mmap
+import os
+import struct
+from typing import TYPE_CHECKING, Any
+
+from lxcfs_py.cputime import Account, advance
+from lxcfs_py.record import Record
+
+if TYPE_CHECKING:
+    from lxcfs_py.cgroup.api import CpuTime
+
+ACCOUNTS = 4096
+PROBES = 64
+"""How many places an account may be at; the least recently used of them gives way."""
+_HEAD = struct.Struct("=16sB7x")
+_COPY = struct.Struct("=qqqqqqqq")
+_CPU = struct.Struct("=qqqq")
+
+OPENS = 4096
+"""Files one worker may have opened at a time."""
+_OPEN = struct.Struct("=BxxxIqI")
+"""In use, generation, length of the text (-1: none yet), length of what is known about it."""
+OPEN_BYTES = 16384
+TEXT_BYTES = 1 << 22
+"""Address space, not memory, of one open file's text."""
+
+
+class Full(OSError):
+    """No slot is free."""
+
+
+class Shared:
+    """The memory; made by the supervisor, handed to every worker as a descriptor."""
+
+    def __init__(self, descriptor: int, workers: int, cpus: int, relay_bytes: int) -> None:
+        self.descriptor = descriptor
+        self._cpus = cpus
+        self._copy_bytes = _COPY.size + cpus * _CPU.size
+        self._account_bytes = _HEAD.size + 2 * self._copy_bytes
+        self._opens_at = _pages(ACCOUNTS * self._account_bytes)
+        self._relays_at = self._opens_at + workers * OPENS * OPEN_BYTES
+        self._relay_bytes = _pages(relay_bytes)
+        self._texts_at = self._relays_at + workers * self._relay_bytes
+        os.ftruncate(descriptor, self._texts_at + workers * OPENS * TEXT_BYTES)
+        self._map = mmap.mmap(descriptor, self._texts_at)
+        self._next = 0
+
+    def relay(self, worker: int) -> memoryview:
+        """Return where a worker's relay notes the request it is at."""
+        at = self._relays_at + worker * self._relay_bytes
+        return memoryview(self._map)[at : at + self._relay_bytes]
+
+    # Accounts: a ``CpuStore``.
+
+    def advance(self, key: str, start_nsec: int, now_nsec: int, time: CpuTime, n: int) -> Account:
+        """See ``cputime.CpuStore``."""
+        digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+        home = int.from_bytes(digest[:4], "little") % ACCOUNTS
+        fcntl.lockf(self.descriptor, fcntl.LOCK_EX, 1, home)  # one lock for all accounts that start probing here
+        try:
+            at = self._find(digest, home)
+            found = self._load(at, digest) or Account(start_nsec)
+            found = advance(found, max(now_nsec, found.last_nsec), time, min(n, self._cpus))
+            self._store(at, digest, found)
+        finally:
+            fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, home)
+        return found
+
+    def _find(self, digest: bytes, home: int) -> int:
+        """Return the offset of the account, or of the place it shall have."""
+        oldest, oldest_nsec = -1, 1 << 63
+        for probe in range(PROBES):
+            at = (home + probe * (1 + digest[4])) % ACCOUNTS * self._account_bytes
+            owner, valid = _HEAD.unpack_from(self._map, at)
+            if owner == digest:
+                return at
+            last = _COPY.unpack_from(self._map, at + _HEAD.size + (valid == 2) * self._copy_bytes)[0] if valid else -1
+            if last < oldest_nsec:
+                oldest, oldest_nsec = at, last
+        return oldest
+
+    def _load(self, at: int, digest: bytes) -> Account | None:
+        owner, valid = _HEAD.unpack_from(self._map, at)
+        if owner != digest or not valid:
+            return None
+        copy = at + _HEAD.size + (valid - 1) * self._copy_bytes
+        last, u, n, s, pu, pn, ps, cpus = _COPY.unpack_from(self._map, copy)
+        rows = _CPU.iter_unpack(self._map[copy + _COPY.size : copy + _COPY.size + cpus * _CPU.size])
+        return Account(last, (u, n, s), (pu, pn, ps), tuple((a, b, c, d) for a, b, c, d in rows))
+
+    def _store(self, at: int, digest: bytes, account: Account) -> None:
+        owner, valid = _HEAD.unpack_from(self._map, at)
+        if owner != digest:
+            self._map[at + 16] = 0  # nobody's until the copy is whole
+            self._map[at : at + 16] = digest
+            valid = 0
+        target = 2 if valid == 1 else 1
+        copy = at + _HEAD.size + (target - 1) * self._copy_bytes
+        row = (account.last_nsec, *account.seen, *account.pending, len(account.cpus))
+        data = _COPY.pack(*row) + b"".join(_CPU.pack(*cpu) for cpu in account.cpus)
+        self._map[copy : copy + len(data)] = data
+        self._map[at + 16] = target
+
+    # Open files.
+
+    def open(self, worker: int, about: Any) -> int:
+        """Return a handle for a file opened by this worker; ``about`` is plain data (marshal)."""
+        data = marshal.dumps(about)
+        if len(data) > OPEN_BYTES - _OPEN.size:
+            raise Full(12, "a container's cgroup paths are too long")
+        for _ in range(OPENS):
+            self._next = (self._next + 1) % OPENS
+            slot = worker * OPENS + self._next
+            at = self._opens_at + slot * OPEN_BYTES
+            used, generation, _, _ = _OPEN.unpack_from(self._map, at)
+            if not used:
+                generation = generation + 1 & 0x7FFFFFFF
+                self._map[at + _OPEN.size : at + _OPEN.size + len(data)] = data
+                _OPEN.pack_into(self._map, at, 1, generation, -1, len(data))
+                return generation << 32 | slot
+        raise Full(23, "too many open files")
+
+    def opened(self, handle: int) -> Opened | None:
+        """Return what a handle stands for, None if it was given back."""
+        slot = handle & 0xFFFFFFFF
+        at = self._opens_at + slot * OPEN_BYTES
+        used, generation, length, about = _OPEN.unpack_from(self._map, at)
+        if not used or generation != handle >> 32:
+            return None
+        return Opened(marshal.loads(self._map[at + _OPEN.size : at + _OPEN.size + about]), length)
+
+    def keep(self, handle: int, text: bytes, *, whole: bool) -> None:
+        """Remember the text a file's reader has begun; only its length if the ``whole`` has been handed out."""
+        slot = handle & 0xFFFFFFFF
+        text = text[:TEXT_BYTES]
+        if not whole:
+            os.pwrite(self.descriptor, text, self._texts_at + slot * TEXT_BYTES)
+        struct.pack_into("=q", self._map, self._opens_at + slot * OPEN_BYTES + 8, len(text))
+
+    def text(self, handle: int, offset: int, size: int) -> bytes:
+        """Return a piece of the text that was kept."""
+        return os.pread(self.descriptor, size, self._texts_at + (handle & 0xFFFFFFFF) * TEXT_BYTES + offset)
+
+    def release(self, handle: int) -> None:
+        """Give a handle back; large texts give their memory back too."""
+        slot = handle & 0xFFFFFFFF
+        found = self.opened(handle)
+        if found is not None:
+            self._map[self._opens_at + slot * OPEN_BYTES] = 0
+
+
+class Opened(Record):
+    """An open file: what was said at its opening, and the length of its text, -1 before the first read."""
+
+    about: Any
+    length: int
+
+
+def _pages(size: int) -> int:
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+def make(workers: int, cpus: int, relay_bytes: int) -> Shared:
+    """Return new shared memory; its descriptor is inheritable."""
+    return Shared(os.memfd_create("lxcfs-py", 0), workers, cpus, relay_bytes)
