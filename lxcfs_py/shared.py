@@ -1,6 +1,6 @@
 """What all workers share, in one memfd: CPU accounts and open files. A worker may die at any instruction.
 
-Accounts: each has a record lock (fcntl(2): the kernel drops a dead process's) and two copies; the one that is not
+Accounts: they have a record lock (fcntl(2): the kernel drops a dead process's), and each two copies; the one not
 valid is written and then made valid by one byte, so that a writer that dies leaves the copy before.
 
 Open files: any worker may get the next read of what another opened. Each worker takes slots from a part of its own
@@ -39,7 +39,7 @@ TEXT_BYTES = 1 << 22
 """Address space, not memory, of one open file's text."""
 
 
-class Full(OSError):
+class FullError(OSError):
     """No slot is free."""
 
 
@@ -70,14 +70,14 @@ class Shared:
         """See ``cputime.CpuStore``."""
         digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=16).digest()
         home = int.from_bytes(digest[:4], "little") % ACCOUNTS
-        fcntl.lockf(self.descriptor, fcntl.LOCK_EX, 1, home)  # one lock for all accounts that start probing here
+        fcntl.lockf(self.descriptor, fcntl.LOCK_EX, 1)  # held for 20 us; two keys may want one place
         try:
             at = self._find(digest, home)
             found = self._load(at, digest) or Account(start_nsec)
             found = advance(found, max(now_nsec, found.last_nsec), time, min(n, self._cpus))
             self._store(at, digest, found)
         finally:
-            fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, home)
+            fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1)
         return found
 
     def _find(self, digest: bytes, home: int) -> int:
@@ -121,7 +121,7 @@ class Shared:
         """Return a handle for a file opened by this worker; ``about`` is plain data (marshal)."""
         data = marshal.dumps(about)
         if len(data) > OPEN_BYTES - _OPEN.size:
-            raise Full(12, "a container's cgroup paths are too long")
+            raise FullError(12, "a container's cgroup paths are too long")
         for _ in range(OPENS):
             self._next = (self._next + 1) % OPENS
             slot = worker * OPENS + self._next
@@ -131,8 +131,8 @@ class Shared:
                 generation = generation + 1 & 0x7FFFFFFF
                 self._map[at + _OPEN.size : at + _OPEN.size + len(data)] = data
                 _OPEN.pack_into(self._map, at, 1, generation, -1, len(data))
-                return generation << 32 | slot
-        raise Full(23, "too many open files")
+                return int(generation) << 32 | slot
+        raise FullError(23, "too many open files")
 
     def opened(self, handle: int) -> Opened | None:
         """Return what a handle stands for, None if it was given back."""
@@ -141,7 +141,8 @@ class Shared:
         used, generation, length, about = _OPEN.unpack_from(self._map, at)
         if not used or generation != handle >> 32:
             return None
-        return Opened(marshal.loads(self._map[at + _OPEN.size : at + _OPEN.size + about]), length)
+        data = self._map[at + _OPEN.size : at + _OPEN.size + about]
+        return Opened(marshal.loads(data), length)  # noqa: S302  (written by a worker)
 
     def keep(self, handle: int, text: bytes, *, whole: bool) -> None:
         """Remember the text a file's reader has begun; only its length if the ``whole`` has been handed out."""
