@@ -1,1 +1,1 @@
-"""(being written)"""
+"""The daemon: a supervisor that owns the mount, and the workers that answer its requests."""

@@ -1,1 +1,1 @@
-"""(being written)"""
+"""FUSE: the driver that takes a session over, and what is answered."""

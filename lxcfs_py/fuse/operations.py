@@ -9,7 +9,7 @@ import errno
 import functools
 import os
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyfuse3
 
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from lxcfs_py.reader import Reader
     from lxcfs_py.shared import Shared
 
+Handler = TypeVar("Handler", bound="Callable[..., Awaitable[Any]]")
 FOREVER_SECONDS = 3600.0
 """How long the kernel may keep what does not change; names of containers it asks for each time."""
 
 
-def boundary(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def boundary(handler: Handler) -> Handler:
     """Turn whatever goes wrong into an errno and a line of the log: an exception would end the mount."""
 
     @functools.wraps(handler)
@@ -47,7 +48,7 @@ def boundary(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[
             self.log(handler.__name__, "", error)
             raise pyfuse3.FUSEError(errno.EIO) from None
 
-    return guarded
+    return cast("Handler", guarded)
 
 
 class Operations(pyfuse3.Operations):  # type: ignore[misc]
