@@ -51,7 +51,7 @@ def boundary(handler: Handler) -> Handler:
     return cast("Handler", guarded)
 
 
-class Operations(pyfuse3.Operations):  # type: ignore[misc]
+class Operations(pyfuse3.Operations):
     """The handlers of one worker."""
 
     enable_acl = False
