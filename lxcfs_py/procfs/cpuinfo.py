@@ -1,4 +1,4 @@
-"""/proc/cpuinfo: one block of ``name : value`` lines a CPU (fs/proc/cpuinfo.c; each architecture's show_cpuinfo)."""
+"""/proc/cpuinfo: a block of ``name : value`` lines for each CPU (fs/proc/cpuinfo.c, every show_cpuinfo)."""
 
 from __future__ import annotations
 
