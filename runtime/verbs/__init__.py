@@ -49,6 +49,8 @@ class Verb(Record):
     def read(self, args: Sequence[str]) -> Parsed | None:
         """Read its command line; None where help was asked for, and has been shown."""
         parsed = options.read(f"pyproc {self.name}", self.all_options, args, interspersed=self.interspersed)
+        if not self.interspersed and parsed.rest[1:2] == ("--",):  # ID -- COMMAND
+            parsed = parsed.replace(rest=(parsed.rest[0], *parsed.rest[2:]))
         if parsed["help"]:
             from runtime import help  # noqa: A004  (named after what it is for)
 

@@ -1,0 +1,107 @@
+"""A daemon and containers of a test's own, apart from any others on the machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+BIN = Path(sys.executable).parent
+
+
+class Box:
+    """Directories of its own for everything; ``daemon`` starts one, ``run`` a container."""
+
+    def __init__(self, base: Path, scale: float) -> None:
+        self.base, self.scale = base, scale
+        self.mountpoint = base / "mnt"
+        self.places = ("--root", str(base / "state"), "--storage", str(base / "storage"))
+        self.environment = {**os.environ, "LXCFS_PY_RUNTIME_DIR": str(base / "run")}
+        self.log = base / "log"
+        self.served: subprocess.Popen[bytes] | None = None
+
+    def start_daemon(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start the daemon and wait until it serves."""
+        with self.log.open("ab") as log:
+            self.served = subprocess.Popen(
+                [BIN / "lxcfs-py", "serve", str(self.mountpoint), *options],
+                env={**self.environment, **environment},
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
+        deadline = time.monotonic() + 60 * self.scale
+        while (
+            not (self.mountpoint / "proc" / "meminfo").exists()
+            or not (self.base / "run/lxcfs-py/daemon.json").exists()
+        ):
+            assert self.served.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, "it does not serve"
+            time.sleep(0.05)
+        return self.served
+
+    def stop_daemon(self) -> None:
+        """End it as systemd would."""
+        if self.served is not None:
+            self.served.send_signal(signal.SIGTERM)
+            self.served.wait(30 * self.scale)
+            self.served = None
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of a container."""
+        return [str(BIN / "pyproc-run"), *self.places, *arguments]
+
+    def run(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a container to its end."""
+        done = subprocess.run(
+            self.command(*arguments),
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120 * self.scale,
+            check=False,
+        )
+        assert not check or done.returncode == 0, (done.returncode, done.stderr)
+        return done
+
+    def start(self, *arguments: str) -> str:
+        """Start a container in the background and return its id."""
+        return self.run("-d", *arguments).stdout.strip()
+
+    def pyproc(self, verb: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run one of pyproc's verbs."""
+        done = subprocess.run(
+            [BIN / "pyproc", verb, *self.places, *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120 * self.scale,
+            check=False,
+        )
+        assert not check or done.returncode == 0, (done.returncode, done.stderr)
+        return done
+
+    def ids(self) -> list[str]:
+        """Return the containers there are."""
+        return self.pyproc("list", "-q").stdout.split()
+
+    def left(self) -> list[str]:
+        """Return what is left on the disk and in the cgroups of this box's containers."""
+        found = [
+            str(path)
+            for at in ("state", "storage/containers", "run/lxcfs-py/containers")
+            for path in (self.base / at).glob("*")
+        ]
+        for at, names, _ in os.walk("/sys/fs/cgroup"):
+            found += [f"{at}/{name}" for name in names if os.path.basename(at) == "pyproc"]
+        return found
+
+    def close(self) -> None:
+        """Remove all."""
+        for id_ in self.ids():
+            self.pyproc("delete", "--force", id_)
+        self.stop_daemon()
