@@ -6,8 +6,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-WIDTH = 24
-"""A line's name, colon, blanks and number together (fs/proc/meminfo.c); a longer number makes it longer."""
+LABEL, WIDTH = 16, 24
+"""How wide a name with its colon is, and a line without its unit (fs/proc/meminfo.c); both may be exceeded."""
 KIB = 1024
 
 
@@ -30,6 +30,6 @@ def rewrite(data: bytes, values: Mapping[str, int]) -> bytes:
         if name in values and len(name) < len(line):
             kib = line.endswith(b"kB")
             number = str(values[name] // KIB if kib else values[name])
-            text = f"{name}: {number.rjust(WIDTH - len(name) - 2)}{' kB' if kib else ''}"
-            lines[at] = text.encode("latin-1")
+            label = f"{name}: ".ljust(LABEL)
+            lines[at] = f"{label}{number.rjust(WIDTH - len(label))}{' kB' if kib else ''}".encode("latin-1")
     return b"\n".join(lines)
