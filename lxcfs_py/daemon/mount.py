@@ -6,11 +6,13 @@ import ctypes
 import errno
 import os
 import stat
+import subprocess
 
 from lxcfs_py.errors import Error, reason
 from lxcfs_py.fuse import protocol
 from lxcfs_py.procfs import mountinfo
 
+DEVICE = "/dev/fuse"
 FSTYPE, SOURCE = "fuse.lxcfs-py", "lxcfs-py"
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
 MNT_DETACH = 2
@@ -63,8 +65,13 @@ def prepare(path: str) -> None:
 
 def mount(path: str) -> tuple[int, protocol.Init]:
     """Mount, answer FUSE_INIT, and return the descriptor of the session; raises an Error."""
+    if not os.path.exists(DEVICE):  # without udev's static nodes nothing loads the module for us
+        try:
+            subprocess.run(["modprobe", "fuse"], check=False, capture_output=True, stdin=subprocess.DEVNULL)
+        except OSError:
+            pass  # the next line says what is missing
     try:
-        fuse = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+        fuse = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         raise Error(reason(error), "load the module fuse, as root: modprobe fuse") from error
     kind = stat.S_IFDIR
