@@ -6,6 +6,7 @@ Whatever is not there (any more) is fine, so that what a killed ``pyproc-run`` l
 from __future__ import annotations
 
 import os
+import time
 
 from lxcfs_py.cgroup import control, layout
 from lxcfs_py.errors import Error
@@ -62,6 +63,8 @@ def remove_tree(path: str) -> None:
 
 def sweep(root: str, storage: str, there: Layout) -> None:
     """Remove containers whose maker was killed: half made ones, and ended ones that were to be removed."""
+    for path in state.abandoned(root, time.time()):
+        remove_tree(path)
     for id_ in state.ids(root):
         try:
             held = state.lock(root, id_, wait=False)

@@ -23,7 +23,8 @@ def _guarded(program: str, act: Callable[[Sequence[str]], int]) -> int:
         return act(sys.argv[1:])
     except Error as error:
         print(f"{program}: {error}", file=sys.stderr)
-        return error.exit_code
+        ours = program == "pyproc-run" and error.exit_code == Error.exit_code  # 1 could be the command's
+        return RunError.exit_code if ours else error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

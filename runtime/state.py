@@ -6,6 +6,7 @@ start time together, so that a pid used again is never taken for the container's
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 
@@ -22,6 +23,8 @@ OCI_VERSION = "1.1.0"
 """The runtime specification spoken: the first version that knows time namespaces."""
 CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
 HOST = Host()
+NEW = ".new."
+"""What the name of a directory that is being claimed begins with."""
 
 
 class MissingError(Error):
@@ -76,15 +79,34 @@ def exists(root: str, id_: str) -> bool:
 def claim(root: str, id_: str) -> int:
     """Make ``ROOT/ID``, lock it and return the lock; raises an Error if the name is taken.
 
-    Whoever makes the directory has the name. The lock is held until the container runs: an unlocked
-    container without a process was given up half made.
+    The directory gets its name when it is locked and no longer empty, so that whoever has the name has the lock,
+    and nobody else can take either. The lock is held until the container runs: an unlocked container without a
+    process was given up half made.
     """
     os.makedirs(root, mode=0o711, exist_ok=True)
+    new = f"{NEW}{id_}.{os.getpid()}"
+    os.mkdir(f"{root}/{new}", 0o700)
+    held = lock(root, new)
     try:
-        os.mkdir(f"{root}/{id_}", 0o700)
-    except FileExistsError:
+        os.mkdir(f"{root}/{new}/claimed")
+        os.rename(f"{root}/{new}", f"{root}/{id_}")
+    except OSError as error:
+        os.rmdir(f"{root}/{new}/claimed")
+        os.rmdir(f"{root}/{new}")
+        os.close(held)
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise
         raise taken(id_) from None
-    return lock(root, id_)
+    return held
+
+
+def abandoned(root: str, now_seconds: float) -> list[str]:
+    """Return the directories of claims that were cut off a minute ago or earlier."""
+    try:
+        names = [name for name in os.listdir(root) if name.startswith(NEW)]
+        return [f"{root}/{name}" for name in names if os.stat(f"{root}/{name}").st_mtime < now_seconds - 60]
+    except OSError:
+        return []
 
 
 def lock(root: str, id_: str, *, wait: bool = True) -> int:

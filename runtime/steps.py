@@ -28,7 +28,7 @@ class Step(Record):
     def describe(self) -> str:
         """Return one line: its name and fields."""
         fields = " ".join(f"{key}={value}" for key, value in self.as_dict().items() if value not in ("", (), 0))
-        return f"{type(self).__name__.lower()} {fields}".rstrip()
+        return f"{type(self).__name__.lower()} {fields}".rstrip().replace("\n", "\\n")
 
     def execute(self) -> None:
         """Do it."""
