@@ -40,7 +40,7 @@ def mounted(path: str, proc: str = "/proc") -> mountinfo.Mount | None:
 def is_dead(path: str) -> bool:
     """Say whether a FUSE mount's server has gone."""
     try:
-        os.stat(path)
+        os.statvfs(path)  # asks the server; stat(2) may be answered from the kernel's cache
     except OSError as error:
         return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     return False

@@ -59,7 +59,7 @@ def test_saved_is_loaded(tmp_path: Path) -> None:
     odd = found.replace(command=("a\udcff", "ü", ""))
     state.save(str(tmp_path), odd)
     assert state.load(str(tmp_path), "web") == odd
-    assert os.listdir(tmp_path / "web") == ["state.json"]
+    assert sorted(os.listdir(tmp_path / "web")) == ["claimed", "state.json"]
     assert os.stat(tmp_path / "web" / "state.json").st_mode & 0o777 == 0o600
 
 
@@ -217,7 +217,7 @@ def test_a_failed_write_leaves_the_old_state(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         state.write(f"{found.bundle}/state.json", {"x": object()})
     assert state.load(str(tmp_path), "web") == found
-    assert os.listdir(tmp_path / "web") == ["state.json"]
+    assert sorted(os.listdir(tmp_path / "web")) == ["claimed", "state.json"]
 
 
 def test_oci_state(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:

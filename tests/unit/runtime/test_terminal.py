@@ -182,12 +182,16 @@ def test_restored_after_a_failure(caller: Caller) -> None:
     """An exception in the middle leaves the terminal as it was, too."""
     before = flags(termios.tcgetattr(caller.tty))
 
+    failed = threading.Event()
+
     def fail(_number: int) -> None:
+        failed.set()
         raise RuntimeError("in the middle")
 
     def script(pid: int) -> None:
         caller.await_text(b"ready")
         os.kill(os.getpid(), signal.SIGUSR1)
+        failed.wait(SECONDS)
         os.kill(pid, signal.SIGKILL)
 
     with pytest.raises(RuntimeError, match="in the middle"):
