@@ -21,6 +21,9 @@ TICK_NSEC = 10_000_000
 NS_GET_TGID_FROM_PIDNS = 0x8004B707
 """ioctl_nsfs(2), kernel 6.11: our number for a process of another pid namespace."""
 
+INIT_SCOPE = "/init.scope"
+"""Where systemd as a container's init puts itself: the container is the cgroup above."""
+
 
 class Container(Record):
     """One container, or a cgroup seen as one (``init_pid`` 0: there is no first process to count time from)."""
@@ -103,6 +106,7 @@ class Callers:
             offset = timens_offsets.boottime_nsec(self._files.read(f"{self._host.proc}/{init}/timens_offsets"))
         except OSError:
             offset = 0
+        paths = {name: path.removesuffix(INIT_SCOPE) or "/" for name, path in paths.items()}
         return Container(f"{namespace}:{init}@{ticks}", Cgroup(paths), init, ticks, offset)
 
     def _same_namespace(self, pid: int) -> Container | None:

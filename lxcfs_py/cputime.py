@@ -7,15 +7,22 @@ quota lets a container use more CPUs than it sees for a few milliseconds) is ser
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Protocol
 
 from lxcfs_py.record import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lxcfs_py.cgroup.api import CpuTime
 
 Times = tuple[int, int, int, int]
 """User without nice, nice, system and idle, in microseconds."""
+
+SURPLUS_USEC = 1_000_000
+"""How much may wait per CPU. More is no burst: N has fallen since, or the cgroup is older than its container; to
+serve that for minutes would show an idle container as busy."""
 
 
 class Account(Record):
@@ -52,24 +59,29 @@ def split(time: CpuTime, seen: tuple[int, int, int]) -> tuple[int, int, int]:
     return user - nice, nice, system
 
 
+def spread(amount: int, weights: Sequence[int]) -> tuple[int, ...]:
+    """Divide an amount in proportion, exactly; no part exceeds its weight if the amount does not exceed their sum."""
+    whole = sum(weights)
+    marks = [amount * upto // whole if whole else 0 for upto in itertools.accumulate(weights, initial=0)]
+    return tuple(high - low for low, high in itertools.pairwise(marks))
+
+
 def advance(account: Account, now_nsec: int, time: CpuTime, n: int) -> Account:
     """Return the account at ``now_nsec`` with ``n`` visible CPUs."""
     seen = split(time, account.seen)
-    pending = [p + new - old for p, new, old in zip(account.pending, seen, account.seen, strict=True)]
+    waiting = [p + new - old for p, new, old in zip(account.pending, seen, account.seen, strict=True)]
     dt_usec = max(0, now_nsec - account.last_nsec) // 1000
-    waiting, capacity = sum(pending), n * dt_usec
-    served = list(pending)
-    if waiting > capacity:
-        served = [part * capacity // waiting for part in pending]
+    served = spread(min(sum(waiting), n * dt_usec), waiting)
+    later = [part - now for part, now in zip(waiting, served, strict=True)]
+    user, nice, system = spread(min(sum(later), n * SURPLUS_USEC), later)
+    busy = spread(sum(served), (dt_usec,) * n)
+    in_user = spread(served[0] + served[1], busy)  # user and nice together first: what is left is system's, never < 0
+    in_nice = spread(served[1], in_user)
     cpus = [*account.cpus, *((0, 0, 0, 0),) * (n - len(account.cpus))]
-    for at in range(n):
-        share = [(part + at) // n for part in served]  # sums to part over all n
-        idle = max(0, dt_usec - sum(share))
-        user, nice, system, before = cpus[at]
-        cpus[at] = user + share[0], nice + share[1], system + share[2], before + idle
-    left = tuple(p - s for p, s in zip(pending, served, strict=True))
-    last = account.last_nsec + dt_usec * 1000
-    return Account(last, seen, (left[0], left[1], left[2]), tuple(cpus))
+    for at, (b, u, ni) in enumerate(zip(busy, in_user, in_nice, strict=True)):
+        before = cpus[at]
+        cpus[at] = before[0] + u - ni, before[1] + ni, before[2] + b - u, before[3] + dt_usec - b
+    return Account(account.last_nsec + dt_usec * 1000, seen, (user, nice, system), tuple(cpus))
 
 
 class CpuStore(Protocol):

@@ -51,6 +51,7 @@ def register(host: Host, registration: Registration) -> None:
     temporary = f"{at}/.{registration.id}.{os.getpid()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
+        os.fchmod(descriptor, 0o644)  # whatever the umask is
         os.write(descriptor, json.dumps(registration.as_dict()).encode())
         os.rename(temporary, f"{at}/{registration.id}.json")
     except BaseException:
@@ -119,7 +120,16 @@ def _is_registration(found: object) -> bool:
         and found["init_pid"] > 0
         and isinstance(found["id"], str)
         and isinstance(paths, dict)
-        and all(
-            isinstance(path, str) and path.startswith("/") and ".." not in path.split("/") for path in paths.values()
-        )
+        and all(map(_is_path, paths.values()))
     )
+
+
+def _is_path(path: object) -> bool:
+    """Say whether this is a cgroup's path that system calls take."""
+    if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
+        return False
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return ".." not in path.split("/")
