@@ -57,7 +57,6 @@ class Shared:
         self._texts_at = self._relays_at + workers * self._relay_bytes
         os.ftruncate(descriptor, self._texts_at + workers * OPENS * TEXT_BYTES)
         self._map = mmap.mmap(descriptor, self._texts_at)
-        self._next = 0
 
     def relay(self, worker: int) -> memoryview:
         """Return where a worker's relay notes the request it is at."""
@@ -122,9 +121,8 @@ class Shared:
         data = marshal.dumps(about)
         if len(data) > OPEN_BYTES - _OPEN.size:
             raise FullError(12, "a container's cgroup paths are too long")
-        for _ in range(OPENS):
-            self._next = (self._next + 1) % OPENS
-            slot = worker * OPENS + self._next
+        for number in range(OPENS):  # the lowest that is free: few pages are ever touched
+            slot = worker * OPENS + number
             at = self._opens_at + slot * OPEN_BYTES
             used, generation, _, _ = _OPEN.unpack_from(self._map, at)
             if not used:

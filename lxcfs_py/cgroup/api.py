@@ -38,7 +38,7 @@ class MemoryLevel(Record):
     """v1 memory.memsw.limit_in_bytes (memory plus swap); always None on v2."""
     swap_usage_bytes: int
     stat: Mapping[str, int]
-    """memory.stat; a key the kernel's version does not offer is absent."""
+    """memory.stat of the leaf and of levels with a limit; a key the kernel's version does not offer is absent."""
 
 
 class CpuTime(Record):

@@ -44,12 +44,14 @@ class V1:
             usage = integer(self._text(level, "memory.usage_in_bytes"))
             if usage is None:
                 continue
-            stat = flat(self._text(level, "memory.stat"))
+            maximum = limit(self._text(level, "memory.limit_in_bytes"))
+            wanted = not found or maximum is not None
+            stat = flat(self._text(level, "memory.stat")) if wanted else {}
             both = integer(self._text(level, "memory.memsw.usage_in_bytes"))
             found.append(
                 MemoryLevel(
                     path=level,
-                    limit_bytes=limit(self._text(level, "memory.limit_in_bytes")),
+                    limit_bytes=maximum,
                     usage_bytes=usage,
                     swap_limit_bytes=None,
                     memsw_limit_bytes=limit(self._text(level, "memory.memsw.limit_in_bytes")),

@@ -35,15 +35,17 @@ class V2:
             usage = integer(self._text(level, "memory.current"))
             if usage is None:
                 continue
+            maximum = limit(self._text(level, "memory.max"))
+            wanted = not found or maximum is not None
             found.append(
                 MemoryLevel(
                     path=level,
-                    limit_bytes=limit(self._text(level, "memory.max")),
+                    limit_bytes=maximum,
                     usage_bytes=usage,
                     swap_limit_bytes=limit(self._text(level, "memory.swap.max")),
                     memsw_limit_bytes=None,
                     swap_usage_bytes=integer(self._text(level, "memory.swap.current")) or 0,
-                    stat=flat(self._text(level, "memory.stat")),
+                    stat=flat(self._text(level, "memory.stat")) if wanted else {},
                 )
             )
         return tuple(found)
