@@ -39,7 +39,7 @@ class V1:
 
     def memory(self, path: str) -> tuple[MemoryLevel, ...]:
         """Return the levels, leaf first; swap used is what memsw counts beyond memory."""
-        found = []
+        found: list[MemoryLevel] = []
         for level in levels(path):
             usage = integer(self._text(level, "memory.usage_in_bytes"))
             if usage is None:

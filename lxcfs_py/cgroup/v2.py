@@ -30,7 +30,7 @@ class V2:
 
     def memory(self, path: str) -> tuple[MemoryLevel, ...]:
         """Return the levels that have memory.current, leaf first."""
-        found = []
+        found: list[MemoryLevel] = []
         for level in levels(path):
             usage = integer(self._text(level, "memory.current"))
             if usage is None:
