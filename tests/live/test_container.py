@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -203,3 +204,65 @@ def test_a_volume_and_users(clean: Box, tmp_path: Path) -> None:
     assert (tmp_path / "f").read_text().split("\n") == ["b c", "me", "read-only", "0", ""]
     text = clean.run("--rm", "-u", "1234:55", "--", "sh", "-c", "id -u; id -g; grep CapEff /proc/self/status").stdout
     assert text.split() == ["1234", "55", "CapEff:", "0000000000000000"]
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_is_cleaned_up(clean: Box, lane: str) -> None:
+    """pyproc-run killed at random moments of a start: the next start cleans up."""
+    chance = random.Random(1)  # the same moments each time
+    for _ in range(100 if lane == "here" else 8):
+        process = subprocess.Popen(
+            clean.command("--rm", "--", "sleep", "0.01"), env=clean.environment, stdin=-3, stdout=-3, stderr=-3
+        )
+        time.sleep(chance.random() * 0.15 * clean.scale)
+        process.kill()
+        process.wait()
+    deadline = time.monotonic() + 20 * clean.scale
+    while clean.left() and time.monotonic() < deadline:
+        clean.run("--rm", "--", "true")
+    assert clean.left() == []
+
+
+def test_an_io_limit(clean: Box, tmp_path: Path) -> None:
+    """A direct write to a loop device takes as long as its limit says."""
+    image, at = tmp_path / "image", tmp_path / "at"
+    at.mkdir()
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", image], check=True)
+    loop = subprocess.run(
+        ["losetup", "-f", "--show", image], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    try:
+        subprocess.run(["mount", loop, at], check=True)
+        try:
+            script = "dd if=/dev/zero of=/at/f bs=64k count=48 oflag=direct 2>&1 | grep -o '[0-9.]* s,'"
+            text = clean.run(
+                "--rm", "--device-write-bps", f"{loop}:1m", "-v", f"{at}:/at", "--", "sh", "-c", script
+            ).stdout
+        finally:
+            subprocess.run(["umount", at], check=True)
+    finally:
+        subprocess.run(["losetup", "-d", loop], check=True)
+    assert 2.0 < float(text.split()[0]) < 4.5 * max(1, clean.scale / 4), text
+
+
+def test_a_file_written_to_a_disk_is_cache(clean: Box, lane: str) -> None:
+    """Writing 50 MiB to a disk raises Cached and leaves MemAvailable; with a tmpfs MemAvailable falls."""
+    script = """
+import re, sys
+def info():
+    return {k: int(v) >> 10 for k, v in re.findall(r'(\\w+): +(\\d+) kB', open('/proc/meminfo').read())}
+a = info()
+open(sys.argv[1] + '/file', 'wb').write(bytes(50 << 20))
+b = info()
+print(b['Cached'] - a['Cached'], a['MemAvailable'] - b['MemAvailable'])
+"""
+    options = ["--rm", "-m", "256m", "--tmpfs", "/shm", "--"]
+    cached, available = map(int, clean.run(*options, "python3", "-c", script, "/shm").stdout.split())
+    assert cached == pytest.approx(50, abs=3)
+    assert available == pytest.approx(50, abs=3)
+    if lane == "here":  # the guests' disks are memory
+        cached, available = map(int, clean.run(*options, "python3", "-c", script, "/tmp").stdout.split())
+        assert cached == pytest.approx(50, abs=3)
+        assert abs(available) < 5
