@@ -13,13 +13,8 @@ class Block(Record):
 
 
 def parse(data: bytes) -> tuple[Block, ...]:
-    """Return the blocks in order; joined by ``join`` they are the text again."""
+    """Return the blocks in order; joined by empty lines they are the text again."""
     return tuple(Block(text, _number(field(text, b"processor"))) for text in data.split(b"\n\n"))
-
-
-def join(blocks: tuple[Block, ...]) -> bytes:
-    """Return the text of these blocks."""
-    return b"\n\n".join(block.text for block in blocks)
 
 
 def field(text: bytes, name: bytes) -> bytes | None:

@@ -16,28 +16,28 @@ PATH = "proc/cpuinfo"
 
 
 def render(host: bytes, cpus: Collection[int]) -> bytes:
-    """Return the host's text for these of its CPUs; unchanged if they are all there are."""
+    """Return the host's text for these of its CPUs; unchanged if they are all there are.
+
+    N CPUs say they are N cores of one package. Where the host's own ids contradict that (several packages, two
+    threads of one core), they are counted anew; else they stay.
+    """
     blocks = cpuinfo.parse(host)
-    there = {block.processor for block in blocks if block.processor is not None}
-    if there <= set(cpus):
+    shown = [block.text for block in blocks if block.processor in cpus and block.processor is not None]
+    if not shown or len(shown) == sum(block.processor is not None for block in blocks):
         return host
-    found, n = [], sum(number in cpus for number in there)
-    for block in blocks:
-        if block.processor is None:
-            found.append(block)  # what some architectures say about the machine, and the end of the text
-        elif block.processor in cpus:
-            at = sum(1 for other in found if other.processor is not None)
-            text = block.text
-            for name, value in (
-                (b"processor", at),
-                (b"physical id", 0),
-                (b"siblings", n),
-                (b"core id", at),
-                (b"cpu cores", n),
-            ):
-                text = cpuinfo.with_field(text, name, value)
-            found.append(block.replace(text=text))
-    return cpuinfo.join(tuple(found))
+    packages = {cpuinfo.field(text, b"physical id") for text in shown}
+    cores = {cpuinfo.field(text, b"core id") for text in shown}
+    apart = len(packages) == 1 and len(cores) == len(shown)
+    texts = []
+    for at, text in enumerate(shown):
+        changes = {b"processor": at, b"siblings": len(shown), b"cpu cores": len(shown)}
+        if not apart:
+            changes |= {b"physical id": 0, b"core id": at}
+        for name, value in changes.items():
+            text = cpuinfo.with_field(text, name, value)
+        texts.append(text)
+    rest = [block.text for block in blocks if block.processor is None]  # about the machine, and the text's end
+    return b"\n\n".join(texts + rest)
 
 
 def read(reader: Reader, container: Container) -> bytes:

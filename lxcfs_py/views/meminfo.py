@@ -24,11 +24,13 @@ FROM_STAT = {
     "SUnreclaim": ("slab_unreclaimable",), "KernelStack": ("kernel_stack",), "PageTables": ("pagetables",),
     "SecPageTables": ("sec_pagetables",), "Percpu": ("percpu",), "AnonHugePages": ("anon_thp",),
     "ShmemHugePages": ("shmem_thp",), "FileHugePages": ("file_thp",), "Zswap": ("zswap",), "Zswapped": ("zswapped",),
-    "NFS_Unstable": (), "Bounce": (), "WritebackTmp": (), "Balloon": (), "ShmemPmdMapped": (), "FilePmdMapped": (),
-    "Committed_AS": (), "VmallocUsed": (), "Buffers": (), "Active": ("active_anon", "active_file"),
+    "NFS_Unstable": (), "Bounce": (), "WritebackTmp": (), "GPUActive": (), "GPUReclaim": (), "ShmemPmdMapped": (), "FilePmdMapped": (),
+    "Committed_AS": (), "VmallocUsed": ("vmalloc",), "Buffers": (), "Active": ("active_anon", "active_file"),
     "Inactive": ("inactive_anon", "inactive_file"), "SwapCached": ("swapcached",),
 }  # fmt: skip
 """Each line about use, and the keys of memory.stat it sums; a key the kernel's version lacks counts 0."""
+MACHINE = ("CmaTotal", "CmaFree", "HardwareCorrupted", "Unaccepted")
+"""Properties of the machine's memory; they are part of MemTotal."""
 RECLAIMABLE = ("active_file", "inactive_file", "slab_reclaimable")
 
 
@@ -49,50 +51,58 @@ def swap(host: Mapping[str, int], levels: tuple[MemoryLevel, ...]) -> Swap:
     total = least([level.swap_limit_bytes for level in levels], host.get("SwapTotal", 0))
     both = [level.memsw_limit_bytes for level in levels if level.memsw_limit_bytes is not None]
     if both:
-        memory = least([level.limit_bytes for level in levels], host.get("MemTotal", 0))
-        total = min(total, max(0, min(both) - memory))
-    used = levels[0].swap_usage_bytes if levels else 0
-    return Swap(total, min(host.get("SwapFree", 0), max(0, total - used)))
+        memory = [level.limit_bytes for level in levels if level.limit_bytes is not None]
+        total = min(total, max(0, min(both) - min(memory, default=host.get("MemTotal", 0))))
+    free = min(host.get("SwapFree", 0), total - (levels[0].swap_usage_bytes if levels else 0))
+    for level in levels:
+        if level.swap_limit_bytes is not None:
+            free = min(free, level.swap_limit_bytes - level.swap_usage_bytes)
+        if level.memsw_limit_bytes is not None:
+            free = min(free, level.memsw_limit_bytes - level.usage_bytes - level.swap_usage_bytes)
+    return Swap(total, max(0, free))
 
 
 def values(host: Mapping[str, int], levels: tuple[MemoryLevel, ...], pages: tuple[HugePages, ...]) -> dict[str, int]:
     """Return the lines that are the container's, in bytes (HugePages_*: in pages)."""
-    if not levels:
-        return {}
-    own, limited = levels[0], [level for level in levels if level.limit_bytes is not None]
-    total = least([level.limit_bytes for level in limited], host.get("MemTotal", 0))
-    free, available = host.get("MemFree", 0), min(host.get("MemAvailable", 0), total)
-    for level in limited:
-        room = (level.limit_bytes or 0) - level.usage_bytes
+    limits = [(level.limit_bytes, level) for level in levels if level.limit_bytes is not None]
+    total = least([limit for limit, _ in limits], host.get("MemTotal", 0))
+    free, available = min(host.get("MemFree", 0), total), min(host.get("MemAvailable", 0), total)
+    for limit, level in limits:
+        room = limit - level.usage_bytes
+        reclaimable = sum(level.stat.get(key, 0) for key in RECLAIMABLE)
         free = min(free, room)
-        available = min(available, room + sum(level.stat.get(key, 0) for key in RECLAIMABLE))
-    found = {name: min(total, sum(own.stat.get(key, 0) for key in keys)) for name, keys in FROM_STAT.items()}
-    if "slab" not in own.stat:
-        found["Slab"] = min(total, found["SReclaimable"] + found["SUnreclaim"])
+        available = min(available, room + min(reclaimable, level.usage_bytes))
+    stat = levels[0].stat if levels else {}
     space = swap(host, levels)
-    file, cached_swap = own.stat.get("file", 0), found["SwapCached"]
-    free = max(0, min(free, total))
+    found = {name: min(total, sum(stat.get(key, 0) for key in keys)) for name, keys in FROM_STAT.items()}
+    if "slab" not in stat:
+        found["Slab"] = min(total, found["SReclaimable"] + found["SUnreclaim"])
+    found |= {name: min(total, host.get(name, 0)) for name in MACHINE}
     found |= {
         "MemTotal": total,
-        "MemFree": free,
-        "MemAvailable": max(free if not limited else 0, available),
-        "Cached": min(total, max(0, file - cached_swap)),
+        "MemFree": max(0, free),
+        "MemAvailable": max(0, available),
+        "Cached": max(0, min(total, stat.get("file", 0)) - stat.get("swapcached", 0)),
         "SwapTotal": space.total,
         "SwapFree": space.free,
-        "SwapCached": min(cached_swap, space.total),
+        "SwapCached": min(found["SwapCached"], space.total),
+        "CommitLimit": min(host.get("CommitLimit", 0), total + space.total),
     }
     return found | _huge(host, pages)
 
 
 def _huge(host: Mapping[str, int], pages: tuple[HugePages, ...]) -> dict[str, int]:
     """Return HugePages_*, which are about the default size, and Hugetlb, about all sizes."""
-    size = host.get("Hugepagesize", 0)
+    size, total, free = (host.get(name, 0) for name in ("Hugepagesize", "HugePages_Total", "HugePages_Free"))
     for page in pages:
         if page.size_bytes == size and page.limit_bytes is not None:
-            total = min(host.get("HugePages_Total", 0), page.limit_bytes // size)
-            free = min(host.get("HugePages_Free", 0), max(0, total - page.usage_bytes // size))
-            return {"HugePages_Total": total, "HugePages_Free": free, "HugePages_Rsvd": 0, "HugePages_Surp": 0}
-    return {}
+            total = min(total, page.limit_bytes // size)
+            free = min(free, max(0, total - page.usage_bytes // size))
+    found = {"HugePages_Total": total, "HugePages_Free": free, "HugePages_Rsvd": 0, "HugePages_Surp": 0}
+    limits = [page.limit_bytes for page in pages if page.limit_bytes is not None]
+    if limits and len(limits) == len(pages):
+        found["Hugetlb"] = min(host.get("Hugetlb", 0), sum(limits))
+    return found
 
 
 def read(reader: Reader, container: Container) -> bytes:
