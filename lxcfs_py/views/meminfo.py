@@ -24,7 +24,8 @@ FROM_STAT = {
     "SUnreclaim": ("slab_unreclaimable",), "KernelStack": ("kernel_stack",), "PageTables": ("pagetables",),
     "SecPageTables": ("sec_pagetables",), "Percpu": ("percpu",), "AnonHugePages": ("anon_thp",),
     "ShmemHugePages": ("shmem_thp",), "FileHugePages": ("file_thp",), "Zswap": ("zswap",), "Zswapped": ("zswapped",),
-    "NFS_Unstable": (), "Bounce": (), "WritebackTmp": (), "GPUActive": (), "GPUReclaim": (), "ShmemPmdMapped": (), "FilePmdMapped": (),
+    "NFS_Unstable": (), "Bounce": (), "WritebackTmp": (), "GPUActive": (), "GPUReclaim": (),
+    "ShmemPmdMapped": (), "FilePmdMapped": (),
     "Committed_AS": (), "VmallocUsed": ("vmalloc",), "Buffers": (), "Active": ("active_anon", "active_file"),
     "Inactive": ("inactive_anon", "inactive_file"), "SwapCached": ("swapcached",),
 }  # fmt: skip
