@@ -7,10 +7,7 @@ quota lets a container use more CPUs than it sees for a few milliseconds) is ser
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING, Protocol
-
-from lxcfs_py.record import Record
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +22,7 @@ SURPLUS_USEC = 1_000_000
 serve that for minutes would show an idle container as busy."""
 
 
-class Account(Record):
+class Account(NamedTuple):
     """What has been served of one container's CPU time."""
 
     last_nsec: int
@@ -59,11 +56,17 @@ def split(time: CpuTime, seen: tuple[int, int, int]) -> tuple[int, int, int]:
     return user - nice, nice, system
 
 
-def spread(amount: int, weights: Sequence[int]) -> tuple[int, ...]:
+def spread(amount: int, weights: Sequence[int]) -> list[int]:
     """Divide an amount in proportion, exactly; no part exceeds its weight if the amount does not exceed their sum."""
     whole = sum(weights)
-    marks = [amount * upto // whole if whole else 0 for upto in itertools.accumulate(weights, initial=0)]
-    return tuple(high - low for low, high in itertools.pairwise(marks))
+    if not amount or not whole:
+        return [0] * len(weights)
+    parts, upto, mark = [], 0, 0
+    for weight in weights:
+        upto += weight
+        before, mark = mark, amount * upto // whole
+        parts.append(mark - before)
+    return parts
 
 
 def advance(account: Account, now_nsec: int, time: CpuTime, n: int) -> Account:
@@ -74,13 +77,13 @@ def advance(account: Account, now_nsec: int, time: CpuTime, n: int) -> Account:
     served = spread(min(sum(waiting), n * dt_usec), waiting)
     later = [part - now for part, now in zip(waiting, served, strict=True)]
     user, nice, system = spread(min(sum(later), n * SURPLUS_USEC), later)
-    busy = spread(sum(served), (dt_usec,) * n)
+    busy = spread(sum(served), [dt_usec] * n)
     in_user = spread(served[0] + served[1], busy)  # user and nice together first: what is left is system's, never < 0
     in_nice = spread(served[1], in_user)
     cpus = [*account.cpus, *((0, 0, 0, 0),) * (n - len(account.cpus))]
-    for at, (b, u, ni) in enumerate(zip(busy, in_user, in_nice, strict=True)):
-        before = cpus[at]
-        cpus[at] = before[0] + u - ni, before[1] + ni, before[2] + b - u, before[3] + dt_usec - b
+    for at in range(n):
+        (u, ni, s, i), b = cpus[at], busy[at]
+        cpus[at] = u + in_user[at] - in_nice[at], ni + in_nice[at], s + b - in_user[at], i + dt_usec - b
     return Account(account.last_nsec + dt_usec * 1000, seen, (user, nice, system), tuple(cpus))
 
 

@@ -17,16 +17,29 @@ GONE = (errno.ENODEV, errno.ESRCH, errno.ESTALE, errno.ENOENT, errno.EBADF, errn
 class Files:
     """Reads files by path; keeps at most ``limit`` of them open, dropping those used least recently."""
 
-    def __init__(self, limit: int = 512) -> None:
+    def __init__(self, limit: int = 2048) -> None:
         self._limit = limit
         self._open: dict[str, int] = {}
 
     def read(self, path: str) -> bytes:
         """Return the file's whole text; raises OSError (FileNotFoundError, PermissionError, ...) naming it."""
+        return self._read(path, records=True)
+
+    def read_one(self, path: str) -> bytes:
+        """Return the text of a file that the kernel makes in one piece, which takes one read, not two.
+
+        That is every file with a single record (fs/seq_file.c, single_open; kernfs without its own iterator):
+        not those that list processes, mounts, devices or the CPUs of cpuinfo. Raises OSError as ``read``.
+        """
+        return self._read(path, records=False)
+
+    def _read(self, path: str, *, records: bool) -> bytes:
         descriptor = self._open.pop(path, -1)
         if descriptor >= 0:
             try:
-                data = _whole(descriptor)
+                data = os.pread(descriptor, CHUNK, 0)
+                if records or len(data) == CHUNK:
+                    data = _rest(descriptor, data)
             except OSError as error:
                 os.close(descriptor)
                 if error.errno not in GONE:
@@ -39,7 +52,7 @@ class Files:
     def _first(self, path: str) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
         try:
-            data = _whole(descriptor)
+            data = _rest(descriptor, os.pread(descriptor, CHUNK, 0))
         except OSError as error:
             os.close(descriptor)
             raise OSError(error.errno, error.strerror, path) from error
@@ -54,14 +67,11 @@ class Files:
             os.close(self._open.popitem()[1])
 
 
-def _whole(descriptor: int) -> bytes:
-    """Read from the start until nothing comes: seq_file may return less than asked for in mid-text."""
-    data = os.pread(descriptor, CHUNK, 0)
-    if not data:
-        return data
+def _rest(descriptor: int, data: bytes) -> bytes:
+    """Read on until nothing comes: seq_file may return less than asked for in mid-text."""
     parts, offset = [data], len(data)
     while data:
         data = os.pread(descriptor, CHUNK, offset)
         parts.append(data)
         offset += len(data)
-    return parts[0] if len(parts) == 2 else b"".join(parts)
+    return b"".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from typing import TYPE_CHECKING
@@ -25,30 +26,53 @@ class Reader:
         self.files = files or Files()
         self.cgroups = Cgroups(host, self.files)
         self.store = store or LocalStore()
+        self._recent: dict[str, tuple[float, bytes]] = {}
 
     def now_nsec(self) -> int:
         """Return CLOCK_BOOTTIME."""
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
+    def _host_path(self, path: str) -> str:
+        top, _, rest = path.partition("/")
+        return f"{self.host.proc if top == 'proc' else self.host.sys}/{rest}"
+
     def host_bytes(self, path: str) -> bytes:
         """Return the host's own file, ``proc/...`` or ``sys/...``; raises OSError."""
-        top, _, rest = path.partition("/")
-        return self.files.read(f"{self.host.proc if top == 'proc' else self.host.sys}/{rest}")
+        return self.files.read(self._host_path(path))
 
-    def online(self) -> frozenset[int]:
-        """Return the host's CPUs."""
-        return cpulist.parse(self.host_bytes("sys/devices/system/cpu/online")) or frozenset({0})
+    def host_one(self, path: str) -> bytes:
+        """Return the host's own file, one of those that ``Files.read_one`` reads; raises OSError."""
+        return self.files.read_one(self._host_path(path))
+
+    def recent(self, path: str, age_seconds: float) -> bytes:
+        """Return the host's own file as it was ``age_seconds`` ago at most; raises OSError.
+
+        For what costs the kernel long and whose change nobody can miss for so short a time.
+        """
+        now = time.monotonic()
+        made, data = self._recent.get(path, (-age_seconds, b""))
+        if now - made >= age_seconds:
+            data = self.host_bytes(path)
+            self._recent[path] = now, data
+        return data
 
     def cpus(self, container: Container) -> tuple[int, ...]:
         """Return the host's CPUs the container sees, in order: as many as cpuset and quota leave, at least one."""
-        online = self.online()
-        allowed = sorted((self.cgroups.cpuset(container.cgroup) or online) & online) or [min(online)]
-        return tuple(allowed[: visible(len(allowed), self.cgroups.cpu_quota(container.cgroup))])
+        allowed = self.cgroups.cpuset(container.cgroup)  # the kernel leaves out what is offline
+        if not allowed:
+            allowed = cpulist.parse(self.host_one("sys/devices/system/cpu/online")) or frozenset({0})
+        return first(allowed, visible(len(allowed), self.cgroups.cpu_quota(container.cgroup)))
 
     def account(self, container: Container, n: int) -> Account:
         """Return the container's CPU account as of now."""
         used = self.cgroups.cpu_time(container.cgroup) or CpuTime(0, 0, 0)
         return self.store.advance(container.key, container.start_nsec, self.now_nsec(), used, n)
+
+
+@functools.lru_cache(256)
+def first(cpus: frozenset[int], count: int) -> tuple[int, ...]:
+    """Return the lowest ``count`` of them, in order."""
+    return tuple(sorted(cpus)[:count])
 
 
 def visible(allowed: int, quota: float | None) -> int:

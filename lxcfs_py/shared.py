@@ -27,8 +27,8 @@ ACCOUNTS = 4096
 PROBES = 64
 """How many places an account may be at; the least recently used of them gives way."""
 _HEAD = struct.Struct("=16sB7x")
-_COPY = struct.Struct("=qqqqqqqq")
-_CPU = struct.Struct("=qqqq")
+_COPY = struct.Struct("=8q")
+_CPU_BYTES = 4 * 8
 
 OPENS = 4096
 """Files one worker may have opened at a time."""
@@ -49,7 +49,8 @@ class Shared:
     def __init__(self, descriptor: int, workers: int, cpus: int, relay_bytes: int) -> None:
         self.descriptor = descriptor
         self._cpus = cpus
-        self._copy_bytes = _COPY.size + cpus * _CPU.size
+        self._digests: dict[str, bytes] = {}
+        self._copy_bytes = _COPY.size + cpus * _CPU_BYTES
         self._account_bytes = _HEAD.size + 2 * self._copy_bytes
         self._opens_at = _pages(ACCOUNTS * self._account_bytes)
         self._relays_at = self._opens_at + workers * OPENS * OPEN_BYTES
@@ -67,11 +68,15 @@ class Shared:
 
     def advance(self, key: str, start_nsec: int, now_nsec: int, time: CpuTime, n: int) -> Account:
         """See ``cputime.CpuStore``."""
-        digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=16).digest()
-        home = int.from_bytes(digest[:4], "little") % ACCOUNTS
+        digest = self._digests.get(key)
+        if digest is None:
+            if len(self._digests) >= ACCOUNTS:
+                self._digests.clear()
+            digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+            self._digests[key] = digest
         fcntl.lockf(self.descriptor, fcntl.LOCK_EX, 1)  # held for 20 us; two keys may want one place
         try:
-            at = self._find(digest, home)
+            at = self._find(digest)
             found = self._load(at, digest) or Account(start_nsec)
             found = advance(found, max(now_nsec, found.last_nsec), time, min(n, self._cpus))
             self._store(at, digest, found)
@@ -79,8 +84,9 @@ class Shared:
             fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1)
         return found
 
-    def _find(self, digest: bytes, home: int) -> int:
+    def _find(self, digest: bytes) -> int:
         """Return the offset of the account, or of the place it shall have."""
+        home = int.from_bytes(digest[:4], "little") % ACCOUNTS
         oldest, oldest_nsec = -1, 1 << 63
         for probe in range(PROBES):
             at = (home + probe * (1 + digest[4])) % ACCOUNTS * self._account_bytes
@@ -98,8 +104,9 @@ class Shared:
             return None
         copy = at + _HEAD.size + (valid - 1) * self._copy_bytes
         last, u, n, s, pu, pn, ps, cpus = _COPY.unpack_from(self._map, copy)
-        rows = _CPU.iter_unpack(self._map[copy + _COPY.size : copy + _COPY.size + cpus * _CPU.size])
-        return Account(last, (u, n, s), (pu, pn, ps), tuple((a, b, c, d) for a, b, c, d in rows))
+        flat = struct.unpack_from(f"={4 * cpus}q", self._map, copy + _COPY.size)
+        each = iter(flat)
+        return Account(last, (u, n, s), (pu, pn, ps), tuple(zip(each, each, each, each, strict=True)))
 
     def _store(self, at: int, digest: bytes, account: Account) -> None:
         owner, valid = _HEAD.unpack_from(self._map, at)
@@ -109,9 +116,9 @@ class Shared:
             valid = 0
         target = 2 if valid == 1 else 1
         copy = at + _HEAD.size + (target - 1) * self._copy_bytes
-        row = (account.last_nsec, *account.seen, *account.pending, len(account.cpus))
-        data = _COPY.pack(*row) + b"".join(_CPU.pack(*cpu) for cpu in account.cpus)
-        self._map[copy : copy + len(data)] = data
+        numbers = [number for cpu in account.cpus for number in cpu]
+        head = (account.last_nsec, *account.seen, *account.pending, len(account.cpus))
+        struct.pack_into(f"={8 + len(numbers)}q", self._map, copy, *head, *numbers)
         self._map[at + 16] = target
 
     # Open files.

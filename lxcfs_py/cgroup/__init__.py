@@ -36,7 +36,7 @@ class Cgroups:
         return found[0], cgroup.paths[found[1]]
 
     def memory(self, cgroup: Cgroup) -> tuple[MemoryLevel, ...]:
-        """Return the levels that have the memory controller, leaf first."""
+        """See ``Driver.memory``."""
         found = self._driver("memory", cgroup)
         return found[0].memory(found[1]) if found else ()
 

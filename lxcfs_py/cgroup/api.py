@@ -38,7 +38,7 @@ class MemoryLevel(Record):
     """v1 memory.memsw.limit_in_bytes (memory plus swap); always None on v2."""
     swap_usage_bytes: int
     stat: Mapping[str, int]
-    """memory.stat of the leaf and of levels with a limit; a key the kernel's version does not offer is absent."""
+    """memory.stat; a key the kernel's version does not offer is absent."""
 
 
 class CpuTime(Record):
@@ -68,7 +68,7 @@ class Driver(Protocol):
     version: int
 
     def memory(self, path: str) -> tuple[MemoryLevel, ...]:
-        """Return the levels that have the memory controller, leaf first."""
+        """Return the nearest level that has the memory controller, and those above it that limit something."""
 
     def cpu_quota(self, path: str) -> float | None:
         """Return the smallest quota/period over the levels, in CPUs."""

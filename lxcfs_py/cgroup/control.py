@@ -9,9 +9,9 @@ import errno
 import os
 import time
 
+from lxcfs_py.cgroup.base import below
 from lxcfs_py.cgroup.limits import Limits, v1_writes, v2_writes
 from lxcfs_py.cgroup.parse import flat, numbers
-from lxcfs_py.cgroup.v2 import below
 from lxcfs_py.errors import Error, reason
 
 TYPE_CHECKING = False

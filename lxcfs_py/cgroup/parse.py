@@ -13,9 +13,17 @@ UNLIMITED_BYTES = 1 << 62
 def text(files: Files, path: str) -> bytes | None:
     """Return a file's text, None if there is no such file (any more) or it can't be read."""
     try:
-        return files.read(path)
+        return files.read_one(path)
     except OSError:
         return None
+
+
+def processes(files: Files, directory: str) -> tuple[int, ...]:
+    """Return a cgroup's own processes, which cgroup.procs lists a line each."""
+    try:
+        return numbers(files.read(f"{directory}/cgroup.procs"))
+    except OSError:
+        return ()
 
 
 def integer(data: bytes | None) -> int | None:
@@ -32,12 +40,18 @@ def limit(data: bytes | None) -> int | None:
 
 def flat(data: bytes | None) -> dict[str, int]:
     """Return a flat-keyed file (``key value`` lines; cgroup-v2.rst, "Flat keyed"); other lines are left out."""
-    found = {}
-    for line in (data or b"").split(b"\n"):
-        key, _, value = line.partition(b" ")
-        if value.isdigit() and len(value) < 25:
-            found[key.decode("ascii", "replace")] = int(value)
-    return found
+    if not data:
+        return {}
+    words = data.decode("ascii", "replace").split()
+    try:
+        return dict(zip(words[::2], map(int, words[1::2]), strict=True))
+    except ValueError:  # cut off, or garbled
+        lines = (line.split(" ") for line in data.decode("ascii", "replace").split("\n"))
+        return {line[0]: int(line[1]) for line in lines if len(line) == 2 and _is_number(line[1])}
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) < 25
 
 
 def numbers(data: bytes | None) -> tuple[int, ...]:

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 from lxcfs_py.cgroup.api import CpuTime, HugePages, MemoryLevel
-from lxcfs_py.cgroup.parse import flat, integer, levels, limit, numbers, text
-from lxcfs_py.cgroup.sizes import PAGE_SIZES
-from lxcfs_py.cgroup.v2 import below, least
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from lxcfs_py.cgroup.layout import Hierarchy
-    from lxcfs_py.files import Files
+from lxcfs_py.cgroup.base import Base, below
+from lxcfs_py.cgroup.parse import flat, text
 
 USER_HZ = 100
 """The tick of cpuacct.stat, as userspace is always told (include/asm-generic/param.h)."""
@@ -25,37 +19,34 @@ V2_NAMES = {
 """memory.stat's keys of v2 and what v1 calls them, the cgroups below included (memory.rst, 5.2)."""
 
 
-class V1:
+class V1(Base):
     """The reading half for one v1 hierarchy; see ``api.Driver``."""
 
     version = 1
 
-    def __init__(self, files: Files, hierarchy: Hierarchy) -> None:
-        self._files = files
-        self._hierarchy = hierarchy
-
-    def _text(self, path: str, file: str) -> bytes | None:
-        return text(self._files, f"{self._hierarchy.directory(path)}/{file}")
-
     def memory(self, path: str) -> tuple[MemoryLevel, ...]:
-        """Return the levels, leaf first; swap used is what memsw counts beyond memory."""
+        """Return the leaf and the levels that limit something; swap used is what memsw counts beyond memory."""
         found: list[MemoryLevel] = []
-        for level in levels(path):
-            usage = integer(self._text(level, "memory.usage_in_bytes"))
+        for directory in self.directories(path):
+            maximum = self._limit(directory, "memory.limit_in_bytes")
+            both = self._limit(directory, "memory.memsw.limit_in_bytes")
+            if found and maximum is both is None:
+                continue
+            usage = self._integer(directory, "memory.usage_in_bytes")
             if usage is None:
                 continue
-            maximum = limit(self._text(level, "memory.limit_in_bytes"))
-            wanted = not found or maximum is not None
-            stat = flat(self._text(level, "memory.stat")) if wanted else {}
-            both = integer(self._text(level, "memory.memsw.usage_in_bytes"))
+            stat = flat(self._text(directory, "memory.stat"))
+            swapped = stat.get("total_swap")
+            if swapped is None:
+                swapped = max(0, (self._integer(directory, "memory.memsw.usage_in_bytes") or 0) - usage)
             found.append(
                 MemoryLevel(
-                    path=level,
+                    path=directory,
                     limit_bytes=maximum,
                     usage_bytes=usage,
                     swap_limit_bytes=None,
-                    memsw_limit_bytes=limit(self._text(level, "memory.memsw.limit_in_bytes")),
-                    swap_usage_bytes=stat.get("total_swap", max(0, (both or 0) - usage)),
+                    memsw_limit_bytes=both,
+                    swap_usage_bytes=swapped,
                     stat={name: stat[old] for name, old in V2_NAMES.items() if old in stat},
                 )
             )
@@ -64,9 +55,9 @@ class V1:
     def cpu_quota(self, path: str) -> float | None:
         """Return the smallest cpu.cfs_quota_us/cpu.cfs_period_us, in CPUs."""
         found = []
-        for level in levels(path):
-            quota = integer(self._text(level, "cpu.cfs_quota_us"))
-            period = integer(self._text(level, "cpu.cfs_period_us")) if quota else None
+        for directory in self.directories(path):
+            quota = self._integer(directory, "cpu.cfs_quota_us")
+            period = self._integer(directory, "cpu.cfs_period_us") if quota else None
             if quota and period:
                 found.append(quota / period)
         return min(found, default=None)
@@ -75,39 +66,26 @@ class V1:
         """Return cpuset.effective_cpus (cpuset.cpus before 3.17) of the nearest level that has any."""
         from lxcfs_py.procfs import cpulist
 
-        for level in levels(path):
+        for directory in self.directories(path):
             for file in ("cpuset.effective_cpus", "cpuset.cpus"):
-                data = self._text(level, file)
+                data = self._text(directory, file)
                 if data is not None and (found := cpulist.parse(data)):
                     return found
         return None
 
     def cpu_time(self, path: str) -> CpuTime | None:
         """Return cpuacct.usage, divided into user and system as cpuacct.stat divides."""
-        usage = integer(self._text(path, "cpuacct.usage"))
+        directory = self._hierarchy.directory(path)
+        usage = self._integer(directory, "cpuacct.usage")
         if usage is None:
             return None
-        stat = flat(self._text(path, "cpuacct.stat"))
+        stat = flat(self._text(directory, "cpuacct.stat"))
         tick = 1_000_000 // USER_HZ
         return CpuTime(usage // 1000, stat.get("user", 0) * tick, stat.get("system", 0) * tick)
 
     def hugetlb(self, path: str) -> tuple[HugePages, ...]:
         """Return hugetlb.SIZE.limit_in_bytes and .usage_in_bytes, minima over the levels."""
-        found = []
-        for name, size in PAGE_SIZES:
-            usage = integer(self._text(path, f"hugetlb.{name}.usage_in_bytes"))
-            if usage is not None:
-                limits = (limit(self._text(level, f"hugetlb.{name}.limit_in_bytes")) for level in levels(path))
-                found.append(HugePages(size, least(limits), usage))
-        return tuple(found)
-
-    def pids(self, path: str) -> tuple[int, ...]:
-        """Return cgroup.procs of the cgroup and all below it."""
-        return tuple(
-            pid
-            for directory in below(self._hierarchy.directory(path))
-            for pid in numbers(text(self._files, f"{directory}/cgroup.procs"))
-        )
+        return self._hugetlb(path, "limit_in_bytes", "usage_in_bytes")
 
     def oom_kills(self, path: str) -> int:
         """Return memory.oom_control's oom_kill, summed over the cgroup and all below it."""

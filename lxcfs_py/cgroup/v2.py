@@ -2,50 +2,36 @@
 
 from __future__ import annotations
 
-import os
-
 from lxcfs_py.cgroup.api import CpuTime, HugePages, MemoryLevel
-from lxcfs_py.cgroup.parse import flat, integer, levels, limit, numbers, text
-from lxcfs_py.cgroup.sizes import PAGE_SIZES
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from lxcfs_py.cgroup.layout import Hierarchy
-    from lxcfs_py.files import Files
+from lxcfs_py.cgroup.base import Base
+from lxcfs_py.cgroup.parse import flat
 
 
-class V2:
+class V2(Base):
     """The reading half for cgroup2; see ``api.Driver``."""
 
     version = 2
 
-    def __init__(self, files: Files, hierarchy: Hierarchy) -> None:
-        self._files = files
-        self._hierarchy = hierarchy
-
-    def _text(self, path: str, file: str) -> bytes | None:
-        return text(self._files, f"{self._hierarchy.directory(path)}/{file}")
-
     def memory(self, path: str) -> tuple[MemoryLevel, ...]:
-        """Return the levels that have memory.current, leaf first."""
+        """Return the leaf, if it has the controller, and the levels that limit something."""
         found: list[MemoryLevel] = []
-        for level in levels(path):
-            usage = integer(self._text(level, "memory.current"))
+        for directory in self.directories(path):
+            maximum = self._limit(directory, "memory.max")
+            swap = self._limit(directory, "memory.swap.max")
+            if found and maximum is swap is None:
+                continue
+            usage = self._integer(directory, "memory.current")
             if usage is None:
                 continue
-            maximum = limit(self._text(level, "memory.max"))
-            wanted = not found or maximum is not None
             found.append(
                 MemoryLevel(
-                    path=level,
+                    path=directory,
                     limit_bytes=maximum,
                     usage_bytes=usage,
-                    swap_limit_bytes=limit(self._text(level, "memory.swap.max")),
+                    swap_limit_bytes=swap,
                     memsw_limit_bytes=None,
-                    swap_usage_bytes=integer(self._text(level, "memory.swap.current")) or 0,
-                    stat=flat(self._text(level, "memory.stat")) if wanted else {},
+                    swap_usage_bytes=self._integer(directory, "memory.swap.current") or 0,
+                    stat=flat(self._text(directory, "memory.stat")),
                 )
             )
         return tuple(found)
@@ -53,8 +39,8 @@ class V2:
     def cpu_quota(self, path: str) -> float | None:
         """Return the smallest of cpu.max's quota/period, in CPUs."""
         found = []
-        for level in levels(path):
-            words = (self._text(level, "cpu.max") or b"").split()
+        for directory in self.directories(path):
+            words = (self._text(directory, "cpu.max") or b"").split()
             if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]):
                 found.append(int(words[0]) / int(words[1]))
         return min(found, default=None)
@@ -63,15 +49,15 @@ class V2:
         """Return cpuset.cpus.effective of the nearest level that has it."""
         from lxcfs_py.procfs import cpulist
 
-        for level in levels(path):
-            data = self._text(level, "cpuset.cpus.effective")
+        for directory in self.directories(path):
+            data = self._text(directory, "cpuset.cpus.effective")
             if data is not None and (found := cpulist.parse(data)):
                 return found
         return None
 
     def cpu_time(self, path: str) -> CpuTime | None:
         """Return cpu.stat's times, which every cgroup has without any controller."""
-        stat = flat(self._text(path, "cpu.stat"))
+        stat = flat(self._text(self._hierarchy.directory(path), "cpu.stat"))
         if "usage_usec" not in stat:
             return None
         return CpuTime(
@@ -80,39 +66,8 @@ class V2:
 
     def hugetlb(self, path: str) -> tuple[HugePages, ...]:
         """Return hugetlb.SIZE.max and .current, minima over the levels."""
-        found = []
-        for name, size in PAGE_SIZES:
-            usage = integer(self._text(path, f"hugetlb.{name}.current"))
-            if usage is not None:
-                limits = (limit(self._text(level, f"hugetlb.{name}.max")) for level in levels(path))
-                found.append(HugePages(size, least(limits), usage))
-        return tuple(found)
-
-    def pids(self, path: str) -> tuple[int, ...]:
-        """Return cgroup.procs of the cgroup and all below it."""
-        return tuple(
-            pid
-            for directory in below(self._hierarchy.directory(path))
-            for pid in numbers(text(self._files, f"{directory}/cgroup.procs"))
-        )
+        return self._hugetlb(path, "max", "current")
 
     def oom_kills(self, path: str) -> int:
         """Return memory.events' oom_kill, which counts the levels below too."""
-        return flat(self._text(path, "memory.events")).get("oom_kill", 0)
-
-
-def least(limits: Iterable[int | None]) -> int | None:
-    """Return the smallest of those that are known."""
-    return min((value for value in limits if value is not None), default=None)
-
-
-def below(directory: str) -> Iterator[str]:
-    """Yield a cgroup's directory and all below it; those that vanish meanwhile are left out."""
-    yield directory
-    try:
-        with os.scandir(directory) as entries:
-            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except OSError:
-        return
-    for name in names:
-        yield from below(f"{directory}/{name}")
+        return flat(self._text(self._hierarchy.directory(path), "memory.events")).get("oom_kill", 0)

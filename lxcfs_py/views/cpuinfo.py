@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from lxcfs_py.procfs import cpuinfo
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from lxcfs_py.container import Container
     from lxcfs_py.reader import Reader
 
 PATH = "proc/cpuinfo"
+AGE_SECONDS = 0.02
+"""How old the host's text may be: the kernel asks every CPU for its frequency."""
 
 
-def render(host: bytes, cpus: Collection[int]) -> bytes:
+@functools.lru_cache(64)
+def render(host: bytes, cpus: tuple[int, ...]) -> bytes:
     """Return the host's text for these of its CPUs; unchanged if they are all there are.
 
     N CPUs say they are N cores of one package. Where the host's own ids contradict that (several packages, two
@@ -42,4 +44,4 @@ def render(host: bytes, cpus: Collection[int]) -> bytes:
 
 def read(reader: Reader, container: Container) -> bytes:
     """Return the text for a container."""
-    return render(reader.host_bytes(PATH), reader.cpus(container))
+    return render(reader.recent(PATH, AGE_SECONDS), reader.cpus(container))

@@ -17,22 +17,37 @@ if TYPE_CHECKING:
 PATH = "proc/meminfo"
 
 FROM_STAT = {
-    "Active(anon)": ("active_anon",), "Inactive(anon)": ("inactive_anon",), "Active(file)": ("active_file",),
-    "Inactive(file)": ("inactive_file",), "Unevictable": ("unevictable",), "Mlocked": (), "Dirty": ("file_dirty",),
-    "Writeback": ("file_writeback",), "AnonPages": ("anon",), "Mapped": ("file_mapped",), "Shmem": ("shmem",),
-    "KReclaimable": ("slab_reclaimable",), "Slab": ("slab",), "SReclaimable": ("slab_reclaimable",),
-    "SUnreclaim": ("slab_unreclaimable",), "KernelStack": ("kernel_stack",), "PageTables": ("pagetables",),
-    "SecPageTables": ("sec_pagetables",), "Percpu": ("percpu",), "AnonHugePages": ("anon_thp",),
-    "ShmemHugePages": ("shmem_thp",), "FileHugePages": ("file_thp",), "Zswap": ("zswap",), "Zswapped": ("zswapped",),
-    "NFS_Unstable": (), "Bounce": (), "WritebackTmp": (), "GPUActive": (), "GPUReclaim": (),
-    "ShmemPmdMapped": (), "FilePmdMapped": (),
-    "Committed_AS": (), "VmallocUsed": ("vmalloc",), "Buffers": (), "Active": ("active_anon", "active_file"),
-    "Inactive": ("inactive_anon", "inactive_file"), "SwapCached": ("swapcached",),
+    "Active(anon)": "active_anon", "Inactive(anon)": "inactive_anon", "Active(file)": "active_file",
+    "Inactive(file)": "inactive_file", "Unevictable": "unevictable", "Dirty": "file_dirty",
+    "Writeback": "file_writeback", "AnonPages": "anon", "Mapped": "file_mapped", "Shmem": "shmem",
+    "KReclaimable": "slab_reclaimable", "SReclaimable": "slab_reclaimable", "SUnreclaim": "slab_unreclaimable",
+    "KernelStack": "kernel_stack", "PageTables": "pagetables", "SecPageTables": "sec_pagetables", "Percpu": "percpu",
+    "AnonHugePages": "anon_thp", "ShmemHugePages": "shmem_thp", "FileHugePages": "file_thp", "Zswap": "zswap",
+    "Zswapped": "zswapped", "VmallocUsed": "vmalloc", "SwapCached": "swapcached",
 }  # fmt: skip
-"""Each line about use, and the keys of memory.stat it sums; a key the kernel's version lacks counts 0."""
+"""Lines about use, and their keys of memory.stat; a key the kernel's version lacks counts 0."""
+SUMS = {
+    "Active": ("Active(anon)", "Active(file)"), "Inactive": ("Inactive(anon)", "Inactive(file)"),
+    "Slab": ("SReclaimable", "SUnreclaim"),
+}  # fmt: skip
+UNKNOWN = (
+    "Mlocked", "NFS_Unstable", "Bounce", "WritebackTmp", "GPUActive", "GPUReclaim", "ShmemPmdMapped",
+    "FilePmdMapped", "Committed_AS", "Buffers",
+)  # fmt: skip
+"""Lines about use that no cgroup accounts for: 0."""
 MACHINE = ("CmaTotal", "CmaFree", "HardwareCorrupted", "Unaccepted")
 """Properties of the machine's memory; they are part of MemTotal."""
+OWN = (
+    "MemTotal", "MemFree", "MemAvailable", "Cached", "SwapTotal", "SwapFree", "CommitLimit", "HugePages_Total",
+    "HugePages_Free", "HugePages_Rsvd", "HugePages_Surp", "Hugetlb",
+)  # fmt: skip
+"""Lines with a rule of their own, in ``values``."""
+HOST = (*MACHINE, *OWN, "Hugepagesize")
+"""What is read of the host's lines."""
 RECLAIMABLE = ("active_file", "inactive_file", "slab_reclaimable")
+
+_UNKNOWN = dict.fromkeys(UNKNOWN, 0)
+_rewrite = meminfo.Rewriter(HOST, {*FROM_STAT, *SUMS, *UNKNOWN, *MACHINE, *OWN})
 
 
 class Swap(Record):
@@ -70,25 +85,26 @@ def values(host: Mapping[str, int], levels: tuple[MemoryLevel, ...], pages: tupl
     free, available = min(host.get("MemFree", 0), total), min(host.get("MemAvailable", 0), total)
     for limit, level in limits:
         room = limit - level.usage_bytes
-        reclaimable = sum(level.stat.get(key, 0) for key in RECLAIMABLE)
+        reclaimable = sum([level.stat.get(key, 0) for key in RECLAIMABLE])
         free = min(free, room)
         available = min(available, room + min(reclaimable, level.usage_bytes))
     stat = levels[0].stat if levels else {}
     space = swap(host, levels)
-    found = {name: min(total, sum(stat.get(key, 0) for key in keys)) for name, keys in FROM_STAT.items()}
-    if "slab" not in stat:
-        found["Slab"] = min(total, found["SReclaimable"] + found["SUnreclaim"])
-    found |= {name: min(total, host.get(name, 0)) for name in MACHINE}
-    found |= {
-        "MemTotal": total,
-        "MemFree": max(0, free),
-        "MemAvailable": max(0, available),
-        "Cached": max(0, min(total, stat.get("file", 0)) - stat.get("swapcached", 0)),
-        "SwapTotal": space.total,
-        "SwapFree": space.free,
-        "SwapCached": min(found["SwapCached"], space.total),
-        "CommitLimit": min(host.get("CommitLimit", 0), total + space.total),
-    }
+    found = {name: stat.get(key, 0) for name, key in FROM_STAT.items()}
+    for name, (one, other) in SUMS.items():
+        found[name] = found[one] + found[other]
+    found["Cached"] = stat.get("file", 0) - found["SwapCached"]
+    for name in MACHINE:
+        found[name] = host.get(name, 0)
+    found = {name: 0 if value < 0 else value if value < total else total for name, value in found.items()}
+    found.update(_UNKNOWN)
+    found["MemTotal"] = total
+    found["MemFree"] = max(0, free)
+    found["MemAvailable"] = max(0, available)
+    found["SwapTotal"] = space.total
+    found["SwapFree"] = space.free
+    found["SwapCached"] = min(found["SwapCached"], space.total)
+    found["CommitLimit"] = min(host.get("CommitLimit", 0), total + space.total)
     return found | _huge(host, pages)
 
 
@@ -99,15 +115,22 @@ def _huge(host: Mapping[str, int], pages: tuple[HugePages, ...]) -> dict[str, in
         if page.size_bytes == size and page.limit_bytes is not None:
             total = min(total, page.limit_bytes // size)
             free = min(free, max(0, total - page.usage_bytes // size))
-    found = {"HugePages_Total": total, "HugePages_Free": free, "HugePages_Rsvd": 0, "HugePages_Surp": 0}
+    every = host.get("Hugetlb", 0)
     limits = [page.limit_bytes for page in pages if page.limit_bytes is not None]
     if limits and len(limits) == len(pages):
-        found["Hugetlb"] = min(host.get("Hugetlb", 0), sum(limits))
-    return found
+        every = min(every, sum(limits))
+    return {
+        "HugePages_Total": total, "HugePages_Free": free, "HugePages_Rsvd": 0, "HugePages_Surp": 0, "Hugetlb": every,
+    }  # fmt: skip
 
 
 def read(reader: Reader, container: Container) -> bytes:
     """Return the text for a container."""
-    text = reader.host_bytes(PATH)
     levels = reader.cgroups.memory(container.cgroup)
-    return meminfo.rewrite(text, values(meminfo.parse(text), levels, reader.cgroups.hugetlb(container.cgroup)))
+
+    def decide(host: Mapping[str, int]) -> Mapping[str, int]:
+        # A machine without huge pages has none to limit, and the controller has a file a size and level.
+        pages = reader.cgroups.hugetlb(container.cgroup) if host.get("Hugetlb") or host.get("HugePages_Total") else ()
+        return values(host, levels, pages)
+
+    return _rewrite(reader.host_one(PATH), decide)

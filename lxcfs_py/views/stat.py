@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, NamedTuple
 
 from lxcfs_py.procfs import stat
 
@@ -13,31 +14,51 @@ if TYPE_CHECKING:
 
 PATH = "proc/stat"
 TICK_USEC = 1_000_000 // stat.USER_HZ
+AGE_SECONDS = 1.0
+"""How old the host's text may be: of it come the names, the number of columns and btime; making it costs the
+kernel a walk over all CPUs and interrupts."""
 
 
-def _line(name: str, times: Times, columns: int) -> str:
-    ticks = [str(usec // TICK_USEC) for usec in times] + ["0"] * columns
-    return " ".join((name, *ticks[:columns]))
+class Shape(NamedTuple):
+    """What the container's text has of the host's."""
+
+    cpu: str
+    """Format of a CPU's columns."""
+    rest: str
+    """The lines after the CPUs', with their values."""
+    btime_seconds: int
+
+
+@functools.lru_cache(4)
+def shape(host: bytes) -> Shape:
+    """Return the shape of a text; ``rest`` is a format with one place, btime's."""
+    lines = stat.parse(host)
+    columns = next((len(line.columns) for line in lines if line.name == "cpu"), 10)
+    rest = [
+        f"{line.name} {{0}}" if line.name == "btime" else " ".join((line.name, *("0" for _ in line.columns)))
+        for line in lines
+        if not line.name.startswith("cpu") and line.name.isidentifier()
+    ]
+    return Shape(
+        " ".join([*("%d",) * min(columns, 4), *("0",) * (columns - 4)]), "\n".join(rest), stat.btime_seconds(lines)
+    )
 
 
 def render(host: bytes, account: Account, n: int, start_seconds: int) -> bytes:
     """Return the text with the host's lines and columns; ``start_seconds`` is since the machine's start."""
-    lines = stat.parse(host)
-    columns = next((len(line.columns) for line in lines if line.name == "cpu"), 10)
-    found = [_line("cpu ", account.total, columns)]
-    found += [_line(f"cpu{at}", account.cpus[at], columns) for at in range(n)]
-    for line in lines:
-        if line.name.startswith("cpu"):
-            continue
-        if line.name == "btime":
-            found.append(f"btime {stat.btime_seconds(lines) + start_seconds}")
-        else:
-            found.append(" ".join((line.name, *("0" for _ in line.columns))))
-    return "\n".join(found).encode() + b"\n"
+    form = shape(host)
+    columns = form.cpu.count("%")
+
+    def line(times: Times) -> str:
+        return form.cpu % tuple([usec // TICK_USEC for usec in times[:columns]])
+
+    cpus = [f"cpu{at} {line(account.cpus[at])}" for at in range(n)]
+    rest = form.rest.format(form.btime_seconds + start_seconds)
+    return "\n".join([f"cpu  {line(account.total)}", *cpus, rest, ""]).encode()
 
 
 def read(reader: Reader, container: Container) -> bytes:
     """Return the text for a container."""
     n = len(reader.cpus(container))
     account = reader.account(container, n)
-    return render(reader.host_bytes(PATH), account, n, container.start_nsec // 1_000_000_000)
+    return render(reader.recent(PATH, AGE_SECONDS), account, n, container.start_nsec // 1_000_000_000)

@@ -149,6 +149,14 @@ def test_parsers_never_crash(data: bytes) -> None:
     cpuinfo_parser.parse(data)
 
 
+def test_rewriting_with_the_same_values_changes_nothing() -> None:
+    """A line that is written anew has the kernel's width, and all others stay; the lines may change meanwhile."""
+    text = Path("/proc/meminfo").read_bytes()
+    rewrite = meminfo_parser.Rewriter(meminfo.HOST, meminfo.OWN)
+    for each in (text, b"MemTotal: x\n" + text, text + b"Odd: 5 kB\n", text):
+        assert rewrite(each, lambda _, each=each: meminfo_parser.parse(each)) == each  # type: ignore[misc]
+
+
 @given(st.integers(0, 4000))
 def test_cut_files_never_crash(cut: int) -> None:
     """A kernel file that was cut off anywhere still renders."""
@@ -156,7 +164,10 @@ def test_cut_files_never_crash(cut: int) -> None:
     stat.render(Path("/proc/stat").read_bytes()[:cut], account, 1, 0)
     cpuinfo.render(Path("/proc/cpuinfo").read_bytes()[:cut], (0,))
     text = Path("/proc/meminfo").read_bytes()[:cut]
-    meminfo_parser.rewrite(text, meminfo.values(meminfo_parser.parse(text), (level(limit_bytes=MIB),), ()))
+    rewrite = meminfo_parser.Rewriter(meminfo.HOST, meminfo.OWN)
+    known = dict.fromkeys(meminfo.OWN, 0) | meminfo_parser.parse(text)
+    assert rewrite(text, lambda _: known).count(b"\n") == text.count(b"\n")
+    rewrite(text, lambda host: meminfo.values(host, (level(limit_bytes=MIB),), ()))
 
 
 def test_every_view_is_described() -> None:
