@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import TYPE_CHECKING
+import select
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.errors import Error
@@ -40,6 +41,17 @@ class Container(Record):
         """CLOCK_BOOTTIME when it started; with a time namespace, the moment its own clock was 0."""
         return -self.boottime_offset_nsec if self.boottime_offset_nsec else self.init_start_ticks * TICK_NSEC
 
+    @property
+    def packed(self) -> tuple[Any, ...]:
+        """The same as plain data (marshal's)."""
+        return (self.key, dict(self.cgroup.paths), self.init_pid, self.init_start_ticks, self.boottime_offset_nsec)
+
+    @classmethod
+    def unpacked(cls, packed: tuple[Any, ...]) -> Container:
+        """Return the container of ``packed``."""
+        key, paths, *rest = packed
+        return cls(key, Cgroup(paths), *rest)
+
 
 def by_registration(host: Host, files: Files, id_: str) -> Container:
     """Return a registered container; raises an Error if it is not registered or its init has ended."""
@@ -62,7 +74,7 @@ def of(host: Host, files: Files, registration: Registration) -> Container:
 def start_ticks(host: Host, files: Files, pid: int) -> int | None:
     """Return a process's start time, None if it has ended."""
     try:
-        found = pid_stat.parse(files.read(f"{host.proc}/{pid}/stat"))
+        found = pid_stat.parse(files.read_one(f"{host.proc}/{pid}/stat"))
     except OSError:
         return None
     return None if found is None or found.state in "XZx" else found.start_ticks
@@ -73,12 +85,68 @@ def by_cgroup(path: str, controllers: tuple[str, ...]) -> Container:
     return Container(f"cgroup:{path}", Cgroup(dict.fromkeys(controllers, path)))
 
 
+class Lifeline:
+    """Tells in one short call whether a process has ended: its pidfd is readable then (pidfd_open(2))."""
+
+    def __init__(self, pid: int) -> None:
+        self._descriptor = os.pidfd_open(pid)
+        self._poll = select.poll()
+        self._poll.register(self._descriptor, select.POLLIN)
+
+    def ended(self) -> bool:
+        """Say whether it has."""
+        return bool(self._poll.poll(0))
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+
+class Live:
+    """Registered containers by ``ID@START``, as long as their first process lives."""
+
+    def __init__(self, host: Host, files: Files, limit: int = 4096) -> None:
+        self._host, self._files, self._limit = host, files, limit
+        self._found: dict[str, tuple[Container, Lifeline]] = {}
+
+    def container(self, name: str) -> Container:
+        """Return a container; raises an Error once it has ended."""
+        container, lifeline = self._found.get(name) or self._load(name)
+        if lifeline.ended():
+            del self._found[name]
+            raise Error(f"container {name!r} has ended", "its files are no more")
+        return container
+
+    def _load(self, name: str) -> tuple[Container, Lifeline]:
+        registration = load(self._host, name.rpartition("@")[0])
+        try:
+            lifeline = Lifeline(registration.init_pid)  # opened before its start is compared: then it is that one
+        except ProcessLookupError:
+            raise Error(f"container {name!r} has ended", "its registration is out of date") from None
+        container = of(self._host, self._files, registration)
+        if container.key != name:
+            raise Error(f"container {name!r} has ended", "another one has its name")
+        while len(self._found) >= self._limit:
+            self._found.pop(next(iter(self._found)))
+        self._found[name] = container, lifeline
+        return self._found[name]
+
+
+class Init(NamedTuple):
+    """The first process of a pid namespace."""
+
+    pid: int
+    lifeline: Lifeline
+    start_ticks: int
+    boottime_offset_nsec: int
+
+
 class Callers:
     """Finds the container of a calling process; remembers each pid namespace's init."""
 
     def __init__(self, host: Host, files: Files, limit: int = 1024) -> None:
         self._host, self._files, self._limit = host, files, limit
-        self._inits: dict[str, tuple[int, int]] = {}
+        self._inits: dict[str, Init] = {}
         self._own = _link(f"{host.proc}/self/ns/pid")
 
     def container(self, pid: int) -> Container | None:
@@ -88,42 +156,48 @@ class Callers:
             return None
         if namespace == self._own:
             return self._same_namespace(pid)
-        init, ticks = self._inits.get(namespace, (0, 0))
-        if not init or start_ticks(self._host, self._files, init) != ticks:
+        init = self._inits.get(namespace)
+        if init is None or init.lifeline.ended():
             self._inits.pop(namespace, None)
             init = self._init(pid, namespace)
-            found = start_ticks(self._host, self._files, init) if init else None
-            if found is None:
+            if init is None:
                 return None
-            ticks = found
             while len(self._inits) >= self._limit:
                 self._inits.pop(next(iter(self._inits)))
-            self._inits[namespace] = init, ticks
-        paths = self._paths(init)
-        if paths is None:
-            return None
+            self._inits[namespace] = init
         try:
-            offset = timens_offsets.boottime_nsec(self._files.read(f"{self._host.proc}/{init}/timens_offsets"))
+            paths = proc_cgroup.parse(self._files.read_one(f"{self._host.proc}/{init.pid}/cgroup"))
         except OSError:
-            offset = 0
+            return None
         paths = {name: path.removesuffix(INIT_SCOPE) or "/" for name, path in paths.items()}
-        return Container(f"{namespace}:{init}@{ticks}", Cgroup(paths), init, ticks, offset)
+        key = f"{namespace}:{init.pid}@{init.start_ticks}"
+        return Container(key, Cgroup(paths), init.pid, init.start_ticks, init.boottime_offset_nsec)
 
     def _same_namespace(self, pid: int) -> Container | None:
         """Judge a process of the host's pid namespace by its own cgroup; the root cgroup is the host itself."""
-        paths = self._paths(pid)
-        if paths is None or all(path == "/" for name, path in paths.items() if not name.startswith("name=")):
+        try:
+            with open(f"{self._host.proc}/{pid}/cgroup", "rb") as file:  # seldom the same pid twice: not kept open
+                paths = proc_cgroup.parse(file.read())
+        except OSError:
+            return None
+        if all(path == "/" for name, path in paths.items() if not name.startswith("name=")):
             return None
         return Container("cgroups:" + ",".join(f"{n}={p}" for n, p in sorted(paths.items())), Cgroup(paths))
 
-    def _paths(self, pid: int) -> dict[str, str] | None:
+    def _init(self, pid: int, namespace: str) -> Init | None:
+        """Return the init of a process's pid namespace; None if it has ended or can't be found."""
+        found = self._translated(pid, namespace)
         try:
-            with open(f"{self._host.proc}/{pid}/cgroup", "rb") as file:  # seldom the same pid twice: not kept open
-                return proc_cgroup.parse(file.read())
-        except OSError:
+            lifeline = Lifeline(found)
+            ticks = start_ticks(self._host, self._files, found)
+            offset = timens_offsets.boottime_nsec(self._files.read_one(f"{self._host.proc}/{found}/timens_offsets"))
+        except FileNotFoundError:  # a kernel without time namespaces
+            offset = 0
+        except (OSError, ValueError):
             return None
+        return None if ticks is None else Init(found, lifeline, ticks, offset)
 
-    def _init(self, pid: int, namespace: str) -> int:
+    def _translated(self, pid: int, namespace: str) -> int:
         try:
             descriptor = os.open(f"{self._host.proc}/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import marshal
 import mmap
 import os
 import struct
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, NamedTuple
 
 from lxcfs_py.cputime import Account, advance
-from lxcfs_py.record import Record
 
 if TYPE_CHECKING:
     from lxcfs_py.cgroup.api import CpuTime
@@ -32,8 +31,9 @@ _CPU_BYTES = 4 * 8
 
 OPENS = 4096
 """Files one worker may have opened at a time."""
-_OPEN = struct.Struct("=BxxxIqI")
-"""In use, generation, length of the text (-1: none yet), length of what is known about it."""
+_OPEN = struct.Struct("=IIIxxxxq")
+"""Generation, caller, length of what is known about it, length of the text (-1: none yet)."""
+_LENGTH = struct.Struct("=q")
 OPEN_BYTES = 16384
 TEXT_BYTES = 1 << 22
 """Address space, not memory, of one open file's text."""
@@ -52,7 +52,8 @@ class Shared:
         self._digests: dict[str, bytes] = {}
         self._copy_bytes = _COPY.size + cpus * _CPU_BYTES
         self._account_bytes = _HEAD.size + 2 * self._copy_bytes
-        self._opens_at = _pages(ACCOUNTS * self._account_bytes)
+        self._used_at = _pages(ACCOUNTS * self._account_bytes)
+        self._opens_at = _pages(self._used_at + workers * OPENS)
         self._relays_at = self._opens_at + workers * OPENS * OPEN_BYTES
         self._relay_bytes = _pages(relay_bytes)
         self._texts_at = self._relays_at + workers * self._relay_bytes
@@ -123,56 +124,54 @@ class Shared:
 
     # Open files.
 
-    def open(self, worker: int, about: Any) -> int:
-        """Return a handle for a file opened by this worker; ``about`` is plain data (marshal)."""
-        data = marshal.dumps(about)
-        if len(data) > OPEN_BYTES - _OPEN.size:
+    def open(self, worker: int, about: bytes, pid: int) -> int:
+        """Return a handle for a file that process ``pid`` opened by this worker; ``about`` says which."""
+        if len(about) > OPEN_BYTES - _OPEN.size:
             raise FullError(12, "a container's cgroup paths are too long")
-        for number in range(OPENS):  # the lowest that is free: few pages are ever touched
-            slot = worker * OPENS + number
-            at = self._opens_at + slot * OPEN_BYTES
-            used, generation, _, _ = _OPEN.unpack_from(self._map, at)
-            if not used:
-                generation = generation + 1 & 0x7FFFFFFF
-                self._map[at + _OPEN.size : at + _OPEN.size + len(data)] = data
-                _OPEN.pack_into(self._map, at, 1, generation, -1, len(data))
-                return int(generation) << 32 | slot
-        raise FullError(23, "too many open files")
+        first = self._used_at + worker * OPENS
+        used = self._map.find(b"\0", first, first + OPENS)  # the lowest that is free: few pages are ever touched
+        if used < 0:
+            raise FullError(23, "too many open files")
+        self._map[used] = 1
+        slot = used - self._used_at
+        at = self._opens_at + slot * OPEN_BYTES
+        generation = int.from_bytes(self._map[at : at + 4], sys.byteorder) + 1 & 0x7FFFFFFF
+        _OPEN.pack_into(self._map, at, generation, pid, len(about), -1)
+        self._map[at + _OPEN.size : at + _OPEN.size + len(about)] = about
+        return generation << 32 | slot
 
     def opened(self, handle: int) -> Opened | None:
         """Return what a handle stands for, None if it was given back."""
         slot = handle & 0xFFFFFFFF
         at = self._opens_at + slot * OPEN_BYTES
-        used, generation, length, about = _OPEN.unpack_from(self._map, at)
-        if not used or generation != handle >> 32:
+        generation, pid, about, length = _OPEN.unpack_from(self._map, at)
+        if generation != handle >> 32 or not self._map[self._used_at + slot]:
             return None
-        data = self._map[at + _OPEN.size : at + _OPEN.size + about]
-        return Opened(marshal.loads(data), length)  # noqa: S302  (written by a worker)
+        return Opened(self._map[at + _OPEN.size : at + _OPEN.size + about], pid, length)
 
     def keep(self, handle: int, text: bytes, *, whole: bool) -> None:
         """Remember the text a file's reader has begun; only its length if the ``whole`` has been handed out."""
         slot = handle & 0xFFFFFFFF
-        text = text[:TEXT_BYTES]
         if not whole:
+            text = text[:TEXT_BYTES]
             os.pwrite(self.descriptor, text, self._texts_at + slot * TEXT_BYTES)
-        struct.pack_into("=q", self._map, self._opens_at + slot * OPEN_BYTES + 8, len(text))
+        _LENGTH.pack_into(self._map, self._opens_at + slot * OPEN_BYTES + _OPEN.size - _LENGTH.size, len(text))
 
     def text(self, handle: int, offset: int, size: int) -> bytes:
         """Return a piece of the text that was kept."""
         return os.pread(self.descriptor, size, self._texts_at + (handle & 0xFFFFFFFF) * TEXT_BYTES + offset)
 
     def release(self, handle: int) -> None:
-        """Give a handle back; large texts give their memory back too."""
-        slot = handle & 0xFFFFFFFF
-        found = self.opened(handle)
-        if found is not None:
-            self._map[self._opens_at + slot * OPEN_BYTES] = 0
+        """Give a handle back."""
+        if self.opened(handle) is not None:
+            self._map[self._used_at + (handle & 0xFFFFFFFF)] = 0
 
 
-class Opened(Record):
+class Opened(NamedTuple):
     """An open file: what was said at its opening, and the length of its text, -1 before the first read."""
 
-    about: Any
+    about: bytes
+    pid: int
     length: int
 
 

@@ -7,38 +7,46 @@ from __future__ import annotations
 
 import errno
 import functools
+import marshal
 import os
 import stat
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 import pyfuse3
 
-from lxcfs_py import container as containers
 from lxcfs_py import registry, tree
-from lxcfs_py.cgroup.api import Cgroup
-from lxcfs_py.container import Callers, Container
+from lxcfs_py.container import Callers, Container, Live, by_registration
 from lxcfs_py.errors import Error
 from lxcfs_py.views import VIEWS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from lxcfs_py.nodes import Nodes
     from lxcfs_py.reader import Reader
     from lxcfs_py.shared import Shared
 
-Handler = TypeVar("Handler", bound="Callable[..., Awaitable[Any]]")
+P = ParamSpec("P")
+R = TypeVar("R")
 FOREVER_SECONDS = 3600.0
 """How long the kernel may keep what does not change; names of containers it asks for each time."""
 
 
-def boundary(handler: Handler) -> Handler:
-    """Turn whatever goes wrong into an errno and a line of the log: an exception would end the mount."""
+MOST_KNOWN = 4096
+"""Of how many inodes and open files the meaning is remembered."""
 
-    @functools.wraps(handler)
-    async def guarded(self: Operations, *args: Any) -> Any:
+
+def boundary(
+    handler: Callable[Concatenate[Operations, P], R],
+) -> Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]:
+    """Make a function pyfuse3's handler, and turn whatever goes wrong into an errno and a line of the log.
+
+    An exception would end the mount.
+    """
+
+    async def guarded(self: Operations, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return await handler(self, *args)
+            return handler(self, *args, **kwargs)
         except pyfuse3.FUSEError:
             raise
         except OSError as error:
@@ -48,7 +56,14 @@ def boundary(handler: Handler) -> Handler:
             self.log(handler.__name__, "", error)
             raise pyfuse3.FUSEError(errno.EIO) from None
 
-    return cast("Handler", guarded)
+    return cast("Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]", functools.wraps(handler)(guarded))
+
+
+class File(NamedTuple):
+    """What an open file is: a path within a tree, and whose it is; None for the host's."""
+
+    path: str
+    container: Container | None
 
 
 class Operations(pyfuse3.Operations):
@@ -64,28 +79,29 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self._worker, self._reader, self._shared, self._nodes, self.log = worker, reader, shared, nodes, log
         self._callers = Callers(reader.host, reader.files)
-        self._registered: dict[str, Container] = {}
+        self._live = Live(reader.host, reader.files)
+        self._places: dict[int, tuple[str, str]] = {}
+        self._files: dict[bytes, File] = {}
 
     # Who and what.
 
-    def _container(self, name: str) -> Container:
-        """Return a registered container by ``ID@START``; raises FUSEError ESTALE once it has ended."""
-        host, files = self._reader.host, self._reader.files
-        found = self._registered.get(name)
+    def _place(self, inode: int) -> tuple[str, str]:
+        """Return the container (``ID@START``, "" for by caller) and the path of an inode, as ``tree.split``."""
+        found = self._places.get(inode)
         if found is None:
-            try:
-                found = containers.by_registration(host, files, name.rpartition("@")[0])
-            except Error:
-                raise pyfuse3.FUSEError(errno.ESTALE) from None
-            while len(self._registered) >= 4096:
-                self._registered.pop(next(iter(self._registered)))
-            self._registered[name] = found
-        elif containers.start_ticks(host, files, found.init_pid) != found.init_start_ticks:
-            del self._registered[name]
-            raise pyfuse3.FUSEError(errno.ESTALE)
-        if found.key != name:
-            raise pyfuse3.FUSEError(errno.ESTALE)
+            if len(self._places) >= MOST_KNOWN:
+                self._places.clear()
+            found = self._places[inode] = tree.split(self._nodes.path(inode))
         return found
+
+    def _container(self, name: str, pid: int) -> Container | None:
+        """Return a registered container, or for no name the caller's; raises FUSEError ESTALE once it has ended."""
+        if not name:
+            return self._callers.container(pid)
+        try:
+            return self._live.container(name)
+        except Error:
+            raise pyfuse3.FUSEError(errno.ESTALE) from None
 
     def _host_path(self, path: str) -> str:
         return f"{self._reader.host.sys}/{path.removeprefix('sys/')}"
@@ -111,34 +127,38 @@ class Operations(pyfuse3.Operations):
         entry.st_nlink = 2 if stat.S_ISDIR(entry.st_mode) else 1
         entry.st_size = passed.st_size if passed and stat.S_ISLNK(passed.st_mode) else 0
         entry.st_blksize = 4096
-        entry.attr_timeout = entry.entry_timeout = 0.0 if container or passed else FOREVER_SECONDS
+        entry.attr_timeout = 0.0 if passed else FOREVER_SECONDS
+        entry.entry_timeout = 0.0 if passed or (container and not rest) else FOREVER_SECONDS
         return entry
 
-    @boundary
-    async def lookup(self, parent: int, name: bytes, ctx: Any = None) -> pyfuse3.EntryAttributes:
-        """See pyfuse3.Operations."""
+    def _lookup(self, parent: int, name: bytes) -> pyfuse3.EntryAttributes:
         at, text = self._nodes.path(parent), os.fsdecode(name)
         if at == tree.CONTAINERS:
             if not registry.is_id(text):
                 raise pyfuse3.FUSEError(errno.ENOENT)
             try:
-                text = containers.by_registration(self._reader.host, self._reader.files, text).key
+                text = by_registration(self._reader.host, self._reader.files, text).key
             except Error:
                 raise pyfuse3.FUSEError(errno.ENOENT) from None
         return self._attributes(tree.join(at, text))
 
     @boundary
-    async def getattr(self, inode: int, ctx: Any = None) -> pyfuse3.EntryAttributes:
+    def lookup(self, parent: int, name: bytes, ctx: Any = None) -> pyfuse3.EntryAttributes:
+        """See pyfuse3.Operations."""
+        return self._lookup(parent, name)
+
+    @boundary
+    def getattr(self, inode: int, ctx: Any = None) -> pyfuse3.EntryAttributes:
         """See pyfuse3.Operations."""
         return self._attributes(self._nodes.path(inode))
 
     @boundary
-    async def readlink(self, inode: int, ctx: Any = None) -> bytes:
+    def readlink(self, inode: int, ctx: Any = None) -> bytes:
         """See pyfuse3.Operations."""
         return os.fsencode(os.readlink(self._host_path(tree.split(self._nodes.path(inode))[1])))
 
     @boundary
-    async def opendir(self, inode: int, ctx: Any = None) -> int:
+    def opendir(self, inode: int, ctx: Any = None) -> int:
         """See pyfuse3.Operations; the handle is the inode."""
         return inode
 
@@ -151,14 +171,14 @@ class Operations(pyfuse3.Operations):
         return sorted({*ours, *theirs})
 
     @boundary
-    async def readdir(self, fh: int, start_id: int, token: Any) -> None:
+    def readdir(self, fh: int, start_id: int, token: Any) -> None:
         """See pyfuse3.Operations; names are numbered in their order."""
         at = self._nodes.path(fh)
         for number, name in enumerate(self._names(at)):
             if number < start_id:
                 continue
             try:
-                entry = await self.lookup(fh, os.fsencode(name))
+                entry = self._lookup(fh, os.fsencode(name))
             except pyfuse3.FUSEError:
                 continue
             if not pyfuse3.readdir_reply(token, os.fsencode(name), entry, number + 1):
@@ -167,67 +187,69 @@ class Operations(pyfuse3.Operations):
     # Reading.
 
     @boundary
-    async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
+    def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
         """Note whose file it is; what it says is decided when a read begins."""
         if flags & (os.O_WRONLY | os.O_RDWR):
             raise pyfuse3.FUSEError(errno.EACCES)
-        path = self._nodes.path(inode)
-        name, rest = tree.split(path)
-        if not tree.is_view(rest):
-            found = None
-        elif name:
-            found = self._container(name)
-        else:
-            found = self._callers.container(ctx.pid)
-        about = found and (
-            found.key, dict(found.cgroup.paths), found.init_pid, found.init_start_ticks, found.boottime_offset_nsec,
-        )  # fmt: skip
-        return pyfuse3.FileInfo(fh=self._shared.open(self._worker, (path, about, ctx.pid)), direct_io=True)
+        name, path = self._place(inode)
+        found = self._container(name, ctx.pid) if path in VIEWS else None
+        about = marshal.dumps((path, found.packed if found else None))
+        return pyfuse3.FileInfo(fh=self._shared.open(self._worker, about, ctx.pid), direct_io=True)
 
     @boundary
-    async def read(self, fh: int, off: int, size: int) -> bytes:
+    def read(self, fh: int, off: int, size: int) -> bytes:
         """Make the text when a read begins at 0; hand out pieces of it afterwards."""
         opened = self._shared.opened(fh)
         if opened is None:
             raise pyfuse3.FUSEError(errno.EBADF)
-        if off and opened.length >= 0:
-            return b"" if off >= opened.length else self._shared.text(fh, off, min(size, opened.length - off))
-        text = self._text(*opened.about)
-        self._shared.keep(fh, text, whole=len(text) <= size and not off)
-        return text[off : off + size]
+        about, pid, length = opened
+        if off and length >= 0:
+            return b"" if off >= length else self._shared.text(fh, off, min(size, length - off))
+        text = self._text(self._file(about), pid)
+        whole = len(text) <= size and not off
+        self._shared.keep(fh, text, whole=whole)
+        return text if whole else text[off : off + size]
 
-    def _text(self, path: str, about: tuple[Any, ...] | None, pid: int) -> bytes:
-        rest = tree.split(path)[1]
-        if about is None:
-            return self._reader.host_bytes(rest)
-        key, paths, *numbers = about
-        found = Container(key, Cgroup(paths), *numbers)
+    def _file(self, about: bytes) -> File:
+        """Return the meaning of what ``open``, perhaps another worker's, has noted."""
+        found = self._files.get(about)
+        if found is None:
+            path, container = marshal.loads(about)  # noqa: S302  (written by a worker)
+            if len(self._files) >= MOST_KNOWN:
+                self._files.clear()
+            found = self._files[about] = File(path, container and Container.unpacked(container))
+        return found
+
+    def _text(self, file: File, pid: int) -> bytes:
+        path, container = file
+        if container is None:
+            return self._reader.host_bytes(path)
         try:
-            return VIEWS[rest].read(self._reader, found)
+            return VIEWS[path].read(self._reader, container)
         except Exception as error:  # noqa: BLE001  (a container gets the host's file rather than none)
-            self.log(f"{path} for pid {pid}", key, error)
-            return self._reader.host_bytes(rest)
+            self.log(f"{path} for pid {pid}", container.key, error)
+            return self._reader.host_bytes(path)
 
     @boundary
-    async def flush(self, fh: int) -> None:
+    def flush(self, fh: int) -> None:
         """Say that there is no such request, so that the kernel never sends another."""
         raise pyfuse3.FUSEError(errno.ENOSYS)
 
     @boundary
-    async def release(self, fh: int) -> None:
+    def release(self, fh: int) -> None:
         """See pyfuse3.Operations."""
         self._shared.release(fh)
 
     @boundary
-    async def releasedir(self, fh: int) -> None:
+    def releasedir(self, fh: int) -> None:
         """Nothing is kept."""
 
     @boundary
-    async def forget(self, inode_list: Any) -> None:
+    def forget(self, inode_list: Any) -> None:
         """Nothing is counted: a number stays its path's."""
 
     @boundary
-    async def statfs(self, ctx: Any = None) -> pyfuse3.StatvfsData:
+    def statfs(self, ctx: Any = None) -> pyfuse3.StatvfsData:
         """See pyfuse3.Operations."""
         found = pyfuse3.StatvfsData()
         found.f_bsize = found.f_frsize = 4096
