@@ -10,12 +10,14 @@ import errno
 import os
 
 CHUNK = 1 << 16
+ONE = 1 << 12
+"""A read as long as most texts: the buffer of a longer one costs as much as the read."""
 GONE = (errno.ENODEV, errno.ESRCH, errno.ESTALE, errno.ENOENT, errno.EBADF, errno.ENOTCONN)
 """What a read says when what the descriptor described has gone: its path may name something new by now."""
 
 
 class Files:
-    """Reads files by path; keeps at most ``limit`` of them open, dropping those used least recently."""
+    """Reads files by path; keeps at most ``limit`` of them open, dropping those opened first."""
 
     def __init__(self, limit: int = 2048) -> None:
         self._limit = limit
@@ -23,7 +25,13 @@ class Files:
 
     def read(self, path: str) -> bytes:
         """Return the file's whole text; raises OSError (FileNotFoundError, PermissionError, ...) naming it."""
-        return self._read(path, records=True)
+        descriptor = self._open.get(path)
+        if descriptor is None:
+            return self._first(path)
+        try:
+            return _whole(descriptor)
+        except OSError as error:
+            return self._again(path, error)
 
     def read_one(self, path: str) -> bytes:
         """Return the text of a file that the kernel makes in one piece, which takes one read, not two.
@@ -31,28 +39,26 @@ class Files:
         That is every file with a single record (fs/seq_file.c, single_open; kernfs without its own iterator):
         not those that list processes, mounts, devices or the CPUs of cpuinfo. Raises OSError as ``read``.
         """
-        return self._read(path, records=False)
+        descriptor = self._open.get(path)
+        if descriptor is None:
+            return self._first(path)
+        try:
+            data = os.pread(descriptor, ONE, 0)
+            return data if len(data) < ONE else _whole(descriptor)
+        except OSError as error:
+            return self._again(path, error)
 
-    def _read(self, path: str, *, records: bool) -> bytes:
-        descriptor = self._open.pop(path, -1)
-        if descriptor >= 0:
-            try:
-                data = os.pread(descriptor, CHUNK, 0)
-                if records or len(data) == CHUNK:
-                    data = _rest(descriptor, data)
-            except OSError as error:
-                os.close(descriptor)
-                if error.errno not in GONE:
-                    raise OSError(error.errno, error.strerror, path) from error
-            else:
-                self._open[path] = descriptor  # at the end: used last
-                return data
+    def _again(self, path: str, error: OSError) -> bytes:
+        """Open a file anew whose descriptor failed; raise its error if that can't help."""
+        os.close(self._open.pop(path))
+        if error.errno not in GONE:
+            raise OSError(error.errno, error.strerror, path) from error
         return self._first(path)
 
     def _first(self, path: str) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
         try:
-            data = _rest(descriptor, os.pread(descriptor, CHUNK, 0))
+            data = _whole(descriptor)
         except OSError as error:
             os.close(descriptor)
             raise OSError(error.errno, error.strerror, path) from error
@@ -67,11 +73,11 @@ class Files:
             os.close(self._open.popitem()[1])
 
 
-def _rest(descriptor: int, data: bytes) -> bytes:
-    """Read on until nothing comes: seq_file may return less than asked for in mid-text."""
-    parts, offset = [data], len(data)
-    while data:
-        data = os.pread(descriptor, CHUNK, offset)
-        parts.append(data)
-        offset += len(data)
+def _whole(descriptor: int) -> bytes:
+    """Read from the start until nothing comes: seq_file may return less than asked for in mid-text."""
+    parts = [os.pread(descriptor, CHUNK, 0)]
+    offset = len(parts[0])
+    while parts[-1]:
+        parts.append(os.pread(descriptor, CHUNK, offset))
+        offset += len(parts[-1])
     return b"".join(parts)

@@ -39,6 +39,9 @@ class Record:
 
         def __init__(self, *args, **kwargs):
             fields = self._fields
+            if not kwargs and len(args) == len(fields):
+                self.__dict__.update(zip(fields, args))  # noqa: B905  (they are as long)
+                return
             if len(args) > len(fields):
                 raise TypeError(f"{type(self).__name__} takes {len(fields)} fields, got {len(args)}")
             values = self.__dict__

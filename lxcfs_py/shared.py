@@ -22,9 +22,13 @@ from lxcfs_py.cputime import Account, advance
 if TYPE_CHECKING:
     from lxcfs_py.cgroup.api import CpuTime
 
-ACCOUNTS = 4096
-PROBES = 64
-"""How many places an account may be at; the least recently used of them gives way."""
+SHARDS = 64
+"""Each has a lock of its own: containers seldom wait for each other."""
+PLACES = 64
+"""How many places an account may be at, those of its shard; the least recently used of them gives way."""
+ACCOUNTS = SHARDS * PLACES
+SPINS = 30
+"""How often a lock is tried before it is waited for: it is held for 10 us, and to be put to sleep costs more."""
 _HEAD = struct.Struct("=16sB7x")
 _COPY = struct.Struct("=8q")
 _CPU_BYTES = 4 * 8
@@ -75,22 +79,31 @@ class Shared:
                 self._digests.clear()
             digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=16).digest()
             self._digests[key] = digest
-        fcntl.lockf(self.descriptor, fcntl.LOCK_EX, 1)  # held for 20 us; two keys may want one place
+        shard = digest[0] % SHARDS
+        self._lock(shard)
         try:
-            at = self._find(digest)
+            at = self._find(digest, shard)
             found = self._load(at, digest) or Account(start_nsec)
             found = advance(found, max(now_nsec, found.last_nsec), time, min(n, self._cpus))
             self._store(at, digest, found)
         finally:
-            fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1)
+            fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, shard)
         return found
 
-    def _find(self, digest: bytes) -> int:
+    def _lock(self, shard: int) -> None:
+        for _ in range(SPINS):
+            try:
+                fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, shard)
+            except BlockingIOError:
+                continue
+            return
+        fcntl.lockf(self.descriptor, fcntl.LOCK_EX, 1, shard)
+
+    def _find(self, digest: bytes, shard: int) -> int:
         """Return the offset of the account, or of the place it shall have."""
-        home = int.from_bytes(digest[:4], "little") % ACCOUNTS
         oldest, oldest_nsec = -1, 1 << 63
-        for probe in range(PROBES):
-            at = (home + probe * (1 + digest[4])) % ACCOUNTS * self._account_bytes
+        for probe in range(PLACES):
+            at = (shard * PLACES + (digest[1] + probe) % PLACES) * self._account_bytes
             owner, valid = _HEAD.unpack_from(self._map, at)
             if owner == digest:
                 return at

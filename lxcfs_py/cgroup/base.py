@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.cgroup.api import HugePages
-from lxcfs_py.cgroup.parse import integer, levels, limit, processes, text
+from lxcfs_py.cgroup.parse import integer, levels, limit, processes
 from lxcfs_py.cgroup.sizes import PAGE_SIZES
 
 TYPE_CHECKING = False
@@ -25,29 +25,33 @@ class Base:
     def __init__(self, files: Files, hierarchy: Hierarchy) -> None:
         self._files = files
         self._hierarchy = hierarchy
-        self._directories: dict[str, tuple[str, ...]] = {}
+        self._known: dict[str, tuple[str, tuple[str, ...]]] = {}
 
-    def directories(self, path: str) -> tuple[str, ...]:
-        """Return the directories of a cgroup and its ancestors, leaf first, without the root's."""
-        found = self._directories.get(path)
+    def _places(self, path: str) -> tuple[str, tuple[str, ...]]:
+        """Return a cgroup's directory; and this and its ancestors', leaf first, without the root's."""
+        found = self._known.get(path)
         if found is None:
-            if len(self._directories) >= MOST_PATHS:
-                self._directories.clear()
-            found = self._directories[path] = tuple(map(self._hierarchy.directory, levels(path)))
+            if len(self._known) >= MOST_PATHS:
+                self._known.clear()
+            directory = self._hierarchy.directory
+            found = self._known[path] = directory(path), tuple(map(directory, levels(path)))
         return found
 
     def _text(self, directory: str, file: str) -> bytes | None:
-        return text(self._files, f"{directory}/{file}")
+        try:
+            return self._files.read_one(f"{directory}/{file}")
+        except OSError:
+            return None
 
     def _integer(self, directory: str, file: str) -> int | None:
-        return integer(text(self._files, f"{directory}/{file}"))
+        return integer(self._text(directory, file))
 
     def _limit(self, directory: str, file: str) -> int | None:
-        return limit(text(self._files, f"{directory}/{file}"))
+        return limit(self._text(directory, file))
 
     def _hugetlb(self, path: str, limits: str, usage: str) -> tuple[HugePages, ...]:
         """Return the page sizes the nearest level accounts for; files are named ``hugetlb.SIZE.max`` and the like."""
-        directories = self.directories(path)
+        directories = self._places(path)[1]
         found = []
         for name, size in PAGE_SIZES:
             each = (self._integer(directory, f"hugetlb.{name}.{usage}") for directory in directories)

@@ -10,14 +10,6 @@ UNLIMITED_BYTES = 1 << 62
 """v1 says "no limit" by the largest multiple of a page below 2^63 (mm/page_counter.c): nothing has that much."""
 
 
-def text(files: Files, path: str) -> bytes | None:
-    """Return a file's text, None if there is no such file (any more) or it can't be read."""
-    try:
-        return files.read_one(path)
-    except OSError:
-        return None
-
-
 def processes(files: Files, directory: str) -> tuple[int, ...]:
     """Return a cgroup's own processes, which cgroup.procs lists a line each."""
     try:
@@ -28,8 +20,13 @@ def processes(files: Files, directory: str) -> tuple[int, ...]:
 
 def integer(data: bytes | None) -> int | None:
     """Return the number a file holds, None for none: absent, ``max``, negative (v1's -1) or garbage."""
-    word = (data or b"").strip()
-    return int(word) if word.isdigit() and len(word) < 25 else None
+    if data is None:
+        return None
+    try:
+        found = int(data)
+    except ValueError:
+        return None
+    return found if found >= 0 else None
 
 
 def limit(data: bytes | None) -> int | None:

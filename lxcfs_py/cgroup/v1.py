@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lxcfs_py.cgroup.api import CpuTime, HugePages, MemoryLevel
 from lxcfs_py.cgroup.base import Base, below
-from lxcfs_py.cgroup.parse import flat, text
+from lxcfs_py.cgroup.parse import flat
 
 USER_HZ = 100
 """The tick of cpuacct.stat, as userspace is always told (include/asm-generic/param.h)."""
@@ -27,7 +27,7 @@ class V1(Base):
     def memory(self, path: str) -> tuple[MemoryLevel, ...]:
         """Return the leaf and the levels that limit something; swap used is what memsw counts beyond memory."""
         found: list[MemoryLevel] = []
-        for directory in self.directories(path):
+        for directory in self._places(path)[1]:
             maximum = self._limit(directory, "memory.limit_in_bytes")
             both = self._limit(directory, "memory.memsw.limit_in_bytes")
             if found and maximum is both is None:
@@ -55,7 +55,7 @@ class V1(Base):
     def cpu_quota(self, path: str) -> float | None:
         """Return the smallest cpu.cfs_quota_us/cpu.cfs_period_us, in CPUs."""
         found = []
-        for directory in self.directories(path):
+        for directory in self._places(path)[1]:
             quota = self._integer(directory, "cpu.cfs_quota_us")
             period = self._integer(directory, "cpu.cfs_period_us") if quota else None
             if quota and period:
@@ -66,7 +66,7 @@ class V1(Base):
         """Return cpuset.effective_cpus (cpuset.cpus before 3.17) of the nearest level that has any."""
         from lxcfs_py.procfs import cpulist
 
-        for directory in self.directories(path):
+        for directory in self._places(path)[1]:
             for file in ("cpuset.effective_cpus", "cpuset.cpus"):
                 data = self._text(directory, file)
                 if data is not None and (found := cpulist.parse(data)):
@@ -75,7 +75,7 @@ class V1(Base):
 
     def cpu_time(self, path: str) -> CpuTime | None:
         """Return cpuacct.usage, divided into user and system as cpuacct.stat divides."""
-        directory = self._hierarchy.directory(path)
+        directory, _ = self._places(path)
         usage = self._integer(directory, "cpuacct.usage")
         if usage is None:
             return None
@@ -89,5 +89,5 @@ class V1(Base):
 
     def oom_kills(self, path: str) -> int:
         """Return memory.oom_control's oom_kill, summed over the cgroup and all below it."""
-        texts = (text(self._files, f"{d}/memory.oom_control") for d in below(self._hierarchy.directory(path)))
+        texts = (self._text(directory, "memory.oom_control") for directory in below(self._places(path)[0]))
         return sum(flat(data).get("oom_kill", 0) for data in texts)

@@ -15,7 +15,7 @@ class V2(Base):
     def memory(self, path: str) -> tuple[MemoryLevel, ...]:
         """Return the leaf, if it has the controller, and the levels that limit something."""
         found: list[MemoryLevel] = []
-        for directory in self.directories(path):
+        for directory in self._places(path)[1]:
             maximum = self._limit(directory, "memory.max")
             swap = self._limit(directory, "memory.swap.max")
             if found and maximum is swap is None:
@@ -39,7 +39,7 @@ class V2(Base):
     def cpu_quota(self, path: str) -> float | None:
         """Return the smallest of cpu.max's quota/period, in CPUs."""
         found = []
-        for directory in self.directories(path):
+        for directory in self._places(path)[1]:
             words = (self._text(directory, "cpu.max") or b"").split()
             if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]):
                 found.append(int(words[0]) / int(words[1]))
@@ -49,7 +49,7 @@ class V2(Base):
         """Return cpuset.cpus.effective of the nearest level that has it."""
         from lxcfs_py.procfs import cpulist
 
-        for directory in self.directories(path):
+        for directory in self._places(path)[1]:
             data = self._text(directory, "cpuset.cpus.effective")
             if data is not None and (found := cpulist.parse(data)):
                 return found
@@ -57,7 +57,7 @@ class V2(Base):
 
     def cpu_time(self, path: str) -> CpuTime | None:
         """Return cpu.stat's times, which every cgroup has without any controller."""
-        stat = flat(self._text(self._hierarchy.directory(path), "cpu.stat"))
+        stat = flat(self._text(self._places(path)[0], "cpu.stat"))
         if "usage_usec" not in stat:
             return None
         return CpuTime(
@@ -70,4 +70,4 @@ class V2(Base):
 
     def oom_kills(self, path: str) -> int:
         """Return memory.events' oom_kill, which counts the levels below too."""
-        return flat(self._text(self._hierarchy.directory(path), "memory.events")).get("oom_kill", 0)
+        return flat(self._text(self._places(path)[0], "memory.events")).get("oom_kill", 0)
