@@ -7,7 +7,9 @@ it, as the workers die with the template.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -119,6 +121,9 @@ def main(words: list[str]) -> int:
     """Keep the workers running until one says that the mount is gone."""
     task = unpack(words)
     die_with_parent(int(words[16]))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # kernel files and containers' pidfds stay open
+    gc.freeze()  # what was imported is the workers' in common: a collection would write to it
     own, running = os.getpid(), {}
 
     def start(number: int) -> None:
