@@ -5,7 +5,7 @@ BIN := $(CURDIR)/.venv/bin
 # The system's python3, as on a plain Debian, whatever the caller's PATH says.
 export PATH := $(BIN):/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
-.PHONY: help demo test check test-unit test-live test-v2 bench format clean
+.PHONY: help demo test check test-unit test-live test-v2 bench tools format clean
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
@@ -39,6 +39,10 @@ test-v2: ## the live tests on a host with unified cgroup v2: LANE=qemu (default)
 bench: ## latency and start-up beside lxcfs, crun and runc
 	@deploy/bootstrap test
 	tests/bench/run
+
+tools: ## what people's usual programs say inside containers, and whether the cgroups agree
+	@deploy/bootstrap test
+	@tests/tools/run
 
 format: ## mend format and imports
 	@deploy/bootstrap dev
