@@ -35,6 +35,18 @@ class Step(Record):
         raise NotImplementedError
 
 
+class Await(Step):
+    """Wait until the parent has written down and registered the container."""
+
+    go: int
+    """The descriptor it says so on."""
+
+    def execute(self) -> None:
+        """Wait; without a parent there is nobody to report to, and nothing to go on for."""
+        if not os.read(self.go, 1):
+            os._exit(1)
+
+
 class Private(Step):
     """Cut the mount namespace off from the host's: no mount made here is seen there."""
 

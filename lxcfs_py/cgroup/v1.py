@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from lxcfs_py.cgroup.api import CpuTime, HugePages, MemoryLevel
+from lxcfs_py.cgroup.layout import below
 from lxcfs_py.cgroup.parse import flat, integer, levels, limit, numbers, text
 from lxcfs_py.cgroup.sizes import PAGE_SIZES
-from lxcfs_py.cgroup.v2 import below, least
+from lxcfs_py.cgroup.v2 import least
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
