@@ -87,7 +87,7 @@ class Start:
     def prepare(self, views: str) -> None:
         """Decide the plan."""
         facts = plan.Facts(
-            root=rootfs.gather(self.base, self.files.read(f"{self.host.proc}/self/mountinfo")),
+            root=rootfs.gather(self.request.rootfs, self.base, self.files.read(f"{self.host.proc}/self/mountinfo")),
             layout=self.layout,
             views=views,
             view_paths=daemon.VIEWS if views else (),
@@ -132,7 +132,7 @@ class Start:
             offset = -time.clock_gettime_ns(clock)
             seconds, nsec = divmod(offset, 1_000_000_000)
             try:
-                with open(f"{self.host.proc}/self/timens_offsets", "w", encoding="ascii") as file:
+                with open(f"{self.host.proc}/self/timens_offsets", "w", encoding="utf-8") as file:
                     file.write(f"monotonic {seconds} {nsec}\nboottime {seconds} {nsec}\n")
             except OSError:
                 continue
