@@ -92,7 +92,7 @@ class Node(Step):
 
     def execute(self) -> None:
         """Make it."""
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        _directory(os.path.dirname(self.path))
         os.mknod(self.path, 0o020000 | self.mode, os.makedev(self.major, self.minor))
         os.chmod(self.path, self.mode)
 
@@ -105,9 +105,15 @@ class Text(Step):
 
     def execute(self) -> None:
         """Write it."""
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        _directory(os.path.dirname(self.path))
         with open(self.path, "w", encoding="utf-8") as file:
             file.write(self.text)
+
+
+def _directory(path: str) -> None:
+    """Make a directory where there is none; mostly there is, which one call tells."""
+    if not os.path.isdir(path):
+        os.makedirs(path, exist_ok=True)
 
 
 class Mount(Step):
@@ -129,16 +135,16 @@ class Mount(Step):
         if flags & sc.MS_BIND:
             self._bind(flags)
             return
-        os.makedirs(self.target, exist_ok=True)
+        _directory(self.target)
         sc.mount(self.source, self.target, self.fstype, flags, ",".join(data) or None)
 
     def _bind(self, flags: int) -> None:
         if not os.path.lexists(self.source):
             raise RunError(f"-v {self.source}: no such file or directory", "make it first")
         if os.path.isdir(self.source):
-            os.makedirs(self.target, exist_ok=True)
+            _directory(self.target)
         elif not os.path.lexists(self.target):
-            os.makedirs(os.path.dirname(self.target), exist_ok=True)
+            _directory(os.path.dirname(self.target))
             os.close(os.open(self.target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
         sc.mount(self.source, self.target, None, flags & (sc.MS_BIND | sc.MS_REC))
         if extra := flags & ~sc.MS_REC & ~sc.MS_BIND:
