@@ -6,7 +6,6 @@ The steps before ``Pivot`` see the host's tree; those after it see the container
 
 from __future__ import annotations
 
-import errno
 import os
 
 from lxcfs_py.record import Record
@@ -94,7 +93,8 @@ class Node(Step):
         """Make it."""
         _directory(os.path.dirname(self.path))
         os.mknod(self.path, 0o020000 | self.mode, os.makedev(self.major, self.minor))
-        os.chmod(self.path, self.mode)
+        if self.mode:
+            os.chmod(self.path, self.mode)  # whatever the umask is
 
 
 class Text(Step):
@@ -187,15 +187,11 @@ class Mask(Step):
     path: str
 
     def execute(self) -> None:
-        """Hide it where it exists."""
-        try:
-            sc.mount("/dev/null", self.path, None, sc.MS_BIND)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            if error.errno != errno.ENOTDIR:
-                raise
+        """Hide it where it exists; a bind that is tried and fails costs 1 to 20 ms where the CPUs are busy (RCU)."""
+        if os.path.isdir(self.path):
             sc.mount("tmpfs", self.path, "tmpfs", sc.MS_RDONLY)
+        elif os.path.exists(self.path):
+            sc.mount("/dev/null", self.path, None, sc.MS_BIND)
 
 
 class Pivot(Step):
