@@ -47,7 +47,7 @@ def register(host: Host, registration: Registration) -> None:
     """Write a registration, whole or not at all; raises OSError."""
     at = directory(host)
     os.makedirs(at, mode=0o755, exist_ok=True)
-    temporary = f"{at}/.{registration.id}.{os.getpid()}"
+    temporary = f"{at}/.{registration.id}"  # found again by unregister if we are killed before the rename
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         os.fchmod(descriptor, 0o644)  # whatever the umask is
@@ -62,10 +62,11 @@ def register(host: Host, registration: Registration) -> None:
 
 def unregister(host: Host, id_: str) -> None:
     """Remove a registration; one that is not there is fine."""
-    try:
-        os.unlink(f"{directory(host)}/{id_}.json")
-    except FileNotFoundError:
-        return
+    for name in (f"{id_}.json", f".{id_}"):
+        try:
+            os.unlink(f"{directory(host)}/{name}")
+        except FileNotFoundError:
+            continue
 
 
 def ids(host: Host) -> tuple[str, ...]:
