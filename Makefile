@@ -36,9 +36,9 @@ test-v2: ## the live tests on a host with unified cgroup v2: LANE=qemu (default)
 	@deploy/bootstrap test
 	tests/vm/test $(LANE) $(ARGS)
 
-bench: ## latency and start-up beside lxcfs, crun and runc
+bench: ## latency and start-up beside lxcfs, crun and runc (ARGS=start or ARGS=read: one of them)
 	@deploy/bootstrap test
-	tests/bench/run
+	tests/bench/run $(ARGS)
 
 tools: ## what people's usual programs say inside containers, and whether the cgroups agree
 	@deploy/bootstrap test

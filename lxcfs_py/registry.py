@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from lxcfs_py import json_text
 from lxcfs_py.errors import Error, reason
 from lxcfs_py.record import Record
 
@@ -44,15 +45,13 @@ def is_id(text: str) -> bool:
 
 def register(host: Host, registration: Registration) -> None:
     """Write a registration, whole or not at all; raises OSError."""
-    import json
-
     at = directory(host)
     os.makedirs(at, mode=0o755, exist_ok=True)
-    temporary = f"{at}/.{registration.id}.{os.getpid()}"
+    temporary = f"{at}/.{registration.id}"  # found again by unregister if we are killed before the rename
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         os.fchmod(descriptor, 0o644)  # whatever the umask is
-        os.write(descriptor, json.dumps(registration.as_dict()).encode())
+        os.write(descriptor, json_text.dumps(registration.as_dict()))
         os.rename(temporary, f"{at}/{registration.id}.json")
     except BaseException:
         os.unlink(temporary)
@@ -63,10 +62,11 @@ def register(host: Host, registration: Registration) -> None:
 
 def unregister(host: Host, id_: str) -> None:
     """Remove a registration; one that is not there is fine."""
-    try:
-        os.unlink(f"{directory(host)}/{id_}.json")
-    except FileNotFoundError:
-        return
+    for name in (f"{id_}.json", f".{id_}"):
+        try:
+            os.unlink(f"{directory(host)}/{name}")
+        except FileNotFoundError:
+            continue
 
 
 def ids(host: Host) -> tuple[str, ...]:
@@ -81,8 +81,6 @@ def ids(host: Host) -> tuple[str, ...]:
 
 def load(host: Host, id_: str) -> Registration:
     """Return a registration; raises an Error if there is none or it can't be trusted or read."""
-    import json
-
     path = f"{directory(host)}/{id_}.json"
     if not id_ or not is_id(id_):
         raise Error(f"{id_!r}: not a container's id", "ids are letters, digits, _, . and -")
@@ -93,12 +91,12 @@ def load(host: Host, id_: str) -> Registration:
             data = os.read(descriptor, MAX_BYTES)
         finally:
             os.close(descriptor)
-        found = json.loads(data)
+        found = json_text.loads(data)
     except FileNotFoundError:
         raise Error(f"container {id_!r} is not registered", f"{directory(host)} holds those that are") from None
     except OSError as error:
         raise Error(reason(error), "registrations are plain files") from error
-    except (ValueError, RecursionError):
+    except ValueError:
         raise Error(f"{path}: not a registration", "write it anew") from None
     if owner not in (0, os.geteuid()):
         raise Error(f"{path}: owned by user {owner}", "registrations are root's")

@@ -32,6 +32,13 @@ def ended(found: State, there: Layout) -> None:
     from lxcfs_py import registry
 
     registry.unregister(host(), found.id)
+    try:
+        control.remove(host(), there, found.cgroup, timeout=0)
+    except Error:  # something lives there yet
+        _kill(found, there)
+
+
+def _kill(found: State, there: Layout) -> None:
     if not control.kill_all(host(), there, found.cgroup):
         raise Error(f"container {found.id!r}: its processes don't die", "they hang in the kernel; try again later")
     control.remove(host(), there, found.cgroup)
@@ -53,12 +60,44 @@ def _prune(directory: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory and all below it, without following links; overlay leaves a work directory of mode 0."""
-    if not os.path.lexists(path):
-        return
-    import shutil
+    """Remove a directory and all below it, without following links, however deep it is: a container has filled it.
 
-    shutil.rmtree(path, ignore_errors=False)
+    Directories are moved up to the top before they are emptied, so that no path gets long (``shutil`` recurses, and
+    costs 3 ms of import).
+    """
+    try:
+        top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        inner = _emptied(top)
+        mark, moved = os.urandom(8).hex(), 0
+        while inner:
+            name = inner.pop()
+            directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+            try:
+                for child in _emptied(directory):
+                    moved += 1
+                    os.rename(child, f"{mark}.{moved}", src_dir_fd=directory, dst_dir_fd=top)
+                    inner.append(f"{mark}.{moved}")
+            finally:
+                os.close(directory)
+            os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    os.rmdir(path)
+
+
+def _emptied(directory: int) -> list[str]:
+    """Remove a directory's files; return the names of its directories."""
+    inner = []
+    with os.scandir(directory) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                inner.append(entry.name)
+            else:
+                os.unlink(entry.name, dir_fd=directory)
+    return inner
 
 
 def sweep(root: str, storage: str, there: Layout) -> None:

@@ -20,7 +20,8 @@ def _guarded(program: str, act: Callable[[Sequence[str]], int]) -> int:
             from runtime import help  # noqa: A004  (named after what it is for)
 
             return help.complete(program) or 0
-        return act(sys.argv[1:])
+        code = act(sys.argv[1:])
+        sys.stdout.flush()  # the launchers leave by _exit, which does not
     except Error as error:
         print(f"{program}: {error}", file=sys.stderr)
         ours = program == "pyproc-run" and error.exit_code == Error.exit_code  # 1 could be the command's
@@ -32,6 +33,7 @@ def _guarded(program: str, act: Callable[[Sequence[str]], int]) -> int:
     except OSError as error:
         print(f"{program}: {reason(error)}", file=sys.stderr)
         return RunError.exit_code
+    return code
 
 
 def _version(program: str) -> int:
@@ -78,11 +80,6 @@ def _verb(argv: Sequence[str]) -> int:
     return int(module.run((*before, *after)))
 
 
-def run_main() -> int:
-    """Be ``pyproc-run``."""
-    return _guarded("pyproc-run", _run)
-
-
-def main() -> int:
-    """Be ``pyproc``."""
-    return _guarded("pyproc", _verb)
+def main(program: str) -> int:
+    """Be ``pyproc-run`` or ``pyproc``; return the exit code."""
+    return _guarded(program, _run if program == "pyproc-run" else _verb)

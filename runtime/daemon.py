@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from lxcfs_py import json_text
 from lxcfs_py.errors import reason
 from runtime import state
 from runtime.errors import RunError
@@ -21,11 +22,9 @@ START_SECONDS = 60.0
 
 def serving(host: Host) -> str:
     """Return the mount point of the daemon that serves, "" if none does."""
-    import json
-
     try:
-        with open(f"{host.run}/lxcfs-py/daemon.json", encoding="utf-8") as file:
-            found = json.load(file)
+        with open(f"{host.run}/lxcfs-py/daemon.json", "rb") as file:
+            found = json_text.loads(file.read())
         mountpoint = found["mountpoint"]
         if not state.alive(found["pid"], found["start_ticks"], host):
             return ""

@@ -1,17 +1,22 @@
 """Starts a container and looks after it: the host's side, and the child that becomes the container.
 
-parent                                            child (new namespaces)
+parent                                            child
 claims the name, makes cgroups and limits
-clones  ──────────────────────────────────────►  waits
-moves it into its cgroups, writes its state,
-registers it for the daemon, says "go"  ──────►  carries out the plan (runtime.plan), execve
-waits for the report  ◄──────────────────────   terminal, or what went wrong; closed: it runs
+clones  ──────────────────────────────────────►  in new namespaces, and in cgroup2
+writes down that it exists,                       enters v1's cgroups, then carries out the plan (runtime.plan):
+registers it for the daemon                       cgroup namespace, root file system
+says "go"  ───────────────────────────────────►  Await, then pivot_root, mounts (the views among them), execve
+waits for the report  ◄──────────────────────    terminal, or what went wrong; closed: it runs
 serves signals and the terminal until the end; removes what only a running container needs
+
+The child moves itself because that is quick (``control.doors``), and whatever it makes is counted as its own. It
+holds the lock too, until execve: nobody cleans up after a parent that was killed before the child has gone as well.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from lxcfs_py.cgroup import control, layout
@@ -19,7 +24,7 @@ from lxcfs_py.errors import Error, reason
 from lxcfs_py.files import Files
 from lxcfs_py.procfs import pid_stat
 from lxcfs_py.registry import Registration, register
-from runtime import cleanup, daemon, devices, init, plan, resources, rootfs, signals, state, terminal, users
+from runtime import cgroups, cleanup, daemon, plan, resources, rootfs, state, users
 from runtime import process as runner
 from runtime import syscalls as sc
 from runtime.errors import RunError
@@ -70,23 +75,25 @@ class Start:
         self.limits = resources.limits(request.spec["linux"]["resources"])
         self.kinds = {namespace["type"] for namespace in request.spec["linux"]["namespaces"]}
         self.lock = self.child = self.pidfd = self.done = -1
+        self.doors: Sequence[str] = ()
+        self.go, self.say_go = os.pipe2(os.O_CLOEXEC)
         self.report, self.theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         self.steps: list[Step] = []
 
     def stages(self) -> Sequence[Callable[[], None]]:
         """Return the parent's steps, in order."""
-        return (self.claim, self.cgroups, self.clone, self.attach, self.record, self.registration)
+        return (self.claim, self.cgroups, self.clone, self.record, self.registration)
 
     def prepare(self, views: str) -> None:
         """Decide the plan."""
         facts = plan.Facts(
-            root=rootfs.gather(self.base, self.files.read(f"{self.host.proc}/self/mountinfo")),
+            root=rootfs.gather(self.request.rootfs, self.base, self.files.read(f"{self.host.proc}/self/mountinfo")),
             layout=self.layout,
             views=views,
             view_paths=daemon.VIEWS if views else (),
             resolv="" if "network" in self.kinds else users.read("/etc/resolv.conf").decode("utf-8", "replace"),
         )
-        self.steps = plan.build(self.request, self.base, facts, self.old)
+        self.steps = plan.build(self.request, self.base, facts, self.old, self.go)
         if rootfs.in_memory(facts.root):
             text = f"{self.request.storage} ({facts.root.fstype}) can't carry an overlay's upper layer"
             os.write(2, f"pyproc-run: {text}: a tmpfs does, and what is written counts as memory\n".encode())
@@ -100,22 +107,14 @@ class Start:
 
     def cgroups(self) -> None:
         """Make the cgroups with limits and device rules."""
-        path, rules = self.state.cgroup, self.request.spec["linux"]["resources"]["devices"]
-        control.create(self.host, self.layout, path, self.limits)
-        if "devices" in self.layout.hierarchies:
-            control.deny_devices(self.layout, path, devices.v1_rules(rules))
-        elif "" in self.layout.hierarchies:
-            directory = os.open(self.layout.hierarchies[""].directory(path), os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                sc.attach_device_program(devices.bpf_program(rules), directory)
-            finally:
-                os.close(directory)
+        rules = self.request.spec["linux"]["resources"]["devices"]
+        cgroups.make(self.host, self.layout, self.state.cgroup, self.limits, rules)
 
     def clone(self) -> None:
-        """Make the child, in its namespaces and waiting."""
+        """Make the child, in its namespaces and in cgroup2."""
         offset = self._time_namespace() if "time" in self.kinds else 0
         flags = sum(NAMESPACES[kind] for kind in self.kinds if kind in NAMESPACES)
-        pid = sc.clone(flags)
+        pid, self.doors = cgroups.clone(flags, self.layout, self.state.cgroup)
         if pid == 0:
             self.report.close()
             guarded(self.theirs, self.become)
@@ -133,16 +132,12 @@ class Start:
             offset = -time.clock_gettime_ns(clock)
             seconds, nsec = divmod(offset, 1_000_000_000)
             try:
-                with open(f"{self.host.proc}/self/timens_offsets", "w", encoding="ascii") as file:
+                with open(f"{self.host.proc}/self/timens_offsets", "w", encoding="utf-8") as file:
                     file.write(f"monotonic {seconds} {nsec}\nboottime {seconds} {nsec}\n")
             except OSError:
                 continue
             return offset
         return 0
-
-    def attach(self) -> None:
-        """Move the child into its cgroups."""
-        control.attach(self.host, self.layout, self.state.cgroup, self.child)
 
     def record(self) -> None:
         """Write down that it exists."""
@@ -175,7 +170,7 @@ class Start:
                 stage()
                 self.test_stop(number)
             self.theirs.close()
-            send(self.report, b"go")
+            os.write(self.say_go, b"!")
             result = Report()
             result.read(self.report)
             if result.error is not None:
@@ -201,8 +196,13 @@ class Start:
         self.child = 0
         sc.prctl(sc.PR_SET_PDEATHSIG, 9)  # a start that is cut off leaves nothing running
         sc.prctl(sc.PR_SET_DUMPABLE, 0)
-        if not self.theirs.recv(16):
-            os._exit(1)
+        os.close(self.say_go)  # ours, so that the parent's end is the last
+        if self.request.init:
+            from runtime import init
+        if self.request.spec["process"]["terminal"]:
+            from runtime import terminal
+        sys.meta_path.clear()  # what is imported has been by now: later the files found would be the container's
+        control.enter(self.doors)
         log = -1
         if self.request.detach:
             log = os.open(f"{self.base}/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -234,6 +234,8 @@ class Start:
 
     def attend(self, result: Report) -> int:
         """Serve signals and the terminal until the command ends; return its exit code."""
+        from runtime import signals, terminal  # while the command begins
+
         stubborn = 0
 
         def forward(number: int) -> None:

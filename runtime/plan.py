@@ -7,6 +7,7 @@ import os
 from lxcfs_py.record import Record
 from runtime import rootfs
 from runtime.steps import (
+    Await,
     CgroupNamespace,
     Directory,
     DropOld,
@@ -102,8 +103,11 @@ def _etc(request: Request, base: str, facts: Facts, old: str) -> tuple[list[Step
     return write, bind
 
 
-def build(request: Request, base: str, facts: Facts, old: str) -> list[Step]:
-    """Return what is done in the container's namespaces, in order; ``old`` is the name of the host's / meanwhile."""
+def build(request: Request, base: str, facts: Facts, old: str, go: int) -> list[Step]:
+    """Return what is done in the container's namespaces, in order.
+
+    ``old`` is the name of the host's / meanwhile, ``go`` the descriptor on which the parent says that it is ready.
+    """
     spec = request.spec
     kinds = {namespace["type"] for namespace in spec["linux"]["namespaces"]}
     root, made = rootfs.steps(request.rootfs, base, facts.root)
@@ -113,6 +117,7 @@ def build(request: Request, base: str, facts: Facts, old: str) -> list[Step]:
         Private(),
         *write,
         *made,
+        Await(go),  # as late as can be: only the views need the registration
         Pivot(root, old),
         Directory("/etc"),
         *_mounts(request, facts, old),

@@ -39,10 +39,17 @@ class Facts(Record):
     """The storage's file system."""
 
 
-def gather(storage: str, mountinfo: bytes) -> Facts:
-    """Read the facts."""
+def gather(rootfs: str, storage: str, mountinfo: bytes) -> Facts:
+    """Read the facts; those about the host's own tree only where it is to be shown."""
     from lxcfs_py.procfs import mountinfo as parser
 
+    place, fstype = "", ""
+    for mount in parser.parse(mountinfo):
+        at = mount.mount_point.rstrip("/")
+        if (storage == at or storage.startswith(at + "/")) and len(at) >= len(place):
+            place, fstype = at, mount.fstype
+    if rootfs:
+        return Facts(fstype=fstype)
     shown = []
     for name in SHOWN:
         if os.path.islink(f"/{name}"):
@@ -55,11 +62,6 @@ def gather(storage: str, mountinfo: bytes) -> Facts:
             about = entry.stat(follow_symlinks=False)
             if not entry.is_symlink() and not about.st_mode & 0o004 and entry.name not in found:
                 found.append(entry.name)
-    place, fstype = "", ""
-    for mount in parser.parse(mountinfo):
-        at = mount.mount_point.rstrip("/")
-        if (storage == at or storage.startswith(at + "/")) and len(at) >= len(place):
-            place, fstype = at, mount.fstype
     return Facts(tuple(shown), tuple(found), fstype)
 
 

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 
+from lxcfs_py import json_text
 from lxcfs_py.errors import Error, reason
 from lxcfs_py.host import Host
 from lxcfs_py.record import Record
@@ -140,12 +141,10 @@ def missing(id_: str) -> Error:
 
 def write(path: str, value: dict[str, Any]) -> None:
     """Write JSON under a name that only ever holds a whole text."""
-    import json
-
     temporary = f"{path}.{os.getpid()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        data = json.dumps(value).encode()
+        data = json_text.dumps(value)
         while data:
             data = data[os.write(descriptor, data) :]
         os.rename(temporary, path)
@@ -162,13 +161,8 @@ def save(root: str, state: State) -> None:
 
 
 def _read(path: str) -> Any:
-    import json
-
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        try:
-            return json.load(file)
-        except RecursionError:
-            raise ValueError("nested too deep") from None
+    with open(path, "rb") as file:
+        return json_text.loads(file.read())
 
 
 def _unreadable(path: str, why: str, id_: str) -> Error:

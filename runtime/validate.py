@@ -43,7 +43,7 @@ class Facts(Record):
 
 def _online(path: str, option: str) -> frozenset[int]:
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="utf-8") as file:  # what "ascii" is would have to be imported
             return units.cpu_numbers(file.read().strip(), option)
     except (OSError, ValueError):  # no NUMA: one node, number 0
         return frozenset((0,))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from lxcfs_py.cgroup import layout as layouts
-from lxcfs_py.cgroup.v1 import V1
-from lxcfs_py.cgroup.v2 import V2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +26,9 @@ class Cgroups:
             hierarchy = self.layout.which(controller)
             driver: Driver | None = None
             if hierarchy is not None:
+                from lxcfs_py.cgroup.v1 import V1  # here: the runtime imports this package for its writing half
+                from lxcfs_py.cgroup.v2 import V2
+
                 driver = (V1 if hierarchy.version == 1 else V2)(self._files, hierarchy)
             self._drivers[controller] = (driver, self.layout.key(controller)) if driver else None
         found = self._drivers[controller]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 from lxcfs_py.cgroup.api import HugePages
+from lxcfs_py.cgroup.layout import below
 from lxcfs_py.cgroup.parse import integer, levels, limit, processes
 from lxcfs_py.cgroup.sizes import PAGE_SIZES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from lxcfs_py.cgroup.layout import Hierarchy
     from lxcfs_py.files import Files
@@ -70,15 +69,3 @@ class Base:
 def least(limits: Iterable[int | None]) -> int | None:
     """Return the smallest of those that are known."""
     return min((value for value in limits if value is not None), default=None)
-
-
-def below(directory: str) -> Iterator[str]:
-    """Yield a cgroup's directory and all below it; those that vanish meanwhile are left out."""
-    yield directory
-    try:
-        with os.scandir(directory) as entries:
-            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except OSError:
-        return
-    for name in names:
-        yield from below(f"{directory}/{name}")

@@ -9,7 +9,7 @@ import errno
 import os
 import time
 
-from lxcfs_py.cgroup.base import below
+from lxcfs_py.cgroup.layout import below
 from lxcfs_py.cgroup.limits import Limits, v1_writes, v2_writes
 from lxcfs_py.cgroup.parse import flat, numbers
 from lxcfs_py.errors import Error, reason
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Limits",
-    "attach",
     "create",
     "directories",
+    "doors",
+    "enter",
     "freeze",
     "kill_all",
     "oom_kills",
@@ -33,6 +34,7 @@ __all__ = [
     "thaw",
     "update",
 ]
+V1_DOOR, V2_DOOR = "/tasks", "/cgroup.procs"
 RACES = 20
 """How often a directory is made again when somebody removes its empty parent meanwhile."""
 
@@ -163,16 +165,22 @@ def _limit(file: str, value: str) -> None:
         raise Error(f"{file}: {value!r}: {error.strerror}", "choose a value the host can give") from error
 
 
-def attach(_host: Host, layout: Layout, path: str, pid: int) -> None:
-    """Move a process in; raises an Error naming the directory."""
-    for hierarchy in hierarchies(layout):
-        file = f"{hierarchy.directory(path)}/cgroup.procs"
+def doors(layout: Layout, path: str) -> tuple[str, ...]:
+    """Return the files by which a process moves itself in (``enter``).
+
+    v1's is ``tasks``: a thread that moves itself takes no lock there. ``cgroup.procs`` takes one that waits for all
+    CPUs, 6 ms (kernel/cgroup/cgroup.c, cgroup_procs_write_start).
+    """
+    return tuple(f"{h.directory(path)}{V1_DOOR if h.version == 1 else V2_DOOR}" for h in hierarchies(layout))
+
+
+def enter(files: Iterable[str]) -> None:
+    """Move the calling process, which has one thread, through doors; raises an Error naming the file."""
+    for file in files:
         try:
-            _write(file, str(pid))
+            _write(file, "0")
         except OSError as error:
-            raise Error(
-                f"can't move process {pid} into {file}: {error.strerror}", "was the cgroup removed?"
-            ) from error
+            raise Error(f"can't move into {file}: {error.strerror}", "was the cgroup removed?") from error
 
 
 def members(layout: Layout, path: str) -> set[int]:
@@ -201,6 +209,9 @@ def kill_all(_host: Host, layout: Layout, path: str, timeout: float = 10.0) -> b
     """Kill everything in it; say whether it is empty within ``timeout`` seconds."""
     deadline, pause = time.monotonic() + timeout, 0.001
     while there := members(layout, path):
+        for top in directories(layout, path):
+            if os.path.exists(f"{top}/cgroup.kill"):  # cgroup2 from 5.14 on: all at once, however fast they fork
+                _write(f"{top}/cgroup.kill", "1")
         try:
             thaw(layout, path)
         except (Error, KeyError):
@@ -217,6 +228,22 @@ def kill_all(_host: Host, layout: Layout, path: str, timeout: float = 10.0) -> b
     return True
 
 
+def _removed(top: str) -> bool:
+    """Remove a directory and all below it, as far as nothing lives there; say whether it is gone."""
+    try:
+        os.rmdir(top)  # the usual case: empty, and nothing below it
+    except FileNotFoundError:
+        return True
+    except OSError:
+        for directory in reversed(list(below(top))):
+            try:
+                os.rmdir(directory)
+            except OSError:
+                continue
+        return not os.path.isdir(top)
+    return True
+
+
 def remove(_host: Host, layout: Layout, path: str, timeout: float = 5.0) -> None:
     """Remove it and all below it, and its parent if that is empty then; what is not there is fine.
 
@@ -224,14 +251,10 @@ def remove(_host: Host, layout: Layout, path: str, timeout: float = 5.0) -> None
     """
     deadline, pause = time.monotonic() + timeout, 0.001
     for top in (hierarchy.directory(path) for hierarchy in hierarchies(layout)):
-        while os.path.isdir(top):
-            for directory in reversed(list(below(top))):
-                try:
-                    os.rmdir(directory)
-                except OSError as error:
-                    if error.errno == errno.EBUSY and time.monotonic() > deadline:
-                        raise Error(f"{directory}: still busy", "end its processes first") from error
-            time.sleep(pause if os.path.isdir(top) else 0)
+        while not _removed(top):
+            if time.monotonic() >= deadline:
+                raise Error(f"{top}: still busy", "end its processes first")
+            time.sleep(pause)
             pause = min(2 * pause, 0.05)
         if path.count("/") > 1:
             try:

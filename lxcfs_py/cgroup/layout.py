@@ -6,11 +6,13 @@ the v1 hierarchy it is bound to, else to cgroup2 if that lists it.
 
 from __future__ import annotations
 
+import os
+
 from lxcfs_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from lxcfs_py.files import Files
     from lxcfs_py.host import Host
@@ -104,3 +106,15 @@ def _controllers(mount: str, files: Files) -> tuple[str, ...]:
         return tuple(files.read(f"{mount}/cgroup.controllers").decode("ascii", "replace").split())
     except OSError:
         return ()
+
+
+def below(directory: str) -> Iterator[str]:
+    """Yield a cgroup's directory and all below it; those that vanish meanwhile are left out."""
+    yield directory
+    try:
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return
+    for name in names:
+        yield from below(f"{directory}/{name}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lxcfs_py.cgroup.api import CpuTime, HugePages, MemoryLevel
-from lxcfs_py.cgroup.base import Base, below
+from lxcfs_py.cgroup.base import Base
+from lxcfs_py.cgroup.layout import below
 from lxcfs_py.cgroup.parse import flat
 
 USER_HZ = 100

@@ -1,7 +1,7 @@
 """``pyproc exec``: run a command in a container that runs already.
 
-    parent (the caller's; waits, relays)      ── fork ──  doorkeeper
-        <── report: master, pid, or failure ──              joins the cgroups, then all namespaces
+    parent (the caller's; waits, relays)      ── clone ─  doorkeeper (in cgroup2)
+        <── report: master, pid, or failure ──              joins the other cgroups, then all namespaces
                                                             makes the pty, in the container's devpts
                                                             ── fork ──  command (in the pid namespace)
                                                             exits            user, capabilities, execve
@@ -18,7 +18,7 @@ import os
 from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error
 from lxcfs_py.host import Host
-from runtime import environment, options, signals, spec, state, syscalls, terminal, users, validate
+from runtime import cgroups, environment, options, signals, spec, state, syscalls, terminal, users, validate
 from runtime import process as runner  # everything is imported before we are inside
 from runtime.errors import RunError
 from runtime.report import Report, guarded, send
@@ -110,16 +110,16 @@ class Entry:
         self.process = process(config, parsed, os.environ)
         self.namespaces = namespaces(config)
 
-    def join(self, container: int) -> None:
+    def join(self, container: int, doors: Sequence[str]) -> None:
         """Enter the container's cgroups and namespaces; ``container`` is its first process's pidfd."""
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # nothing inside may look into us before the execve
-        control.attach(Host(), self.layout, self.found.cgroup, os.getpid())
+        control.enter(doors)
         syscalls.setns(container, self.namespaces)
 
-    def doorkeeper(self, container: int, report: _socket.socket) -> None:
+    def doorkeeper(self, container: int, doors: Sequence[str], report: _socket.socket) -> None:
         """Go in and start the command there; its pid, as the host counts, is reported."""
         empty = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # the host's: inside anything may be there
-        self.join(container)
+        self.join(container, doors)
         slave = -1
         if self.parsed["tty"]:
             master, slave = terminal.make()
@@ -149,10 +149,10 @@ def enter(entry: Entry, container: int) -> Report:
     """Start the command; raises the Error a child reported, once the children have been waited for."""
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # the doorkeeper leaves its child to us
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-    child = os.fork()
+    child, doors = cgroups.clone(0, entry.layout, entry.found.cgroup)
     if child == 0:
         ours.close()
-        guarded(theirs, lambda: entry.doorkeeper(container, theirs))
+        guarded(theirs, lambda: entry.doorkeeper(container, doors, theirs))
     theirs.close()
     result = Report()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -97,6 +98,24 @@ def test_exec_is_inside(clean: Box) -> None:
     assert lines[0].split()[1] == "81920"
     assert lines[1::2] == lines[2::2]
     assert clean.pyproc("exec", name, "nosuch", check=False).returncode == 127
+    clean.pyproc("delete", "--force", name)
+
+
+def test_cgroups_of_every_process(clean: Box) -> None:
+    """The command, and what `exec` runs, are in the container's cgroup in every hierarchy that has controllers."""
+    name = clean.start("--", "sleep", "100")
+    clean.pyproc("exec", "-d", name, "--", "sleep", "101")
+    first = json.loads((clean.base / "state" / name / "state.json").read_text())["pid"]
+    own = os.readlink(f"/proc/{first}/ns/pid")
+    pids = [int(pid) for pid in os.listdir("/proc") if pid.isdigit()]
+    pids = [
+        pid for pid in pids if os.path.exists(f"/proc/{pid}/ns/pid") and os.readlink(f"/proc/{pid}/ns/pid") == own
+    ]
+    assert len(pids) == 2
+    for pid in pids:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        elsewhere = [line for line in lines if not line.endswith(f":/pyproc/{name}")]
+        assert all(":name=" in line for line in elsewhere), elsewhere
     clean.pyproc("delete", "--force", name)
 
 

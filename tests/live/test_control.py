@@ -42,6 +42,13 @@ def cgroup(there: layout.Layout, path: str) -> Cgroup:
     return Cgroup(dict.fromkeys(there.hierarchies, path))
 
 
+def inside(there: layout.Layout, path: str, script: str) -> subprocess.Popen[bytes]:
+    """Start a Python script in the cgroup."""
+    doors = control.doors(there, path)
+    command = [sys.executable, "-IS", "-c", script]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, preexec_fn=lambda: control.enter(doors))
+
+
 def test_limits_are_read_back(there: layout.Layout, path: str) -> None:
     """What the writing half sets, the reading half finds, also below a cgroup that carries it."""
     limits = control.Limits(
@@ -82,9 +89,8 @@ def test_kill_all_ends_a_fork_storm(there: layout.Layout, path: str) -> None:
     """Processes that fork on and on are all killed, and the cgroup can be removed."""
     control.create(HOST, there, path, control.Limits(pids_limit=40))
     storm = "import os, sys, time\nsys.stdin.read(1)\nwhile 1:\n  try: os.fork()\n  except OSError: time.sleep(.1)\n"
-    child = subprocess.Popen([sys.executable, "-IS", "-c", storm], stdin=subprocess.PIPE)
+    child = inside(there, path, storm)
     assert child.stdin is not None
-    control.attach(HOST, there, path, child.pid)
     child.stdin.write(b"go")
     child.stdin.close()
     while control.pids_max_hits(there, path) == 0:
@@ -102,8 +108,7 @@ def test_cpu_time_grows(there: layout.Layout, path: str) -> None:
     """CPU time that a member uses is counted, to user and system."""
     control.create(HOST, there, path, control.Limits())
     busy = "import sys, time\nsys.stdin.read(1)\nwhile time.process_time() < .5: pass\n"
-    child = subprocess.Popen([sys.executable, "-IS", "-c", busy], stdin=subprocess.PIPE)
-    control.attach(HOST, there, path, child.pid)
+    child = inside(there, path, busy)
     child.communicate(b"go")
     used = Cgroups(HOST, Files()).cpu_time(cgroup(there, path))
     assert used is not None

@@ -2,21 +2,81 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-HEAVY = {
-    "argparse", "asyncio", "click", "collections", "contextlib", "dataclasses", "enum", "functools", "json",
-    "logging", "pathlib", "pyfuse3", "pyroute2", "re", "shutil", "signal", "socket", "subprocess", "tempfile",
-    "trio", "typing",
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lxcfs_py import json_text
+
+BIN = Path(sys.executable).parent
+ALLOWED = {
+    "__future__", "_ctypes", "_json", "_socket", "_struct", "ctypes", "ctypes._endian", "errno", "fcntl", "gc",
+    "struct", "types",
 }  # fmt: skip
+"""What a start may import of the standard library, beside what every interpreter has: 2 ms in all."""
+OURS = {
+    "lxcfs_py.cgroup.v1",
+    "lxcfs_py.cgroup.v2",
+    "runtime.help",
+    "runtime.init",
+    "runtime.terminal",
+    "runtime.verbs",
+}
+"""What of ours a plain start has no use for before the child exists."""
+
+
+def imported(*command: str) -> set[str]:
+    """Return what a Python command imports, by -X importtime."""
+    done = subprocess.run(
+        [sys.executable, "-IS", "-X", "importtime", *command], capture_output=True, text=True, check=True
+    )
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
 
 
 def test_starting_imports_nothing_heavy() -> None:
-    """What pyproc-run imports before it does anything is none of the modules that take milliseconds."""
-    root = Path(__file__).parents[3]
-    code = f"import sys; sys.path.insert(0, {str(root)!r}); from runtime import cli, lifecycle, spec; "
-    code += "print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-IS", "-c", code], capture_output=True, text=True, check=True).stdout
-    assert set(loaded.split()) & HEAVY == set()
+    """Up to the clone pyproc-run imports nothing that takes milliseconds, and nothing it does not use."""
+    command = ("--dry-run", "--rootfs", "/", "-m", "256m", "--cpus", "1", "--proc-view", "off", "--", "true")
+    found = imported(str(BIN / "pyproc-run"), *command) - imported("-c", "import os")
+    assert {name for name in found if name.partition(".")[0] not in ("lxcfs_py", "runtime")} == ALLOWED
+    assert not found & OURS
+
+
+def test_the_launchers_start_without_site() -> None:
+    """The installed programs have an interpreter without site, and find the packages all the same."""
+    for name in ("pyproc-run", "pyproc"):
+        assert (BIN / name).read_bytes().split(b"\n")[0].endswith(b" -IS")
+        done = subprocess.run([BIN / name, "--version"], capture_output=True, text=True, check=True, env={})
+        assert done.stdout.startswith(f"{name} ")
+
+
+def test_a_launcher_that_is_linked_to(tmp_path: Path) -> None:
+    """A link to a launcher starts the program it leads to."""
+    os.symlink(BIN / "pyproc-run", tmp_path / "run")
+    done = subprocess.run([tmp_path / "run", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("pyproc-run ")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(JSON)
+def test_json_is_json(value: object) -> None:
+    """What is written and read without the json module is what that writes and reads."""
+    assert json_text.dumps(value) == json.dumps(value).encode()
+    assert json_text.loads(json.dumps(value, indent=1, ensure_ascii=False).encode()) == value
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[1,]", b"1 2", b"\xff", b"[" * 100_000, b'"\n"', b"x", b'{"a"}'])
+def test_what_is_not_json(text: bytes) -> None:
+    """Anything but one whole JSON text is a ValueError."""
+    with pytest.raises(ValueError):  # noqa: PT011  (json.decoder words some of them)
+        json_text.loads(text)
