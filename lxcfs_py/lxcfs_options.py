@@ -17,8 +17,10 @@ Command = TypeVar("Command", bound="Callable[..., object]")
 
 NONEMPTY = "nonempty"
 """The one mount option that changes something."""
-MOUNT_OPTIONS = ("allow_other", "default_permissions", "direct_io", "entry_timeout", "attr_timeout")
-MOUNT_OPTIONS += ("nosuid", "nodev", "noexec", NONEMPTY)
+MOUNT_OPTIONS = (
+    "allow_other", "default_permissions", "direct_io", "entry_timeout", "attr_timeout", "nosuid", "nodev", "noexec",
+    NONEMPTY,
+)  # fmt: skip
 """What ``-o`` may name: it is so anyway, or LXCFS ignores it too."""
 
 
