@@ -20,6 +20,8 @@ class Files:
     def __init__(self, limit: int = 512) -> None:
         self._limit = limit
         self._open: dict[str, int] = {}
+        self.failures: list[OSError] = []
+        """What is there but could not be read and was done without, for the log of whoever has one to empty it."""
 
     def read(self, path: str) -> bytes:
         """Return the file's whole text; raises OSError (FileNotFoundError, PermissionError, ...) naming it."""

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lxcfs_py.files import Files
 
 UNLIMITED_BYTES = 1 << 62
 """v1 says "no limit" by the largest multiple of a page below 2^63 (mm/page_counter.c): nothing has that much."""
+ABSENT = (errno.ENOENT, errno.ENODEV, errno.ENOTDIR, errno.EOPNOTSUPP)
+"""What opening or reading says where the controller, the file or the whole cgroup is not there (any more)."""
+MOST_FAILURES = 64
 
 
 def text(files: Files, path: str) -> bytes | None:
     """Return a file's text, None if there is no such file (any more) or it can't be read."""
     try:
         return files.read(path)
-    except OSError:
+    except OSError as error:
+        if error.errno not in ABSENT and len(files.failures) < MOST_FAILURES:
+            files.failures.append(error)
         return None
 
 

@@ -131,7 +131,7 @@ class Supervisor:
         limiter = log.Limiter()
         messages = trio.socket.from_stdlib_socket(self.messages)
         while True:
-            if line := limiter.line((await messages.recv(4096)).decode("utf-8", "replace")):
+            if line := limiter.line(*log.unpack(await messages.recv(4096))):
                 log.write(line)
 
     async def _wait_for_signal(self, scope: trio.CancelScope) -> None:
