@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.live.box import Box
 
-BAD: dict[str, object] = {"unreadable": None, "empty": b"", "odd": b"\xff\0 max -1\n9\n: x\n", "cut": 0.6}
+BAD: dict[str, object] = {"unreadable": None, "empty": b"", "odd": b"\xff\0 max\n-\n9\n: x\n", "cut": 0.6}
 """How a file is bad; a number is how much of it is left."""
 HOST_FILES = ("/proc/meminfo", "/proc/stat", "/proc/cpuinfo", "/sys/devices/system/cpu/online")
 CGROUP_FILES = (
@@ -27,7 +27,7 @@ READS = 5
 READ = f"""
 for i in {" ".join(map(str, range(READS)))}; do
     for f in /proc/meminfo /proc/stat /proc/cpuinfo /proc/uptime /sys/devices/system/cpu/online; do
-        echo "@$f"; cat $f 2>&1 | LC_ALL=C tr -c '[:print:]\\n\\t' '?'
+        echo "@@@$f"; cat $f 2>&1 | LC_ALL=C tr -c '[:print:]\\n\\t' '?'
     done
 done
 """
@@ -54,7 +54,7 @@ def cover(apart: Apart, path: str | Path, how: object) -> None:
 def read(apart: Apart, name: str) -> list[tuple[str, str]]:
     """Return what a container's files say, each read several times by as many processes."""
     text = apart.pyproc("exec", name, "--", "sh", "-c", READ).stdout
-    return [(path, said) for path, _, said in (part.partition("\n") for part in text.split("@")[1:])]
+    return [(path, said) for path, _, said in (part.partition("\n") for part in text.split("@@@")[1:])]
 
 
 def check_sane(found: list[tuple[str, str]]) -> None:
@@ -106,7 +106,7 @@ def test_bad_files_of_a_cgroup(apart: Apart, kind: str) -> None:
     lines = check_log(apart)
     assert bool(lines) == (kind == "unreadable"), lines
     assert all(f"{name}@" in line for line in lines), lines
-    assert kind != "unreadable" or sum(any(str(path) in line for line in lines) for path in paths) >= 4, lines
+    assert kind != "unreadable" or sum(any(str(path) in line for line in lines) for path in paths) >= 3, lines
     apart.do("umount", "--lazy", *paths)
     apart.pyproc("delete", "--force", name, other)
     assert daemon.poll() is None
