@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
+import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
+from tests.live.apart import Apart
 from tests.live.box import BIN, Box
 
 if TYPE_CHECKING:
@@ -119,3 +122,24 @@ def test_proc_view_without_a_daemon(own: Box) -> None:
         assert text.splitlines()[0] == file.readline().rstrip()
     assert not (own.base / "run/lxcfs-py/daemon.json").exists()
     assert os.listdir(own.base / "state") == []
+
+
+def test_a_daemon_is_started(tmp_path: Path, time_scale: float) -> None:
+    """Where no daemon serves, three starts at once start one, say so once, and it serves on."""
+    box = Apart(tmp_path, time_scale)
+    box.do("mount", "-t", "tmpfs", "var-lib", "/var/lib")  # the mount point is made there
+    command = box.command("--rm", "-m", "64m", "--", "grep", "MemTotal", "/proc/meminfo")
+    runs = [
+        subprocess.Popen(command, env=box.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = [run.communicate(timeout=120 * time_scale) for run in runs]
+    assert [out.split() for out, _ in said] == [["MemTotal:", "65536", "kB"]] * 3, said
+    (pid,) = re.findall(r"^pyproc-run: started the lxcfs-py daemon \(pid (\d+)\)", "".join(e for _, e in said), re.M)
+    again = box.run("--rm", "-m", "64m", "--proc-view", "require", "--", "grep", "MemTotal", "/proc/meminfo")
+    assert (again.stdout.split()[1], "daemon" in again.stderr) == ("65536", False)
+    daemon = os.pidfd_open(int(pid))
+    os.kill(int(pid), signal.SIGTERM)
+    assert select.select([daemon], [], [], 30 * time_scale)[0]
+    os.close(daemon)
+    box.close()
