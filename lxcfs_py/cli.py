@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from lxcfs_py import __version__
+from lxcfs_py import __version__, lxcfs_options
 from lxcfs_py.errors import Error, reason
 from lxcfs_py.host import Host
 
@@ -19,10 +19,11 @@ mountpoint = click.argument("mountpoint", default=MOUNTPOINT, type=click.Path(re
 runtime_dir = click.option(
     "--runtime-dir", default=RUN, show_default=True, metavar="DIR", help="Registrations are in DIR/lxcfs-py."
 )
+version = click.version_option(__version__, "-v", "--version", prog_name="lxcfs-py")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, "-v", "--version", prog_name="lxcfs-py")
+@version
 def cli() -> None:
     """A /proc that tells the truth inside a container."""
 
@@ -34,16 +35,21 @@ def cli() -> None:
     "--workers", type=click.IntRange(1, 64), metavar="N", help="Processes that serve (default: CPUs, at most 4)."
 )
 @click.option("-p", "--pidfile", default="", metavar="FILE", help="Write our pid there.")
-@click.option("-f", "--foreground", is_flag=True, help="What it does anyway; accepted as lxcfs's.")
-@click.option("--enable-cfs", is_flag=True, help="What it does anyway; accepted as lxcfs's.")
-def serve(mountpoint: str, runtime_dir: str, workers: int | None, pidfile: str, **_lxcfs: bool) -> None:
+@lxcfs_options.accept
+@version
+def serve(
+    mountpoint: str, runtime_dir: str, workers: int | None, pidfile: str, mount_options: str, **lxcfs: bool
+) -> None:
     """Serve at MOUNTPOINT (/var/lib/lxcfs) until SIGTERM."""
+    lxcfs_options.check(lxcfs, mount_options)
     if os.geteuid() != 0:
         raise Error(f"user {os.geteuid()} can't mount", "run it as root, with sudo")
     from lxcfs_py.daemon import supervisor
 
     count = workers or min(len(os.sched_getaffinity(0)), MOST_WORKERS)
-    supervisor.run(supervisor.Options(mountpoint, count, Host(run=os.path.abspath(runtime_dir)), pidfile))
+    host = Host(run=os.path.abspath(runtime_dir))
+    nonempty = lxcfs_options.NONEMPTY in mount_options.split(",")
+    supervisor.run(supervisor.Options(mountpoint, count, host, pidfile, nonempty))
 
 
 @cli.command()

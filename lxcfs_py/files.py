@@ -15,6 +15,10 @@ ONE = 1 << 12
 GONE = (errno.ENODEV, errno.ESRCH, errno.ESTALE, errno.ENOENT, errno.EBADF, errno.ENOTCONN)
 """What a read says when what the descriptor described has gone: its path may name something new by now."""
 
+ABSENT = (errno.ENOENT, errno.ENODEV, errno.ENOTDIR, errno.EOPNOTSUPP)
+"""What opening or reading says where the controller, the file or the whole cgroup is not there (any more)."""
+MOST_FAILURES = 64
+
 
 class Files:
     """Reads files by path; keeps at most ``limit`` of them open, dropping those opened first."""
@@ -22,6 +26,8 @@ class Files:
     def __init__(self, limit: int = 2048) -> None:
         self._limit = limit
         self._open: dict[str, int] = {}
+        self.failures: list[OSError] = []
+        """What is there but could not be read and was done without, for the log of whoever has one to empty it."""
 
     def read(self, path: str) -> bytes:
         """Return the file's whole text; raises OSError (FileNotFoundError, PermissionError, ...) naming it."""
@@ -47,6 +53,11 @@ class Files:
             return data if len(data) < ONE else _whole(descriptor)
         except OSError as error:
             return self._again(path, error)
+
+    def done_without(self, error: OSError) -> None:
+        """Note what is there but could not be read; what is absent is no failure."""
+        if error.errno not in ABSENT and len(self.failures) < MOST_FAILURES:
+            self.failures.append(error)
 
     def _again(self, path: str, error: OSError) -> bytes:
         """Open a file anew whose descriptor failed; raise its error if that can't help."""

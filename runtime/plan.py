@@ -21,7 +21,6 @@ from runtime.steps import (
     Pivot,
     Private,
     ReadOnly,
-    ReadOnlyRoot,
     Step,
     Text,
 )  # fmt: skip
@@ -126,8 +125,8 @@ def build(request: Request, base: str, facts: Facts, old: str, go: int) -> list[
         *(Link(target, path) for target, path in DEV_LINKS),
         *map(ReadOnly, spec["linux"]["readonlyPaths"]),
         *map(Mask, spec["linux"]["maskedPaths"]),
-        *([ReadOnlyRoot()] if spec["root"]["readonly"] else []),
         DropOld(old),
+        *(map(Freeze, rootfs.mounted(request.rootfs, facts.root)) if spec["root"]["readonly"] else ()),
         Hostname(spec["hostname"]),
         *([Loopback()] if "network" in kinds else []),
     ]

@@ -70,6 +70,11 @@ def in_memory(facts: Facts) -> bool:
     return facts.fstype.partition(".")[0] in NO_UPPER
 
 
+def mounted(rootfs: str, facts: Facts) -> list[str]:
+    """Return the places inside where the root's own mounts are."""
+    return ["/", *(f"/{name}" for name, target in facts.shown if not target and not rootfs)]
+
+
 def _overlay(lower: str, base: str, name: str, target: str) -> list[Step]:
     upper, work = f"{base}/upper/{name}", f"{base}/work/{name}"
     options = ("nodev", f"lowerdir={_escaped(lower)}", f"upperdir={_escaped(upper)}", f"workdir={_escaped(work)}")

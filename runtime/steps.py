@@ -172,7 +172,7 @@ class ReadOnly(Step):
 
 
 class Freeze(Step):
-    """Make a mount read-only that was filled with mount points."""
+    """Make a mount read-only that is complete."""
 
     target: str
 
@@ -216,14 +216,6 @@ class DropOld(Step):
         """Unmount it, and remove where it was."""
         sc.umount2(f"/{self.old}", sc.MNT_DETACH)
         os.rmdir(f"/{self.old}")
-
-
-class ReadOnlyRoot(Step):
-    """Make the root file system read-only; volumes and tmpfs stay as they are."""
-
-    def execute(self) -> None:
-        """Remount it."""
-        _remount("/", sc.MS_RDONLY)
 
 
 class CgroupNamespace(Step):

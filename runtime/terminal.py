@@ -287,8 +287,9 @@ def relay(
     Every signal of ``signals`` but SIGWINCH is handed to ``on_signal``. Raises OSError for what no
     hanging up explains.
     """
+    stdin = stdin if master >= 0 else -1
     streams = _Streams(master, stdin, stdout)
-    with Raw(stdin if master >= 0 else -1) as mode:
+    with Raw(stdin) as mode:
         if master >= 0:
             resize(master, size(stdout))
         while True:

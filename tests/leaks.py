@@ -13,6 +13,8 @@ LISTED = (
     "/sys/class/net",
 )
 NAMES = (b"lxcfs-py", b"lxcfs_py", b"pyproc")
+GUEST = b"lxcfs-py-vm"
+"""In the command line of a guest's kernel (tests/vm/setup); one may be booted meanwhile."""
 
 Snapshot = dict[str, frozenset[str]]
 
@@ -47,7 +49,7 @@ def processes() -> frozenset[str]:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         stat = _read(f"/proc/{pid}/stat")
         command = _read(f"/proc/{pid}/cmdline").replace(b"\0", b" ")
-        if not stat or not any(name in command + _read(f"/proc/{pid}/cgroup") for name in NAMES):
+        if not stat or GUEST in command or not any(name in command + _read(f"/proc/{pid}/cgroup") for name in NAMES):
             continue
         start = stat.rpartition(b")")[2].split()[19].decode()
         found.add(f"{pid}@{start} {command.decode(errors='replace')[:100].strip()}")

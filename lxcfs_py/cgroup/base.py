@@ -39,7 +39,8 @@ class Base:
     def _text(self, directory: str, file: str) -> bytes | None:
         try:
             return self._files.read_one(f"{directory}/{file}")
-        except OSError:
+        except OSError as error:
+            self._files.done_without(error)
             return None
 
     def _integer(self, directory: str, file: str) -> int | None:

@@ -14,7 +14,8 @@ def processes(files: Files, directory: str) -> tuple[int, ...]:
     """Return a cgroup's own processes, which cgroup.procs lists a line each."""
     try:
         return numbers(files.read(f"{directory}/cgroup.procs"))
-    except OSError:
+    except OSError as error:
+        files.done_without(error)
         return ()
 
 

@@ -21,8 +21,8 @@ class Limiter:
         self._clock = clock
         self._seen: dict[str, tuple[float, int]] = {}
 
-    def line(self, text: str) -> str:
-        """Return the line to write, "" for none."""
+    def line(self, text: str, pid: int = 0) -> str:
+        """Return the line to write, "" for none. ``pid`` is whose read it was (0: nobody's); another's is no news."""
         now = self._clock()
         since, left_out = self._seen.get(text, (-EVERY_SECONDS, 0))
         if now - since < EVERY_SECONDS:
@@ -32,7 +32,19 @@ class Limiter:
         while len(self._seen) >= MOST:
             self._seen.pop(next(iter(self._seen)))
         self._seen[text] = now, 0
-        return f"{text} ({left_out} times more in the last minutes)" if left_out else text
+        more = f" ({left_out} times more since the last such line)" if left_out else ""
+        return text + (f" (pid {pid})" if pid else "") + more
+
+
+def pack(text: str, pid: int) -> bytes:
+    """Return what a worker sends for ``Limiter.line``."""
+    return f"{pid} {text[:2000]}".encode("utf-8", "replace")
+
+
+def unpack(message: bytes) -> tuple[str, int]:
+    """Return the arguments of ``Limiter.line``."""
+    pid, _, text = message.partition(b" ")
+    return text.decode("utf-8", "replace"), int(pid)
 
 
 def write(text: str) -> None:

@@ -46,8 +46,8 @@ def is_dead(path: str) -> bool:
     return False
 
 
-def prepare(path: str) -> None:
-    """Make the mount point ready; raises an Error if something that lives is mounted there."""
+def prepare(path: str, *, nonempty: bool = False) -> None:
+    """Make the mount point ready; raises an Error if something is there: a live mount, or files unless allowed."""
     while (there := mounted(path)) is not None:
         if there.fstype != FSTYPE:
             what = f"{there.source} ({there.fstype})"
@@ -59,8 +59,8 @@ def prepare(path: str) -> None:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise Error(reason(error), "name a directory that can be made") from error
-    if os.listdir(path):
-        raise Error(f"{path}: the directory is not empty", "name an empty one")
+    if not nonempty and os.listdir(path):
+        raise Error(f"{path}: the directory is not empty", "name an empty one, or say -o nonempty")
 
 
 def mount(path: str) -> tuple[int, protocol.Init]:

@@ -33,6 +33,8 @@ class Options(Record):
     workers: int
     host: Host
     pidfile: str = ""
+    nonempty: bool = False
+    """The mount point may hold files; the mount covers them."""
 
 
 def _announce(options: Options) -> str:
@@ -84,7 +86,7 @@ class Supervisor:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        mount.prepare(options.mountpoint)
+        mount.prepare(options.mountpoint, nonempty=options.nonempty)
         self.fuse, init = mount.mount(options.mountpoint)
         cpus = len(cpulist.parse(Files().read(f"{options.host.sys}/devices/system/cpu/possible"))) or 1
         self.messages, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -129,7 +131,7 @@ class Supervisor:
         limiter = log.Limiter()
         messages = trio.socket.from_stdlib_socket(self.messages)
         while True:
-            if line := limiter.line((await messages.recv(4096)).decode("utf-8", "replace")):
+            if line := limiter.line(*log.unpack(await messages.recv(4096))):
                 log.write(line)
 
     async def _wait_for_signal(self, scope: trio.CancelScope) -> None:

@@ -74,11 +74,9 @@ def work(task: Task, number: int) -> NoReturn:
     """Be worker ``number``: serve until the mount is gone."""
     messages = socket.socket(fileno=task.messages)
 
-    def tell(what: str, key: str, error: Exception) -> None:
+    def tell(what: str, key: str, error: Exception, pid: int) -> None:
         try:
-            messages.send(
-                f"{key or '-'} {what}: {log.cause(error)}"[:2000].encode("utf-8", "replace"), socket.MSG_DONTWAIT
-            )
+            messages.send(log.pack(f"{key or '-'} {what}: {log.cause(error)}", pid), socket.MSG_DONTWAIT)
         except OSError:  # the supervisor is away or behind: a line less
             return
 
@@ -95,7 +93,7 @@ def work(task: Task, number: int) -> NoReturn:
         driver.serve(operations, task.fuse, task.init, slot)
         code = 0
     except Exception as error:  # noqa: BLE001  (the template starts another)
-        tell(f"worker {number}", "", error)
+        tell(f"worker {number}", "", error, 0)
     finally:
         os._exit(code)
     raise AssertionError

@@ -50,10 +50,10 @@ def boundary(
         except pyfuse3.FUSEError:
             raise
         except OSError as error:
-            self.log(handler.__name__, "", error)
+            self.log(handler.__name__, "", error, 0)
             raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
         except Exception as error:  # noqa: BLE001  (see above)
-            self.log(handler.__name__, "", error)
+            self.log(handler.__name__, "", error, 0)
             raise pyfuse3.FUSEError(errno.EIO) from None
 
     return cast("Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]", functools.wraps(handler)(guarded))
@@ -74,7 +74,12 @@ class Operations(pyfuse3.Operations):
     supports_dot_lookup = False
 
     def __init__(
-        self, worker: int, reader: Reader, shared: Shared, nodes: Nodes, log: Callable[[str, str, Exception], None]
+        self,
+        worker: int,
+        reader: Reader,
+        shared: Shared,
+        nodes: Nodes,
+        log: Callable[[str, str, Exception, int], None],
     ) -> None:
         super().__init__()
         self._worker, self._reader, self._shared, self._nodes, self.log = worker, reader, shared, nodes, log
@@ -227,8 +232,14 @@ class Operations(pyfuse3.Operations):
         try:
             return VIEWS[path].read(self._reader, container)
         except Exception as error:  # noqa: BLE001  (a container gets the host's file rather than none)
-            self.log(f"{path} for pid {pid}", container.key, error)
+            self.log(path, container.key, error, pid)
+        finally:
+            while self._reader.files.failures:
+                self.log(path, container.key, self._reader.files.failures.pop(), pid)
+        try:
             return self._reader.host_bytes(path)
+        except OSError as error:  # which is what was logged
+            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
 
     @boundary
     def flush(self, fh: int) -> None:

@@ -21,20 +21,23 @@ class Box:
         self.places = ("--root", str(base / "state"), "--storage", str(base / "storage"))
         self.environment = {**os.environ, "LXCFS_PY_RUNTIME_DIR": str(base / "run")}
         self.log = base / "log"
+        self.enter: tuple[str, ...] = ()
+        """What leads into the namespaces that everything runs in, and where their root is seen from here."""
+        self.inside = Path("/")
         self.served: subprocess.Popen[bytes] | None = None
 
     def start_daemon(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start the daemon and wait until it serves."""
         with self.log.open("ab") as log:
             self.served = subprocess.Popen(
-                [BIN / "lxcfs-py", "serve", str(self.mountpoint), *options],
+                [*self.enter, BIN / "lxcfs-py", "serve", str(self.mountpoint), *options],
                 env={**self.environment, **environment},
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
         deadline = time.monotonic() + 60 * self.scale
         while (
-            not (self.mountpoint / "proc" / "meminfo").exists()
+            not (self.inside / str(self.mountpoint).lstrip("/") / "proc" / "meminfo").exists()
             or not (self.base / "run/lxcfs-py/daemon.json").exists()
         ):
             assert self.served.poll() is None, self.log.read_text()
@@ -51,7 +54,7 @@ class Box:
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of a container."""
-        return [str(BIN / "pyproc-run"), *self.places, *arguments]
+        return [*self.enter, str(BIN / "pyproc-run"), *self.places, *arguments]
 
     def run(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a container to its end."""
@@ -74,7 +77,7 @@ class Box:
     def pyproc(self, verb: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one of pyproc's verbs."""
         done = subprocess.run(
-            [BIN / "pyproc", verb, *self.places, *arguments],
+            [*self.enter, BIN / "pyproc", verb, *self.places, *arguments],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -135,6 +135,45 @@ def test_sigterm_unmounts_and_names_containers(own: Box) -> None:
     assert name in own.log.read_text()
 
 
+def test_lxcfs_command_line(own: Box) -> None:
+    """Options of LXCFS are understood: the pid is written, what the mount point held is covered and comes back."""
+    own.mountpoint.mkdir()
+    (own.mountpoint / "file").write_text("x")
+    refused = lxcfs(own, "serve", str(own.mountpoint))
+    assert (refused.returncode, "not empty" in refused.stderr) == (1, True)
+    pidfile = own.base / "pid"
+    options = ("-f", "-s", "--enable-cfs", "--enable-pidfd", "-o", "allow_other,nonempty", "--pidfile", str(pidfile))
+    daemon = own.start_daemon(*options)
+    assert pidfile.read_text() == f"{daemon.pid}\n"
+    assert sorted(path.name for path in own.mountpoint.iterdir()) == ["containers", "proc", "sys"]
+    own.stop_daemon()
+    assert (own.mountpoint / "file").read_text() == "x"
+    assert not pidfile.exists()
+
+
+@pytest.mark.parametrize("count", [None, 3])
+def test_workers(own: Box, count: int | None) -> None:
+    """There are as many workers as asked for, else one a CPU, and four at most."""
+    daemon = own.start_daemon(*(("--workers", str(count)) if count else ()))
+    (own.mountpoint / "proc/meminfo").read_text()
+    deadline = time.monotonic() + 20 * own.scale
+    while len(workers(daemon)) != (count or min(4, os.cpu_count() or 1)):
+        assert time.monotonic() < deadline, workers(daemon)
+        time.sleep(0.05)
+
+
+def test_the_rest_of_the_cpu_directory(own: Box) -> None:
+    """What is no view below sys/devices/system/cpu is the host's own, and nothing can be written."""
+    own.start_daemon()
+    ours, theirs = own.mountpoint / "sys/devices/system/cpu", Path("/sys/devices/system/cpu")
+    assert sorted(path.name for path in ours.iterdir()) == sorted(path.name for path in theirs.iterdir())
+    for name in ("possible", "present", "kernel_max"):
+        assert (ours / name).read_text() == (theirs / name).read_text()
+    for path in (ours / "online", ours / "possible", own.mountpoint / "proc/meminfo"):
+        with pytest.raises(OSError, match=r"denied|not permitted|Read-only"):
+            path.write_text("0")
+
+
 def test_readers_that_die_and_cgroups_that_vanish(own: Box, lane: str) -> None:
     """Two hundred readers killed while they read, and containers removed under others: the daemon serves on."""
     daemon = own.start_daemon()
@@ -148,7 +187,7 @@ def test_readers_that_die_and_cgroups_that_vanish(own: Box, lane: str) -> None:
         own.pyproc("delete", "--force", name)
     assert daemon.poll() is None
     assert (own.mountpoint / "proc/stat").read_text().startswith("cpu ")
-    lines = [line for line in own.log.read_text().splitlines() if "started" not in line]
+    lines = [re.sub(r" \(pid \d+\)$", "", line) for line in own.log.read_text().splitlines()]
     assert len(lines) == len(set(lines)), lines
 
 

@@ -1,0 +1,54 @@
+"""What the kernel gets from the handlers whatever happens in them."""
+
+from __future__ import annotations
+
+import errno
+from types import SimpleNamespace
+from typing import Any
+
+import pyfuse3
+import pytest
+
+from lxcfs_py.fuse.operations import Operations, boundary
+
+
+def run(coroutine: Any) -> int:
+    """Run a handler that does not wait; return the errno it ends with."""
+    with pytest.raises(pyfuse3.FUSEError) as caught:
+        coroutine.send(None)
+    return int(caught.value.errno)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "lines"),
+    [
+        (OSError(errno.EACCES, "denied"), errno.EACCES, 1),
+        (OSError("no number"), errno.EIO, 1),
+        (KeyError("x"), errno.EIO, 1),
+        (RecursionError(), errno.EIO, 1),
+        (pyfuse3.FUSEError(errno.ENOENT), errno.ENOENT, 0),
+    ],
+)
+def test_nothing_passes_the_boundary(error: Exception, code: int, lines: int) -> None:
+    """Whatever a handler raises becomes an errno; what was not meant as one is logged."""
+    logged: list[Any] = []
+
+    def handler(_self: Operations) -> None:
+        raise error
+
+    asked: Any = SimpleNamespace(log=lambda *about: logged.append(about))
+    assert run(boundary(handler)(asked)) == code
+    assert len(logged) == lines
+
+
+def test_every_handler_has_the_boundary() -> None:
+    """No handler is without it: one exception would end the mount."""
+    handlers = {name: each for name, each in vars(Operations).items() if name in vars(pyfuse3.Operations)}
+    plain = [name for name, each in handlers.items() if callable(each) and not hasattr(each, "__wrapped__")]
+    assert set(plain) <= {"__init__"}
+    assert {"lookup", "getattr", "open", "read", "readdir", "release", "flush", "statfs"} <= set(handlers)
+
+
+def test_flush_is_no_request() -> None:
+    """FLUSH is answered with ENOSYS: the kernel then leaves it out for ever."""
+    assert run(Operations.flush(SimpleNamespace(), 1)) == errno.ENOSYS  # type: ignore[arg-type]
