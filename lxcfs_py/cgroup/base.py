@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.cgroup.api import HugePages
-from lxcfs_py.cgroup.parse import integer, levels, limit, processes, text
+from lxcfs_py.cgroup.parse import integer, levels, limit, numbers, processes, text
 from lxcfs_py.cgroup.sizes import PAGE_SIZES
 
 TYPE_CHECKING = False
@@ -62,6 +62,20 @@ class Base:
         top = self._hierarchy.directory(path)
         return tuple(pid for directory in below(top) for pid in processes(self._files, directory))
 
+    def task_count(self, path: str) -> int | None:
+        """Return pids.current, which counts the threads."""
+        return self._integer(self._hierarchy.directory(path), "pids.current")
+
+    def _threads(self, path: str, file: str) -> tuple[int, ...]:
+        """Return the threads that the files of this name list, of the cgroup and all below it."""
+        found: tuple[int, ...] = ()
+        for directory in below(self._hierarchy.directory(path)):
+            try:
+                found += numbers(self._files.read(f"{directory}/{file}"))
+            except OSError:  # gone, or (EOPNOTSUPP) an invalid domain
+                continue
+        return found
+
 
 def least(limits: Iterable[int | None]) -> int | None:
     """Return the smallest of those that are known."""
@@ -72,6 +86,8 @@ def below(directory: str) -> Iterator[str]:
     """Yield a cgroup's directory and all below it; those that vanish meanwhile are left out."""
     yield directory
     try:
+        if os.stat(directory).st_nlink == 2:  # kernfs counts directories: none are below
+            return
         with os.scandir(directory) as entries:
             names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:

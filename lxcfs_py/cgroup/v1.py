@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lxcfs_py.cgroup.api import CpuTime, HugePages, MemoryLevel
+from lxcfs_py.cgroup.api import CpuTime, DeviceUse, HugePages, MemoryLevel
 from lxcfs_py.cgroup.base import Base, below
-from lxcfs_py.cgroup.parse import flat, text
+from lxcfs_py.cgroup.parse import devices, flat, text
 
 USER_HZ = 100
 """The tick of cpuacct.stat, as userspace is always told (include/asm-generic/param.h)."""
@@ -15,6 +15,7 @@ V2_NAMES = {
     "inactive_anon": "total_inactive_anon", "active_anon": "total_active_anon",
     "inactive_file": "total_inactive_file", "active_file": "total_active_file",
     "unevictable": "total_unevictable", "swapcached": "total_swapcached",
+    "pgfault": "total_pgfault", "pgmajfault": "total_pgmajfault",
 }  # fmt: skip
 """memory.stat's keys of v2 and what v1 calls them, the cgroups below included (memory.rst, 5.2)."""
 
@@ -91,3 +92,30 @@ class V1(Base):
         """Return memory.oom_control's oom_kill, summed over the cgroup and all below it."""
         texts = (text(self._files, f"{d}/memory.oom_control") for d in below(self._hierarchy.directory(path)))
         return sum(flat(data).get("oom_kill", 0) for data in texts)
+
+    def devices(self, path: str) -> tuple[DeviceUse, ...]:
+        """Return blkio.throttle.io_serviced and .io_service_bytes, those below included where the kernel can."""
+        at = self._hierarchy.directory(path)
+        counts, sizes = (
+            devices(self._text(at, f"blkio.throttle.{name}_recursive") or self._text(at, f"blkio.throttle.{name}"))
+            for name in ("io_serviced", "io_service_bytes")
+        )
+        return tuple(
+            DeviceUse(
+                device,
+                *(use.get(key, 0) for key in ("Read", "Write", "Discard") for use in (count, sizes.get(device, {}))),
+            )
+            for device, count in counts.items()
+        )
+
+    def slabinfo(self, path: str) -> bytes:
+        """Return memory.kmem.slabinfo, which older kernels fill."""
+        return self._text(self._hierarchy.directory(path), "memory.kmem.slabinfo") or b""
+
+    def threads(self, path: str) -> tuple[int, ...]:
+        """Return the file tasks of the cgroup and all below it."""
+        return self._threads(path, "tasks")
+
+    def activity(self, path: str) -> bytes | None:
+        """Return cpuacct.usage."""
+        return self._text(self._hierarchy.directory(path), "cpuacct.usage")
