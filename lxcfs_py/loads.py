@@ -79,7 +79,7 @@ class LoadStore(Protocol):
 class NoLoads:
     """Where nobody samples."""
 
-    def load(self, container: Container) -> Load:
+    def load(self, container: Container) -> Load:  # noqa: ARG002
         """See ``LoadStore``."""
         return Load(0)
 
@@ -158,7 +158,9 @@ class Loads:
     def at(self, place: int) -> Load:
         """Return the load at a place."""
         valid = self._map[place + 17]
-        sampled, one, five, fifteen, *rest = _COPY.unpack_from(self._map, place + _HEAD.size + (valid & 1) * _COPY.size)
+        sampled, one, five, fifteen, *rest = _COPY.unpack_from(
+            self._map, place + _HEAD.size + (valid & 1) * _COPY.size
+        )
         return Load(sampled, (one, five, fifteen), *rest)
 
     # The sampler's.

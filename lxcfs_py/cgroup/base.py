@@ -66,6 +66,13 @@ class Base:
         """Return pids.current, which counts the threads."""
         return self._integer(self._hierarchy.directory(path), "pids.current")
 
+    def slabinfo(self, path: str) -> bytes:
+        """Return v1's memory.kmem.slabinfo, which older kernels fill; cgroup2 has none."""
+        try:
+            return self._files.read(f"{self._hierarchy.directory(path)}/memory.kmem.slabinfo")
+        except OSError:
+            return b""
+
     def _threads(self, path: str, file: str) -> tuple[int, ...]:
         """Return the threads that the files of this name list, of the cgroup and all below it."""
         found: tuple[int, ...] = ()

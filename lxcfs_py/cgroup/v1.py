@@ -108,10 +108,6 @@ class V1(Base):
             for device, count in counts.items()
         )
 
-    def slabinfo(self, path: str) -> bytes:
-        """Return memory.kmem.slabinfo, which older kernels fill."""
-        return self._text(self._hierarchy.directory(path), "memory.kmem.slabinfo") or b""
-
     def threads(self, path: str) -> tuple[int, ...]:
         """Return the file tasks of the cgroup and all below it."""
         return self._threads(path, "tasks")

@@ -78,10 +78,6 @@ class V2(Base):
         found = devices(self._text(self._hierarchy.directory(path), "io.stat"))
         return tuple(DeviceUse(device, *(use.get(key, 0) for key in keys)) for device, use in found.items())
 
-    def slabinfo(self, path: str) -> bytes:
-        """Return nothing: cgroup2 has no such file."""
-        return b""
-
     def threads(self, path: str) -> tuple[int, ...]:
         """Return cgroup.threads of the cgroup and all below it."""
         return self._threads(path, "cgroup.threads")

@@ -23,7 +23,7 @@ from lxcfs_py.procfs import status
 from lxcfs_py.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from lxcfs_py.host import Host
     from lxcfs_py.loads import Entry
@@ -115,17 +115,15 @@ class Sampler:
         now_nsec = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         look = activity is None or activity != before.activity or (self._rounds + hash(key)) % LOOK_ROUNDS == 0
         after = (yield from self._look(entry, before, activity)) if look else before
-        forgotten = activity is None and not after.total or now_nsec - entry.read_nsec > UNREAD_NSEC
+        forgotten = (activity is None and not after.total) or now_nsec - entry.read_nsec > UNREAD_NSEC
         if forgotten and not entry.registered:
             self._remove(place)
             return
         self._counts[place] = after
         load = advance(self._loads.at(place), now_nsec, after.running + after.uninterruptible)
-        self._loads.store(
-            place, load.replace(running=after.running, total=after.total, last_pid=after.last_pid)
-        )
+        self._loads.store(place, load.replace(running=after.running, total=after.total, last_pid=after.last_pid))
 
-    def _look(self, entry: Entry, before: Count, activity: bytes | None) -> Iterator[None]:
+    def _look(self, entry: Entry, before: Count, activity: bytes | None) -> Generator[None, None, Count]:
         """Return a new count; yields in between."""
         threads = self._cgroups.threads(entry.container.cgroup)
         states = b""
