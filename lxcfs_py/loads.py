@@ -14,16 +14,13 @@ import mmap
 import os
 import struct
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.container import Container, start_ticks
 from lxcfs_py.files import Files
-from lxcfs_py.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lxcfs_py.host import Host
 
 FSHIFT = 11
@@ -38,7 +35,7 @@ MOST_STEPS = 1000
 """More have no effect: all that was there before has faded (83 min)."""
 
 
-class Load(Record):
+class Load(NamedTuple):
     """One container's load at its last sample."""
 
     sampled_nsec: int
@@ -62,11 +59,12 @@ def calc_load(load: int, exponent: int, active: int) -> int:
 def advance(load: Load, now_nsec: int, active: int) -> Load:
     """Return the load with as many samples of ``active`` tasks as are due; a late sample counts for those missed."""
     steps = max(0, now_nsec - load.sampled_nsec + EVERY_NSEC // 2) // EVERY_NSEC
-    averages = load.averages
+    one, five, fifteen = load.averages
     for _ in range(min(steps, MOST_STEPS)):
-        one, five, fifteen = averages
-        averages = tuple(map(calc_load, (one, five, fifteen), EXPONENTS, (active,) * 3))  # type: ignore[assignment]
-    return load.replace(sampled_nsec=load.sampled_nsec + steps * EVERY_NSEC, averages=averages)
+        one = calc_load(one, EXPONENTS[0], active)
+        five = calc_load(five, EXPONENTS[1], active)
+        fifteen = calc_load(fifteen, EXPONENTS[2], active)
+    return load._replace(sampled_nsec=load.sampled_nsec + steps * EVERY_NSEC, averages=(one, five, fifteen))
 
 
 class LoadStore(Protocol):
@@ -96,13 +94,12 @@ KEPT = ("", "pids", "memory", "cpu", "cpuacct")
 """The hierarchies whose paths a sampler may need."""
 
 
-class Entry(Record):
+class Entry(NamedTuple):
     """One container of the table."""
 
-    place: int
+    owner: bytes
+    """Different for every container."""
     container: Container
-    registered: bool
-    read_nsec: int
 
 
 class Loads:
@@ -165,15 +162,26 @@ class Loads:
 
     # The sampler's.
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield what is in the table."""
-        for place in range(0, PLACES * PLACE_BYTES, PLACE_BYTES):
-            by = self._map[place + 16]
-            if by:
-                _, _, _, length, read_nsec = _HEAD.unpack_from(self._map, place)
-                about = self._map[place + _ABOUT : place + _ABOUT + length]
-                key, paths, init = marshal.loads(about)  # noqa: S302  (written by a worker)
-                yield Entry(place, Container(key, Cgroup(paths), init), by == REGISTERED, read_nsec)
+    def places(self) -> list[int]:
+        """Return the places that are taken."""
+        taken = enumerate(self._map[16::PLACE_BYTES])
+        return [number * PLACE_BYTES for number, by in taken if by]
+
+    def owner(self, place: int) -> bytes:
+        """Return whose a place is: the same as long as it is one container's."""
+        return self._map[place : place + 16]
+
+    def entry(self, place: int) -> Entry:
+        """Return who is at a place."""
+        owner, _, _, length, _ = _HEAD.unpack_from(self._map, place)
+        about = self._map[place + _ABOUT : place + _ABOUT + length]
+        key, paths, init = marshal.loads(about)  # noqa: S302  (written by a worker)
+        return Entry(owner, Container(key, Cgroup(paths), init))
+
+    def unread_nsec(self, place: int, now_nsec: int) -> int:
+        """Return since when nobody has asked for a container; 0 for one that is registered."""
+        _, by, _, _, read_nsec = _HEAD.unpack_from(self._map, place)
+        return 0 if by == REGISTERED else max(1, now_nsec - read_nsec)
 
     def store(self, place: int, load: Load) -> None:
         """Replace the load at a place."""

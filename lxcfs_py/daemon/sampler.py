@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
@@ -18,9 +18,8 @@ from lxcfs_py.cgroup import Cgroups
 from lxcfs_py.daemon import log
 from lxcfs_py.errors import Error
 from lxcfs_py.files import Files
-from lxcfs_py.loads import AS_HOST, EVERY_NSEC, REGISTERED, Loads, advance
+from lxcfs_py.loads import AS_HOST, EVERY_NSEC, PLACE_BYTES, REGISTERED, Loads, advance
 from lxcfs_py.procfs import status
-from lxcfs_py.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -34,14 +33,15 @@ UNREAD_NSEC = 600_000_000_000
 """A container that is not registered is sampled for so long after it was last asked about."""
 CHUNK = 64
 """Tasks looked at in one go."""
-SLICE_SECONDS, REST = 0.002, 9
-"""So long is sampled at once, and nine times as long is rested: never more than a tenth of a CPU."""
+SLICE_SECONDS, REST = 0.002, 59
+"""So much CPU time is used at once, and so many times as long is rested: never more than 1/60 of a CPU. Where a
+round then takes more than five seconds, a sample counts for those that were missed (``loads.advance``)."""
 
 
-class Count(Record):
+class Count(NamedTuple):
     """What was seen of a container's tasks."""
 
-    key: str
+    entry: Entry
     activity: bytes | None = None
     running: int = 0
     uninterruptible: int = 0
@@ -60,7 +60,8 @@ class Sampler:
         self._files = Files(max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
         self._cgroups = Cgroups(host, self._files)
         self._counts: dict[int, Count] = {}
-        self._registered: dict[str, tuple[tuple[int, int], int]] = {}
+        self._registered: dict[str, tuple[tuple[int, int] | None, int]] = {}
+        """By id: which file it was read from (None: to be read again), and its place, -1 for none."""
         self._limiter = log.Limiter()
         self._rounds = 0
 
@@ -68,78 +69,78 @@ class Sampler:
         """Sample each container once; yields often, so that the caller can rest."""
         self._rounds += 1
         try:
-            self._see_registrations()
+            yield from self._see_registrations()
         except Exception as error:  # noqa: BLE001  (the next round tries again)
             self._tell("registrations", error)
-        yield
-        for entry in self._loads.entries():
+        for place in self._loads.places():
             try:
-                yield from self._sample(entry)
+                yield from self._sample(place)
             except Exception as error:  # noqa: BLE001  (the others are sampled all the same)
-                self._tell(entry.container.key, error)
+                self._tell(f"place {place // PLACE_BYTES}", error)
             yield
 
     def _tell(self, what: str, error: Exception) -> None:
         if line := self._limiter.line(f"{what} loadavg: {log.cause(error)}"):
             log.write(line)
 
-    def _see_registrations(self) -> None:
+    def _see_registrations(self) -> Iterator[None]:
         """Put those that are new in the table, and take out those that are no more."""
-        try:
-            with os.scandir(registry.directory(self._host)) as found:
-                stamps = {e.name[:-5]: (e.inode(), e.stat().st_mtime_ns) for e in found if e.name.endswith(".json")}
-        except OSError:
-            stamps = {}
-        for id_, (stamp, place) in list(self._registered.items()):
-            if stamps.get(id_) != stamp:
-                self._remove(place)
-                del self._registered[id_]
-        for id_ in stamps.keys() - self._registered.keys():
-            try:
-                found_one = containers.by_registration(self._host, self._files, id_)
-            except Error:
+        stamps = _stamps(registry.directory(self._host))
+        for id_ in self._registered.keys() - stamps.keys():
+            self._remove(self._registered.pop(id_)[1])
+        for id_, stamp in stamps.items():
+            known, old = self._registered.get(id_, (None, -1))
+            if known == stamp:
                 continue
-            if (place := self._loads.add(found_one, REGISTERED)) >= 0:
-                self._registered[id_] = stamps[id_], place
+            try:
+                place = self._loads.add(containers.by_registration(self._host, self._files, id_), REGISTERED)
+                full = place < 0
+            except Error:  # no registration, or its container has ended
+                place, full = -1, False
+            if place != old:
+                self._remove(old)
+            self._registered[id_] = None if full else stamp, place
+            yield
 
     def _remove(self, place: int) -> None:
-        self._loads.remove(place)
-        self._counts.pop(place, None)
+        if place >= 0:
+            self._loads.remove(place)
+            self._counts.pop(place, None)
 
-    def _sample(self, entry: Entry) -> Iterator[None]:
-        key, place = entry.container.key, entry.place
-        before = self._counts.get(place)
-        if before is None or before.key != key:
-            before = Count(key)
-        activity = self._cgroups.activity(entry.container.cgroup)
+    def _sample(self, place: int) -> Iterator[None]:
+        count = self._counts.get(place)
+        if count is None or count.entry.owner != self._loads.owner(place):
+            count = Count(self._loads.entry(place))
+        activity = self._cgroups.activity(count.entry.container.cgroup)
+        if activity is None or activity != count.activity or (self._rounds + place // PLACE_BYTES) % LOOK_ROUNDS == 0:
+            count = yield from self._look(count, activity)
+        self._counts[place] = count
         now_nsec = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        look = activity is None or activity != before.activity or (self._rounds + hash(key)) % LOOK_ROUNDS == 0
-        after = (yield from self._look(entry, before, activity)) if look else before
-        forgotten = (activity is None and not after.total) or now_nsec - entry.read_nsec > UNREAD_NSEC
-        if forgotten and not entry.registered:
+        unread_nsec = self._loads.unread_nsec(place, now_nsec)
+        if unread_nsec and (unread_nsec > UNREAD_NSEC or (activity is None and not count.total)):
             self._remove(place)
             return
-        self._counts[place] = after
-        load = advance(self._loads.at(place), now_nsec, after.running + after.uninterruptible)
-        self._loads.store(place, load.replace(running=after.running, total=after.total, last_pid=after.last_pid))
+        load = advance(self._loads.at(place), now_nsec, count.running + count.uninterruptible)
+        self._loads.store(place, load._replace(running=count.running, total=count.total, last_pid=count.last_pid))
 
-    def _look(self, entry: Entry, before: Count, activity: bytes | None) -> Generator[None, None, Count]:
+    def _look(self, before: Count, activity: bytes | None) -> Generator[None, None, Count]:
         """Return a new count; yields in between."""
-        threads = self._cgroups.threads(entry.container.cgroup)
+        container = before.entry.container
+        threads = self._cgroups.threads(container.cgroup)
         states = b""
         for at in range(0, len(threads), CHUNK):
             if at:
                 yield
             states += b"".join(map(self._state, threads[at : at + CHUNK]))
         newest, last_pid, depth = max(threads, default=0), before.last_pid, before.depth
-        if depth is None and (numbers := self._numbers(entry.container.init_pid)):
+        if depth is None and (numbers := self._numbers(container.init_pid)):
             depth = len(numbers) - 1
         if depth == 0:
             last_pid = AS_HOST
         elif depth and newest != before.newest:
             last_pid = max((last_pid, *self._numbers(newest)[depth : depth + 1]))
         counts = states.count(b"R"), states.count(b"D"), len(threads)
-        return Count(before.key, activity, *counts, newest, last_pid, depth)
+        return Count(before.entry, activity, *counts, newest, last_pid, depth)
 
     def _state(self, thread: int) -> bytes:
         """Return a thread's state, one letter (proc_pid_stat(5)); nothing if it has ended.
@@ -166,14 +167,29 @@ class Sampler:
             return ()
 
 
+def _stamps(directory: str) -> dict[str, tuple[int, int]]:
+    """Return what tells each registration's file from one that replaces it; raises OSError."""
+    found = {}
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.endswith(".json"):
+                    try:
+                        found[entry.name[:-5]] = entry.inode(), entry.stat(follow_symlinks=False).st_mtime_ns
+                    except FileNotFoundError:  # removed meanwhile
+                        continue
+    except FileNotFoundError:  # nobody has ever registered
+        pass
+    return found
+
+
 async def sample(host: Host, loads: Loads) -> None:
-    """Sample for ever."""
+    """Sample for ever, in a thread that does little else."""
     sampler = Sampler(host, loads)
     while True:
-        began = time.monotonic()
-        since = began
+        began, since = time.monotonic(), time.thread_time()
         for _ in sampler.round():
-            if (spent := time.monotonic() - since) > SLICE_SECONDS:
+            if (spent := time.thread_time() - since) > SLICE_SECONDS:
                 await trio.sleep(spent * REST)
-                since = time.monotonic()
+                since = time.thread_time()
         await trio.sleep(max(0.0, EVERY_NSEC / 1e9 - (time.monotonic() - began)))
