@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lxcfs_py import registry
@@ -194,6 +194,7 @@ def test_the_sampler_forgets(tmp_path: Path, loads: Loads) -> None:
     assert loads.places() == []
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=300))
 def test_the_sampler_survives(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     """Whatever kernel files and registrations contain, a round ends."""
