@@ -72,18 +72,23 @@ def umount(mountpoint: str) -> None:
 @click.option("--container", metavar="ID", help="As this registered container sees it.")
 @runtime_dir
 def show(file: str, pid: int | None, cgroup: str | None, container: str | None, runtime_dir: str) -> None:
-    """Print FILE (meminfo, cpuinfo, stat, uptime, online) without a mount."""
+    """Print FILE (meminfo, loadavg, /sys/devices/system/cpu/online, ...) without a mount."""
     from lxcfs_py.container import Callers, by_cgroup, by_registration
+    from lxcfs_py.loads import of_daemon
     from lxcfs_py.reader import Reader
-    from lxcfs_py.views import VIEWS
+    from lxcfs_py.served import CPU, FILES
+    from lxcfs_py.views import read
 
-    paths = [path for path in VIEWS if path == file.lstrip("/") or path.rpartition("/")[2] == file]
-    if not paths:
-        names = ", ".join(path.rpartition("/")[2] for path in VIEWS)
-        raise Error(f"{file!r}: no such file is served", f"there are {names}")
+    path = os.path.normpath(file).lstrip("/")
+    if not path.startswith(CPU + "/"):
+        path = next((f"proc/{name}" for name in (path, path.removeprefix("proc/")) if f"proc/{name}" in FILES), "")
+    if not path:
+        names = ", ".join(known.removeprefix("proc/") for known in FILES)
+        raise Error(f"{file!r}: no such file is served", f"there are {names}, and those in /{CPU}")
     if [pid, cgroup, container].count(None) != 2:
         raise Error("whose file?", "name one of --pid, --cgroup and --container")
-    reader = Reader(Host(run=os.path.abspath(runtime_dir)))
+    host = Host(run=os.path.abspath(runtime_dir))
+    reader = Reader(host, loads=of_daemon(host))
     if container is not None:
         found = by_registration(reader.host, reader.files, container)
     elif cgroup is not None:
@@ -93,10 +98,10 @@ def show(file: str, pid: int | None, cgroup: str | None, container: str | None, 
             raise Error(f"--pid {pid}: no such process", "ps ax lists those that are")
         called = Callers(reader.host, reader.files).container(pid or 0)
         if called is None:
-            click.echo(reader.host_bytes(paths[0]), nl=False)
+            click.echo(reader.host_bytes(path), nl=False)
             return
         found = called
-    click.echo(VIEWS[paths[0]].read(reader, found), nl=False)
+    click.echo(read(reader, found, path), nl=False)
 
 
 def main() -> None:

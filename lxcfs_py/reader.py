@@ -11,6 +11,7 @@ from lxcfs_py.cgroup import Cgroups
 from lxcfs_py.cgroup.api import CpuTime
 from lxcfs_py.cputime import Account, CpuStore, LocalStore
 from lxcfs_py.files import Files
+from lxcfs_py.loads import LoadStore, NoLoads
 from lxcfs_py.procfs import cpulist
 
 if TYPE_CHECKING:
@@ -21,11 +22,18 @@ if TYPE_CHECKING:
 class Reader:
     """One process's view of a host."""
 
-    def __init__(self, host: Host, files: Files | None = None, store: CpuStore | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        files: Files | None = None,
+        store: CpuStore | None = None,
+        loads: LoadStore | None = None,
+    ) -> None:
         self.host = host
         self.files = files or Files()
         self.cgroups = Cgroups(host, self.files)
         self.store = store or LocalStore()
+        self.loads = loads or NoLoads()
         self._recent: dict[str, tuple[float, bytes]] = {}
 
     def now_nsec(self) -> int:

@@ -3,21 +3,20 @@
     proc/NAME, sys/devices/system/cpu/...             by caller
     containers/ID/{proc,sys}/...                      by registration; inside, ID is ID@START so that a name used
                                                       again is another container
-Below sys/devices/system/cpu, what is no view is the host's own.
+Below sys/devices/system/cpu there is what the host has, for the CPUs that are seen (``views.cpus``).
 """
 
 from __future__ import annotations
 
-from lxcfs_py.views import VIEWS
+from lxcfs_py.served import BOUND, CPU, FILES
 
-CPU = "sys/devices/system/cpu"
 CONTAINERS = "containers"
 
 
 def _directories() -> dict[str, tuple[str, ...]]:
-    """Return the names in every directory that leads to a view."""
-    found: dict[str, set[str]] = {"": {CONTAINERS}}
-    for path in VIEWS:
+    """Return the names in every directory that leads to what is served."""
+    found: dict[str, set[str]] = {"": {CONTAINERS}, CPU: set()}
+    for path in BOUND:
         parts = path.split("/")
         for depth, name in enumerate(parts):
             found.setdefault("/".join(parts[:depth]), set()).add(name)
@@ -36,13 +35,13 @@ def split(path: str) -> tuple[str, str]:
 
 
 def is_view(path: str) -> bool:
-    """Say whether a path within a tree is served."""
-    return path in VIEWS
+    """Say whether a path within a tree is a file of ours."""
+    return path in FILES
 
 
 def is_passed(path: str) -> bool:
-    """Say whether a path within a tree shows the host's own, if it has it."""
-    return path not in VIEWS and path.startswith(CPU + "/")
+    """Say whether a path within a tree is there because the host has one like it."""
+    return path.startswith(CPU + "/")
 
 
 def children(path: str, *, container: bool) -> tuple[str, ...] | None:

@@ -7,6 +7,7 @@ import time
 
 from lxcfs_py import json_text
 from lxcfs_py.errors import reason
+from lxcfs_py.served import BOUND
 from runtime import state
 from runtime.errors import RunError
 
@@ -14,8 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lxcfs_py.host import Host
 
-VIEWS = ("proc/cpuinfo", "proc/meminfo", "proc/stat", "proc/uptime", "sys/devices/system/cpu/online")
-"""What is bound into a container."""
 START_SECONDS = 60.0
 """How long a daemon may take until it serves, on a slow machine."""
 
@@ -32,6 +31,13 @@ def serving(host: Host) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     return str(mountpoint)
+
+
+def paths(host: Host) -> tuple[str, ...]:
+    """Return what is bound into a container: whatever is served and the host has."""
+    roots = {"proc": host.proc, "sys": host.sys}
+    tops = ((path, *path.partition("/")) for path in BOUND)
+    return tuple(path for path, top, _, rest in tops if os.path.lexists(f"{roots[top]}/{rest}"))
 
 
 def find(host: Host, proc_view: str) -> str:

@@ -90,7 +90,7 @@ class Start:
             root=rootfs.gather(self.request.rootfs, self.base, self.files.read(f"{self.host.proc}/self/mountinfo")),
             layout=self.layout,
             views=views,
-            view_paths=daemon.VIEWS if views else (),
+            view_paths=daemon.paths(self.host) if views else (),
             resolv="" if "network" in self.kinds else users.read("/etc/resolv.conf").decode("utf-8", "replace"),
         )
         self.steps = plan.build(self.request, self.base, facts, self.old, self.go)

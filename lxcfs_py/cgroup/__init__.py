@@ -6,10 +6,14 @@ from lxcfs_py.cgroup import layout as layouts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lxcfs_py.cgroup.api import Cgroup, CpuTime, Driver, HugePages, MemoryLevel
+    from lxcfs_py.cgroup.api import Cgroup, CpuTime, DeviceUse, Driver, HugePages, MemoryLevel
     from lxcfs_py.cgroup.layout import Layout
     from lxcfs_py.files import Files
     from lxcfs_py.host import Host
+
+
+TASKS = ("pids", "memory", "cpu")
+"""Which controllers' hierarchies are asked for a container's tasks, the first that there is."""
 
 
 class Cgroups:
@@ -63,10 +67,35 @@ class Cgroups:
 
     def pids(self, cgroup: Cgroup) -> tuple[int, ...]:
         """Return the processes in the cgroup and all below it."""
-        found = next(filter(None, (self._driver(c, cgroup) for c in ("pids", "memory", "cpu"))), None)
+        found = next(filter(None, (self._driver(c, cgroup) for c in TASKS)), None)
         return found[0].pids(found[1]) if found else ()
 
     def oom_kills(self, cgroup: Cgroup) -> int:
         """Return how often the OOM killer struck."""
         found = self._driver("memory", cgroup)
         return found[0].oom_kills(found[1]) if found else 0
+
+    def devices(self, cgroup: Cgroup) -> tuple[DeviceUse, ...]:
+        """Return the block devices that were used."""
+        found = self._driver("blkio", cgroup) or self._driver("io", cgroup)
+        return found[0].devices(found[1]) if found else ()
+
+    def slabinfo(self, cgroup: Cgroup) -> bytes:
+        """Return the cgroup's own slabinfo, empty where there is none."""
+        found = self._driver("memory", cgroup)
+        return found[0].slabinfo(found[1]) if found else b""
+
+    def task_count(self, cgroup: Cgroup) -> int | None:
+        """Return the number of threads as of now."""
+        found = self._driver("pids", cgroup)
+        return found[0].task_count(found[1]) if found else None
+
+    def threads(self, cgroup: Cgroup) -> tuple[int, ...]:
+        """Return the threads in the cgroup and all below it."""
+        found = next(filter(None, (self._driver(c, cgroup) for c in TASKS)), None)
+        return found[0].threads(found[1]) if found else ()
+
+    def activity(self, cgroup: Cgroup) -> bytes | None:
+        """Return a text that changes when a task runs; None once the cgroup has gone, or where nothing tells."""
+        found = self._driver("cpuacct", cgroup) or self._driver("cpu_time", cgroup)
+        return found[0].activity(found[1]) if found else None

@@ -58,6 +58,19 @@ class HugePages(Record):
     usage_bytes: int
 
 
+class DeviceUse(Record):
+    """What a cgroup and all below it have read from and written to one block device."""
+
+    device: str
+    """``MAJOR:MINOR``."""
+    reads: int
+    read_bytes: int
+    writes: int
+    write_bytes: int
+    discards: int
+    discard_bytes: int
+
+
 class Driver(Protocol):
     """The reading half of one version. ``path`` is a cgroup's path in this driver's hierarchy.
 
@@ -87,3 +100,18 @@ class Driver(Protocol):
 
     def oom_kills(self, path: str) -> int:
         """Return how often the OOM killer struck in the cgroup or below it."""
+
+    def devices(self, path: str) -> tuple[DeviceUse, ...]:
+        """Return the block devices that were used, in no order."""
+
+    def slabinfo(self, path: str) -> bytes:
+        """Return the cgroup's own slabinfo, empty where the kernel has none."""
+
+    def task_count(self, path: str) -> int | None:
+        """Return the number of threads in the cgroup and all below it."""
+
+    def threads(self, path: str) -> tuple[int, ...]:
+        """Return the threads in the cgroup and all below it, in no order."""
+
+    def activity(self, path: str) -> bytes | None:
+        """Return a text that changes when a task of the cgroup or below it runs; None once the cgroup has gone."""

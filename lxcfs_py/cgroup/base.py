@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lxcfs_py.cgroup.api import HugePages
 from lxcfs_py.cgroup.layout import below
-from lxcfs_py.cgroup.parse import integer, levels, limit, processes
+from lxcfs_py.cgroup.parse import integer, levels, limit, numbers, processes
 from lxcfs_py.cgroup.sizes import PAGE_SIZES
 
 TYPE_CHECKING = False
@@ -65,6 +65,27 @@ class Base:
         """Return cgroup.procs of the cgroup and all below it."""
         top = self._hierarchy.directory(path)
         return tuple(pid for directory in below(top) for pid in processes(self._files, directory))
+
+    def task_count(self, path: str) -> int | None:
+        """Return pids.current, which counts the threads."""
+        return self._integer(self._places(path)[0], "pids.current")
+
+    def slabinfo(self, path: str) -> bytes:
+        """Return v1's memory.kmem.slabinfo, which older kernels fill; cgroup2 has none."""
+        try:
+            return self._files.read(f"{self._places(path)[0]}/memory.kmem.slabinfo")
+        except OSError:
+            return b""
+
+    def _threads(self, path: str, file: str) -> tuple[int, ...]:
+        """Return the threads that the files of this name list, of the cgroup and all below it."""
+        found: tuple[int, ...] = ()
+        for directory in below(self._places(path)[0]):
+            try:
+                found += numbers(self._files.read(f"{directory}/{file}"))
+            except OSError:  # gone, or (EOPNOTSUPP) an invalid domain
+                continue
+        return found
 
 
 def least(limits: Iterable[int | None]) -> int | None:

@@ -112,6 +112,8 @@ def below(directory: str) -> Iterator[str]:
     """Yield a cgroup's directory and all below it; those that vanish meanwhile are left out."""
     yield directory
     try:
+        if os.stat(directory).st_nlink == 2:  # kernfs counts directories: none are below
+            return
         with os.scandir(directory) as entries:
             names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:

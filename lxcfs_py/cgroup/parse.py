@@ -65,3 +65,18 @@ def levels(path: str) -> tuple[str, ...]:
         found.append("/" + parts)
         parts = parts.rpartition("/")[0]
     return tuple(found)
+
+
+def devices(data: bytes | None) -> dict[str, dict[str, int]]:
+    """Return counters by device ``MAJOR:MINOR``, from v2's lines ``8:0 rbytes=1 ...`` and v1's ``8:0 Read 1``."""
+    found: dict[str, dict[str, int]] = {}
+    for line in (data or b"").decode("ascii", "replace").split("\n"):
+        device, *words = line.split() or [""]
+        major, _, minor = device.partition(":")
+        if not (_is_number(major) and _is_number(minor)):
+            continue
+        pairs = [word.split("=") for word in words] if "=" in line else [words]
+        for pair in pairs:
+            if len(pair) == 2 and _is_number(pair[1]):
+                found.setdefault(device, {})[pair[0]] = int(pair[1])
+    return found

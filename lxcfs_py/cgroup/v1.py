@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lxcfs_py.cgroup.api import CpuTime, HugePages, MemoryLevel
+from lxcfs_py.cgroup.api import CpuTime, DeviceUse, HugePages, MemoryLevel
 from lxcfs_py.cgroup.base import Base
 from lxcfs_py.cgroup.layout import below
-from lxcfs_py.cgroup.parse import flat
+from lxcfs_py.cgroup.parse import devices, flat
 
 USER_HZ = 100
 """The tick of cpuacct.stat, as userspace is always told (include/asm-generic/param.h)."""
@@ -16,6 +16,7 @@ V2_NAMES = {
     "inactive_anon": "total_inactive_anon", "active_anon": "total_active_anon",
     "inactive_file": "total_inactive_file", "active_file": "total_active_file",
     "unevictable": "total_unevictable", "swapcached": "total_swapcached",
+    "pgfault": "total_pgfault", "pgmajfault": "total_pgmajfault",
 }  # fmt: skip
 """memory.stat's keys of v2 and what v1 calls them, the cgroups below included (memory.rst, 5.2)."""
 
@@ -92,3 +93,26 @@ class V1(Base):
         """Return memory.oom_control's oom_kill, summed over the cgroup and all below it."""
         texts = (self._text(directory, "memory.oom_control") for directory in below(self._places(path)[0]))
         return sum(flat(data).get("oom_kill", 0) for data in texts)
+
+    def devices(self, path: str) -> tuple[DeviceUse, ...]:
+        """Return blkio.throttle.io_serviced and .io_service_bytes, those below included where the kernel can."""
+        at = self._places(path)[0]
+        counts, sizes = (
+            devices(self._text(at, f"blkio.throttle.{name}_recursive") or self._text(at, f"blkio.throttle.{name}"))
+            for name in ("io_serviced", "io_service_bytes")
+        )
+        return tuple(
+            DeviceUse(
+                device,
+                *(use.get(key, 0) for key in ("Read", "Write", "Discard") for use in (count, sizes.get(device, {}))),
+            )
+            for device, count in counts.items()
+        )
+
+    def threads(self, path: str) -> tuple[int, ...]:
+        """Return the file tasks of the cgroup and all below it."""
+        return self._threads(path, "tasks")
+
+    def activity(self, path: str) -> bytes | None:
+        """Return cpuacct.usage."""
+        return self._text(self._places(path)[0], "cpuacct.usage")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lxcfs_py.cgroup.api import CpuTime, HugePages, MemoryLevel
+from lxcfs_py.cgroup.api import CpuTime, DeviceUse, HugePages, MemoryLevel
 from lxcfs_py.cgroup.base import Base
-from lxcfs_py.cgroup.parse import flat
+from lxcfs_py.cgroup.parse import devices, flat
 
 
 class V2(Base):
@@ -71,3 +71,18 @@ class V2(Base):
     def oom_kills(self, path: str) -> int:
         """Return memory.events' oom_kill, which counts the levels below too."""
         return flat(self._text(self._places(path)[0], "memory.events")).get("oom_kill", 0)
+
+    def devices(self, path: str) -> tuple[DeviceUse, ...]:
+        """Return io.stat."""
+        keys = ("rios", "rbytes", "wios", "wbytes", "dios", "dbytes")
+        found = devices(self._text(self._places(path)[0], "io.stat"))
+        return tuple(DeviceUse(device, *(use.get(key, 0) for key in keys)) for device, use in found.items())
+
+    def threads(self, path: str) -> tuple[int, ...]:
+        """Return cgroup.threads of the cgroup and all below it."""
+        return self._threads(path, "cgroup.threads")
+
+    def activity(self, path: str) -> bytes | None:
+        """Return usage_usec, the first line of cpu.stat."""
+        data = self._text(self._places(path)[0], "cpu.stat")
+        return data and data.partition(b"\n")[0]

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from lxcfs_py import __version__, registry
-from lxcfs_py.daemon import log, mount, workers
+from lxcfs_py.daemon import log, mount, sampler, workers
 from lxcfs_py.files import Files
+from lxcfs_py.loads import Loads
 from lxcfs_py.procfs import cpulist, pid_stat
 from lxcfs_py.record import Record
 
@@ -37,8 +38,8 @@ class Options(Record):
     """The mount point may hold files; the mount covers them."""
 
 
-def _announce(options: Options) -> str:
-    """Write that we serve; return the file's path."""
+def _announce(options: Options, loads: int) -> str:
+    """Write that we serve, and under which descriptor the loads are; return the file's path."""
     directory = f"{options.host.run}/lxcfs-py"
     os.makedirs(directory, mode=0o755, exist_ok=True)
     with open("/proc/self/stat", "rb") as file:
@@ -48,6 +49,7 @@ def _announce(options: Options) -> str:
         "start_ticks": own.start_ticks if own else 0,
         "mountpoint": options.mountpoint,
         "version": __version__,
+        "loads": loads,
     }
     path = f"{directory}/daemon.json"
     with open(f"{path}.{os.getpid()}", "w", encoding="utf-8") as file:
@@ -91,17 +93,17 @@ class Supervisor:
         cpus = len(cpulist.parse(Files().read(f"{options.host.sys}/devices/system/cpu/possible"))) or 1
         self.messages, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.theirs = theirs
-        memory, table = os.memfd_create("lxcfs-py"), os.memfd_create("lxcfs-py-nodes")
+        memory, table, loads = map(os.memfd_create, ("lxcfs-py", "lxcfs-py-nodes", "lxcfs-py-loads"))
         relay = not init.has_resend or os.environ.get(RELAY) == "1"
         self.task = workers.Task(
-            self.fuse, memory, table, theirs.fileno(), options.workers, cpus, init, relay, options.host
+            self.fuse, memory, table, theirs.fileno(), options.workers, cpus, init, relay, options.host, loads
         )
 
     def _template(self) -> subprocess.Popen[bytes]:
         task = self.task
         return subprocess.Popen(
             [sys.executable, "-m", "lxcfs_py.daemon.workers", *workers.pack(task), str(os.getpid())],
-            pass_fds=(task.fuse, task.memory, task.table, task.messages),
+            pass_fds=(task.fuse, task.memory, task.table, task.messages, task.loads),
             stdin=subprocess.DEVNULL,
             cwd="/",
         )
@@ -146,6 +148,7 @@ class Supervisor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_workers, nursery.cancel_scope)
             nursery.start_soon(self._write_log)
+            nursery.start_soon(sampler.sample, self.options.host, Loads(self.task.loads))
             nursery.start_soon(self._wait_for_signal, nursery.cancel_scope)
 
     def stop(self) -> None:
@@ -163,7 +166,7 @@ def run(options: Options) -> None:
     supervisor = Supervisor(options)
     announced = ""
     try:
-        announced = _announce(options)
+        announced = _announce(options, supervisor.task.loads)
         if options.pidfile:
             with open(options.pidfile, "w", encoding="ascii") as file:
                 file.write(f"{os.getpid()}\n")

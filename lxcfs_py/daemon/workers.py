@@ -22,6 +22,7 @@ from lxcfs_py.daemon import log
 from lxcfs_py.fuse import driver, protocol
 from lxcfs_py.fuse.operations import Operations
 from lxcfs_py.host import Host
+from lxcfs_py.loads import Loads
 from lxcfs_py.nodes import Nodes
 from lxcfs_py.reader import Reader
 from lxcfs_py.record import Record
@@ -47,6 +48,7 @@ class Task(Record):
     init: protocol.Init
     relay: bool
     host: Host
+    loads: int
 
 
 def pack(task: Task) -> list[str]:
@@ -54,13 +56,14 @@ def pack(task: Task) -> list[str]:
     numbers = (task.fuse, task.memory, task.table, task.messages, task.workers, task.cpus, int(task.relay))
     init, host = task.init, task.host
     fields = (init.unique, init.major, init.minor, init.max_readahead, init.flags)
-    return [*map(str, (*numbers, *fields)), host.proc, host.sys, host.cgroup, host.run]
+    return [*map(str, (*numbers, *fields)), host.proc, host.sys, host.cgroup, host.run, str(task.loads)]
 
 
 def unpack(words: list[str]) -> Task:
     """Return the task of the arguments."""
     fuse, memory, table, messages, workers, cpus, relay, *init = map(int, words[:12])
-    return Task(fuse, memory, table, messages, workers, cpus, protocol.Init(*init), bool(relay), Host(*words[12:16]))
+    numbers = (fuse, memory, table, messages, workers, cpus)
+    return Task(*numbers, protocol.Init(*init), bool(relay), Host(*words[12:16]), int(words[16]))
 
 
 def die_with_parent(parent: int) -> None:
@@ -87,7 +90,7 @@ def work(task: Task, number: int) -> NoReturn:
     code = 1
     try:
         shared = Shared(task.memory, task.workers, task.cpus, protocol.REQUEST_BYTES)
-        reader = Reader(task.host, store=shared)
+        reader = Reader(task.host, store=shared, loads=Loads(task.loads))
         operations = Operations(number, reader, shared, Nodes(task.table, gone), tell)
         slot = shared.relay(number)[: protocol.REQUEST_BYTES] if task.relay else None
         driver.serve(operations, task.fuse, task.init, slot)
@@ -119,7 +122,7 @@ def mourn(task: Task, number: int) -> None:
 def main(words: list[str]) -> int:
     """Keep the workers running until one says that the mount is gone."""
     task = unpack(words)
-    die_with_parent(int(words[16]))
+    die_with_parent(int(words[17]))
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # kernel files and containers' pidfds stay open
     gc.freeze()  # what was imported is the workers' in common: a collection would write to it

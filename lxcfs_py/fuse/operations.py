@@ -17,7 +17,8 @@ import pyfuse3
 from lxcfs_py import registry, tree
 from lxcfs_py.container import Callers, Container, Live, by_registration
 from lxcfs_py.errors import Error
-from lxcfs_py.views import VIEWS
+from lxcfs_py.served import CPU, ROOT_ONLY
+from lxcfs_py.views import cpus, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -108,22 +109,30 @@ class Operations(pyfuse3.Operations):
         except Error:
             raise pyfuse3.FUSEError(errno.ESTALE) from None
 
-    def _host_path(self, path: str) -> str:
-        return f"{self._reader.host.sys}/{path.removeprefix('sys/')}"
+    def _whose(self, path: str, pid: int) -> Container | None:
+        """Return the container whose file a path is for a caller; None for the host's own."""
+        return self._container(tree.split(path)[0], pid)
 
-    def _attributes(self, path: str) -> pyfuse3.EntryAttributes:
+    def _host_path(self, path: str, pid: int) -> str:
+        """Return where the host has what is passed on; raises FileNotFoundError for a CPU that is not seen."""
+        rest = tree.split(path)[1]
+        if cpus.number(rest) is not None and (found := self._whose(path, pid)):
+            rest = cpus.path_for(self._reader, found, rest)
+        return f"{self._reader.host.sys}/{rest.removeprefix('sys/')}"
+
+    def _attributes(self, path: str, pid: int) -> pyfuse3.EntryAttributes:
         """Return what stat(2) shall say; raises FUSEError ENOENT for what is not there."""
         container, rest = tree.split(path)
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = self._nodes.inode(path)
         passed = None
         if tree.is_view(rest):
-            entry.st_mode = stat.S_IFREG | 0o444
+            entry.st_mode = stat.S_IFREG | (0o400 if rest in ROOT_ONLY else 0o444)
         elif tree.children(rest, container=bool(container)) is not None or path == tree.CONTAINERS:
             entry.st_mode = stat.S_IFDIR | 0o555
         elif tree.is_passed(rest):
             try:
-                passed = os.lstat(self._host_path(rest))
+                passed = os.lstat(self._host_path(path, pid))
             except OSError as error:
                 raise pyfuse3.FUSEError(error.errno or errno.ENOENT) from None
             entry.st_mode = passed.st_mode & ~0o222
@@ -136,8 +145,13 @@ class Operations(pyfuse3.Operations):
         entry.entry_timeout = 0.0 if passed or (container and not rest) else FOREVER_SECONDS
         return entry
 
-    def _lookup(self, parent: int, name: bytes) -> pyfuse3.EntryAttributes:
-        at, text = self._nodes.path(parent), os.fsdecode(name)
+    @boundary
+    def lookup(self, parent: int, name: bytes, ctx: Any = None) -> pyfuse3.EntryAttributes:
+        """See pyfuse3.Operations."""
+        return self._entry(self._nodes.path(parent), os.fsdecode(name), ctx.pid)
+
+    def _entry(self, at: str, text: str, pid: int) -> pyfuse3.EntryAttributes:
+        """Return what is at a name in a directory."""
         if at == tree.CONTAINERS:
             if not registry.is_id(text):
                 raise pyfuse3.FUSEError(errno.ENOENT)
@@ -145,46 +159,47 @@ class Operations(pyfuse3.Operations):
                 text = by_registration(self._reader.host, self._reader.files, text).key
             except Error:
                 raise pyfuse3.FUSEError(errno.ENOENT) from None
-        return self._attributes(tree.join(at, text))
-
-    @boundary
-    def lookup(self, parent: int, name: bytes, ctx: Any = None) -> pyfuse3.EntryAttributes:
-        """See pyfuse3.Operations."""
-        return self._lookup(parent, name)
+        return self._attributes(tree.join(at, text), pid)
 
     @boundary
     def getattr(self, inode: int, ctx: Any = None) -> pyfuse3.EntryAttributes:
         """See pyfuse3.Operations."""
-        return self._attributes(self._nodes.path(inode))
+        return self._attributes(self._nodes.path(inode), ctx.pid)
 
     @boundary
     def readlink(self, inode: int, ctx: Any = None) -> bytes:
         """See pyfuse3.Operations."""
-        return os.fsencode(os.readlink(self._host_path(tree.split(self._nodes.path(inode))[1])))
+        return os.fsencode(os.readlink(self._host_path(self._nodes.path(inode), ctx.pid)))
 
     @boundary
     def opendir(self, inode: int, ctx: Any = None) -> int:
-        """See pyfuse3.Operations; the handle is the inode."""
-        return inode
+        """Note who asks: how many CPUs there are depends on it."""
+        return self._shared.open(self._worker, marshal.dumps((self._nodes.path(inode), None)), ctx.pid)
 
-    def _names(self, path: str) -> list[str]:
+    def _names(self, path: str, pid: int) -> list[str]:
         container, rest = tree.split(path)
         if path == tree.CONTAINERS:
             return list(registry.ids(self._reader.host))
         ours = tree.children(rest, container=bool(container)) or ()
-        theirs = os.listdir(self._host_path(rest)) if rest == tree.CPU or tree.is_passed(rest) else []
+        theirs = os.listdir(self._host_path(path, pid)) if rest == CPU or tree.is_passed(rest) else []
+        if rest == CPU and (found := self._whose(path, pid)):
+            seen = cpus.seen_by(self._reader, found)
+            theirs = theirs if seen is None else cpus.names(theirs, seen)
         return sorted({*ours, *theirs})
 
     @boundary
     def readdir(self, fh: int, start_id: int, token: Any) -> None:
         """See pyfuse3.Operations; names are numbered in their order."""
-        at = self._nodes.path(fh)
-        for number, name in enumerate(self._names(at)):
+        opened = self._shared.opened(fh)
+        if opened is None:
+            raise pyfuse3.FUSEError(errno.EBADF)
+        at, pid = self._file(opened.about).path, opened.pid
+        for number, name in enumerate(self._names(at, pid)):
             if number < start_id:
                 continue
             try:
-                entry = self._lookup(fh, os.fsencode(name))
-            except pyfuse3.FUSEError:
+                entry = self._entry(at, name, pid)
+            except (pyfuse3.FUSEError, OSError):
                 continue
             if not pyfuse3.readdir_reply(token, os.fsencode(name), entry, number + 1):
                 break
@@ -197,7 +212,7 @@ class Operations(pyfuse3.Operations):
         if flags & (os.O_WRONLY | os.O_RDWR):
             raise pyfuse3.FUSEError(errno.EACCES)
         name, path = self._place(inode)
-        found = self._container(name, ctx.pid) if path in VIEWS else None
+        found = self._container(name, ctx.pid)
         about = marshal.dumps((path, found.packed if found else None))
         return pyfuse3.FileInfo(fh=self._shared.open(self._worker, about, ctx.pid), direct_io=True)
 
@@ -230,7 +245,7 @@ class Operations(pyfuse3.Operations):
         if container is None:
             return self._reader.host_bytes(path)
         try:
-            return VIEWS[path].read(self._reader, container)
+            return read(self._reader, container, path)
         except Exception as error:  # noqa: BLE001  (a container gets the host's file rather than none)
             self.log(path, container.key, error, pid)
         finally:
@@ -253,7 +268,8 @@ class Operations(pyfuse3.Operations):
 
     @boundary
     def releasedir(self, fh: int) -> None:
-        """Nothing is kept."""
+        """See pyfuse3.Operations."""
+        self._shared.release(fh)
 
     @boundary
     def forget(self, inode_list: Any) -> None:

@@ -1,13 +1,15 @@
-"""The files that are served, one module each; this is the one list of them.
+"""The files that are served, one module each, as ``served`` lists them.
 
-``PATH`` is where it is below the mount point, ``read(reader, container)`` gathers, ``render`` decides.
+``read(reader, container)`` gathers, ``render`` decides; ``PATH`` is the file's. ``cpus`` serves a directory.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
 
-from lxcfs_py.views import cpu_online, cpuinfo, meminfo, stat, uptime
+from lxcfs_py.served import CPU, FILES
+from lxcfs_py.views import cpus
 
 if TYPE_CHECKING:
     from lxcfs_py.container import Container
@@ -23,5 +25,11 @@ class View(Protocol):
         """Return the text for a container; raises OSError if the host's own file can't be read."""
 
 
-_MODULES: tuple[View, ...] = (cpuinfo, meminfo, stat, uptime, cpu_online)
-VIEWS: dict[str, View] = {module.PATH: module for module in _MODULES}
+VIEWS = {path: cast("View", import_module(f"{__name__}.{module}")) for path, module in FILES.items()}
+
+
+def read(reader: Reader, container: Container, path: str) -> bytes:
+    """Return the text of a file of ``served.FILES`` or below ``served.CPU``; raises OSError."""
+    if path.startswith(CPU + "/"):
+        return cpus.read(reader, container, path)
+    return VIEWS[path].read(reader, container)

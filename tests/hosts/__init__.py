@@ -12,9 +12,12 @@ from lxcfs_py import container
 from lxcfs_py.host import Host
 from lxcfs_py.reader import Reader
 from lxcfs_py.registry import Registration
-from lxcfs_py.views import VIEWS
+from lxcfs_py.served import CPU, FILES
+from lxcfs_py.views import read
 
 HOSTS = Path(__file__).parent
+PATHS = (*FILES, f"{CPU}/online", f"{CPU}/possible", f"{CPU}/offline")
+"""What is expected of the hosts: every file, and of the directory of CPUs the lists of all."""
 
 
 class Still(Reader):
@@ -32,4 +35,4 @@ class Still(Reader):
     def text(self, id_: str, path: str) -> bytes:
         """Return what one container reads in one file."""
         registration = Registration(**json.loads((self.tree / f"containers/{id_}.json").read_text()))
-        return VIEWS[path].read(self, container.of(self.host, self.files, registration))
+        return read(self, container.of(self.host, self.files, registration), path)

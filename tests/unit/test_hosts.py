@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lxcfs_py.views import VIEWS
-from tests.hosts import HOSTS, Still
+from tests.hosts import HOSTS, PATHS, Still
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,4 +29,4 @@ def test_golden(path: Path) -> None:
 
 def test_every_view_is_covered() -> None:
     """Every file that is served is expected of some host."""
-    assert {"/".join(path.parts[3:]) for path in EXPECTED} == set(VIEWS)
+    assert {"/".join(path.parts[3:]) for path in EXPECTED} == set(PATHS)

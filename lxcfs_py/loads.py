@@ -1,0 +1,211 @@
+"""Load averages: the kernel's arithmetic, and the table in which one process keeps them for all that serve.
+
+The sampler alone writes averages, each into the copy that is not valid, which one byte then makes valid. Whoever
+serves a container that is not there yet adds it, under a record lock (fcntl(2): the kernel drops a dead process's).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import marshal
+import mmap
+import os
+import struct
+import time
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from lxcfs_py.cgroup.api import Cgroup
+from lxcfs_py.container import Container, start_ticks
+from lxcfs_py.files import Files
+
+if TYPE_CHECKING:
+    from lxcfs_py.host import Host
+
+FSHIFT = 11
+FIXED_1 = 1 << FSHIFT
+EXPONENTS = (1884, 2014, 2037)
+"""1/exp(5 s / 1, 5 and 15 min) in fixed point (include/linux/sched/loadavg.h)."""
+EVERY_NSEC = 5_000_000_000
+"""Between two samples (LOAD_FREQ)."""
+AS_HOST = -1
+"""The last pid of a container in the host's pid namespace."""
+MOST_STEPS = 1000
+"""More have no effect: all that was there before has faded (83 min)."""
+
+
+class Load(NamedTuple):
+    """One container's load at its last sample."""
+
+    sampled_nsec: int
+    """CLOCK_BOOTTIME up to which the averages count."""
+    averages: tuple[int, int, int] = (0, 0, 0)
+    """Over 1, 5 and 15 minutes, times ``FIXED_1``."""
+    running: int = 0
+    total: int = 0
+    last_pid: int = 0
+    """0 while it is not known."""
+
+
+def calc_load(load: int, exponent: int, active: int) -> int:
+    """Return the next average (kernel/sched/loadavg.c and its header, calc_load); ``active`` in tasks."""
+    grown = load * exponent + active * FIXED_1 * (FIXED_1 - exponent)
+    if active * FIXED_1 >= load:
+        grown += FIXED_1 - 1
+    return grown // FIXED_1
+
+
+def advance(load: Load, now_nsec: int, active: int) -> Load:
+    """Return the load with as many samples of ``active`` tasks as are due; a late sample counts for those missed."""
+    steps = max(0, now_nsec - load.sampled_nsec + EVERY_NSEC // 2) // EVERY_NSEC
+    one, five, fifteen = load.averages
+    for _ in range(min(steps, MOST_STEPS)):
+        one = calc_load(one, EXPONENTS[0], active)
+        five = calc_load(five, EXPONENTS[1], active)
+        fifteen = calc_load(fifteen, EXPONENTS[2], active)
+    return load._replace(sampled_nsec=load.sampled_nsec + steps * EVERY_NSEC, averages=(one, five, fifteen))
+
+
+class LoadStore(Protocol):
+    """Knows the loads."""
+
+    def load(self, container: Container) -> Load:
+        """Return a container's load; one that was never asked for starts at 0 and is sampled from now on."""
+
+
+class NoLoads:
+    """Where nobody samples."""
+
+    def load(self, container: Container) -> Load:  # noqa: ARG002
+        """See ``LoadStore``."""
+        return Load(0)
+
+
+PLACES = 8192
+PROBES = 32
+PLACE_BYTES = 2048
+_HEAD = struct.Struct("=16sBBxxIq")
+"""Whose it is, who put it there (0: free), which copy is valid, length of what is known, when it was last read."""
+_COPY = struct.Struct("=7q")
+_ABOUT = _HEAD.size + 2 * _COPY.size
+ASKED, REGISTERED = 1, 2
+KEPT = ("", "pids", "memory", "cpu", "cpuacct")
+"""The hierarchies whose paths a sampler may need."""
+
+
+class Entry(NamedTuple):
+    """One container of the table."""
+
+    owner: bytes
+    """Different for every container."""
+    container: Container
+
+
+class Loads:
+    """The table: a ``LoadStore``."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.ftruncate(descriptor, PLACES * PLACE_BYTES)
+        self._descriptor = descriptor
+        self._map = mmap.mmap(descriptor, PLACES * PLACE_BYTES)
+
+    def load(self, container: Container) -> Load:
+        """See ``LoadStore``; 0 for a container that there is no place for."""
+        at = self.add(container)
+        if at < 0:
+            return Load(0)
+        struct.pack_into("=q", self._map, at + 24, _now())
+        return self.at(at)
+
+    def add(self, container: Container, by: int = ASKED) -> int:
+        """Return the place of a container, a new one if it has none; -1 if there is no room."""
+        digest = hashlib.blake2b(container.key.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+        at = self._find(digest, free=False)
+        if at < 0:
+            paths = {name: container.cgroup.paths[name] for name in KEPT if name in container.cgroup.paths}
+            about = marshal.dumps((container.key, paths, container.init_pid))
+            if len(about) > PLACE_BYTES - _ABOUT:
+                return -1
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1)
+            try:
+                at = self._find(digest, free=False)
+                if at < 0 and (at := self._find(digest, free=True)) >= 0:
+                    now = _now()
+                    self._map[at + _ABOUT : at + _ABOUT + len(about)] = about
+                    _COPY.pack_into(self._map, at + _HEAD.size, now, *(0,) * 6)
+                    _HEAD.pack_into(self._map, at, digest, 0, 0, len(about), now)
+                    self._map[at + 16] = by  # from now on it is there, whole
+            finally:
+                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1)
+        if at >= 0 and by == REGISTERED:
+            self._map[at + 16] = by
+        return at
+
+    def _find(self, digest: bytes, *, free: bool) -> int:
+        """Return where a container is, or the first place that is free for it; -1 for none."""
+        home = int.from_bytes(digest[:4], "little")
+        for probe in range(PROBES):
+            at = (home + probe) % PLACES * PLACE_BYTES
+            used = self._map[at + 16]
+            if not used if free else used and self._map[at : at + 16] == digest:
+                return at
+        return -1
+
+    def at(self, place: int) -> Load:
+        """Return the load at a place."""
+        valid = self._map[place + 17]
+        sampled, one, five, fifteen, *rest = _COPY.unpack_from(
+            self._map, place + _HEAD.size + (valid & 1) * _COPY.size
+        )
+        return Load(sampled, (one, five, fifteen), *rest)
+
+    # The sampler's.
+
+    def places(self) -> list[int]:
+        """Return the places that are taken."""
+        taken = enumerate(self._map[16::PLACE_BYTES])
+        return [number * PLACE_BYTES for number, by in taken if by]
+
+    def owner(self, place: int) -> bytes:
+        """Return whose a place is: the same as long as it is one container's."""
+        return self._map[place : place + 16]
+
+    def entry(self, place: int) -> Entry:
+        """Return who is at a place."""
+        owner, _, _, length, _ = _HEAD.unpack_from(self._map, place)
+        about = self._map[place + _ABOUT : place + _ABOUT + length]
+        key, paths, init = marshal.loads(about)  # noqa: S302  (written by a worker)
+        return Entry(owner, Container(key, Cgroup(paths), init))
+
+    def unread_nsec(self, place: int, now_nsec: int) -> int:
+        """Return since when nobody has asked for a container; 0 for one that is registered."""
+        _, by, _, _, read_nsec = _HEAD.unpack_from(self._map, place)
+        return 0 if by == REGISTERED else max(1, now_nsec - read_nsec)
+
+    def store(self, place: int, load: Load) -> None:
+        """Replace the load at a place."""
+        target = 1 - (self._map[place + 17] & 1)
+        row = (load.sampled_nsec, *load.averages, load.running, load.total, load.last_pid)
+        _COPY.pack_into(self._map, place + _HEAD.size + target * _COPY.size, *row)
+        self._map[place + 17] = target
+
+    def remove(self, place: int) -> None:
+        """Give a place back."""
+        self._map[place + 16] = 0
+
+
+def _now() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def of_daemon(host: Host) -> LoadStore:
+    """Return the table of the daemon that serves (by /proc/PID/fd); without one, a store that knows nothing."""
+    try:
+        with open(f"{host.run}/lxcfs-py/daemon.json", encoding="utf-8") as file:
+            found = json.load(file)
+        if start_ticks(host, Files(), found["pid"]) != found["start_ticks"]:
+            return NoLoads()
+        return Loads(os.open(f"{host.proc}/{found['pid']}/fd/{found['loads']}", os.O_RDWR | os.O_CLOEXEC))
+    except (OSError, ValueError, KeyError, TypeError):
+        return NoLoads()

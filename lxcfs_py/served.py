@@ -1,0 +1,16 @@
+"""Which files are served: the one list, light enough for the runtime's way to a container."""
+
+from __future__ import annotations
+
+FILES = {
+    "proc/cpuinfo": "cpuinfo", "proc/diskstats": "diskstats", "proc/loadavg": "loadavg", "proc/meminfo": "meminfo",
+    "proc/slabinfo": "slabinfo", "proc/stat": "stat", "proc/swaps": "swaps", "proc/uptime": "uptime",
+    "proc/vmstat": "vmstat",
+}  # fmt: skip
+"""Each file below the mount point, and its module in ``views``."""
+CPU = "sys/devices/system/cpu"
+"""The directory that is served as a whole, by ``views.cpus``."""
+BOUND = (*FILES, CPU)
+"""What is bound into a container, where its host has such a file."""
+ROOT_ONLY = ("proc/slabinfo",)
+"""What only root may read, as the kernel has it (mm/slab_common.c, SLABINFO_RIGHTS)."""

@@ -1,0 +1,37 @@
+"""proc/swaps: the container's swap as one device, of the size that meminfo says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lxcfs_py.procfs import meminfo as meminfo_parser
+from lxcfs_py.views import meminfo
+
+if TYPE_CHECKING:
+    from lxcfs_py.container import Container
+    from lxcfs_py.reader import Reader
+
+PATH = "proc/swaps"
+HEADER = b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority"
+WIDE_KIB = 10_000_000
+"""Numbers from here on take no second tab (mm/swapfile.c, swap_show)."""
+
+
+def render(host: bytes, space: meminfo.Swap) -> bytes:
+    """Return the host's header, and one line if there is swap; its priority is the host's first one's."""
+    header, *lines = host.split(b"\n")
+    found = [header if header.startswith(b"Filename") else HEADER]
+    total, used = space.total // 1024, max(0, space.total // 1024 - space.free // 1024)
+    if total > 0:
+        priority = (lines[:1] or [b""])[0].split()[-1:]
+        word = priority[0].decode("ascii", "replace") if priority else ""
+        word = word if word.removeprefix("-").isdecimal() else "-1"
+        sizes = "".join(f"{kib}\t" + ("\t" if kib < WIDE_KIB else "") for kib in (total, used))
+        found.append(f"{'none'.ljust(40)}{'virtual'}\t\t{sizes}{word}".encode())
+    return b"\n".join(found) + b"\n"
+
+
+def read(reader: Reader, container: Container) -> bytes:
+    """Return the text for a container."""
+    host = meminfo_parser.parse(reader.host_bytes(meminfo.PATH))
+    return render(reader.host_bytes(PATH), meminfo.swap(host, reader.cgroups.memory(container.cgroup)))

@@ -1,0 +1,197 @@
+"""The files about what a container does: load, disks, swap, and the directory of its CPUs."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lxcfs_py.loads import EVERY_NSEC, EXPONENTS, FIXED_1
+from tests.live.box import BIN
+
+if TYPE_CHECKING:
+    from tests.live.box import Box
+
+CPU = "/sys/devices/system/cpu"
+BUSY = "import os, time\nfor _ in range(2):\n    if os.fork() == 0:\n        while 1: pass\ntime.sleep(1000)"
+
+
+class Loadavg:
+    """The fields of a text."""
+
+    def __init__(self, text: str) -> None:
+        one, _, _, tasks, last = text.split()
+        self.one, self.last = float(one), int(last)
+        self.running, self.total = map(int, tasks.split("/"))
+
+
+def loadavg(box: Box, name: str) -> Loadavg:
+    """Return a container's load as its own file says it, read from outside."""
+    return Loadavg((box.mountpoint / f"containers/{name}/proc/loadavg").read_text())
+
+
+def changes(box: Box, name: str, count: int) -> list[Loadavg]:
+    """Return as many loads as asked for, each a sample later than the one before."""
+    found = [loadavg(box, name)]
+    deadline = time.monotonic() + (count + 3) * EVERY_NSEC / 1e9 * max(1, box.scale / 3)
+    while len(found) < count:
+        time.sleep(0.2)
+        now = loadavg(box, name)
+        if now.one != found[-1].one:
+            found.append(now)
+        assert time.monotonic() < deadline, [load.one for load in found]
+    return found
+
+
+def test_load_is_the_containers_own(clean: Box) -> None:
+    """Two busy loops are a load that goes to 2 as the kernel's would; the idle neighbour's stays 0."""
+    idle = clean.start("--", "sh", "-c", "sleep 1000 & sleep 1000 & wait")
+    busy = clean.start("--", "python3", "-c", BUSY)
+    found = changes(clean, busy, 4)
+    share = EXPONENTS[0] / FIXED_1
+    for before, after in itertools.pairwise(found[1:]):
+        assert (after.running, after.total) == (2, 3)
+        assert after.one == pytest.approx(before.one * share + 2 * (1 - share), abs=0.02)
+    neighbour = loadavg(clean, idle)
+    assert (neighbour.one, neighbour.running, neighbour.total, neighbour.last) == (0.0, 0, 3, 3)
+    shown = subprocess.run(
+        [BIN / "lxcfs-py", "show", "loadavg", "--container", busy],
+        env=clean.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert Loadavg(shown.stdout).one >= found[-1].one
+    uptime = clean.pyproc("exec", busy, "--", "uptime").stdout
+    assert float(uptime.rpartition("average: ")[2].split(",")[0]) >= found[-1].one
+    for name in (idle, busy):
+        clean.pyproc("delete", "--force", name)
+
+
+def test_load_by_caller(clean: Box) -> None:
+    """Without registration a load begins with the first read of it, and counts that container's tasks."""
+    script = "cat /proc/loadavg; sleep 11; cat /proc/loadavg"
+    bind = f"-v{clean.mountpoint}/proc/loadavg:/proc/loadavg"
+    command = ["--rm", "--proc-view", "off", bind, "--", "sh", "-c", f"while :; do :; done & {script}; kill $!"]
+    first, later = clean.run(*command).stdout.splitlines()
+    assert Loadavg(first).one == 0.0
+    assert 0.05 < Loadavg(later).one < 1.0
+    assert Loadavg(later).running in (1, 2)
+    assert Loadavg(later).last < 20
+
+
+def test_swaps_agree_with_meminfo(clean: Box) -> None:
+    """swaps, `swapon -s` and `free` say meminfo's SwapTotal."""
+    script = "echo ---; tail -n +2 /proc/swaps; echo ---; grep SwapTotal /proc/meminfo; swapon -s; free -k | tail -1"
+    text = clean.run("--rm", "-m", "64m", "--memory-swap", "96m", "--", "sh", "-c", script).stdout
+    swaps, meminfo, free = text.split("---\n")[1], re.search(r"SwapTotal: +(\d+)", text), text.splitlines()[-1]
+    assert meminfo
+    total = int(meminfo[1])
+    assert sum(int(line.split()[2]) for line in swaps.splitlines()) == total
+    assert int(free.split()[1]) == total
+    assert text.count("virtual") == (2 if total else 0)
+    assert total <= 32 << 10
+
+
+def test_diskstats_is_the_containers_own(clean: Box, tmp_path: Path) -> None:
+    """What a container writes to a disk is in its diskstats, in a line of the host's form; a neighbour has none."""
+    image, at = tmp_path / "image", tmp_path / "at"
+    at.mkdir()
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", image], check=True)
+    attach = ["losetup", "-f", "--show", str(image)]
+    loop = subprocess.run(attach, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        subprocess.run(["mount", loop, at], check=True)
+        try:
+            script = "dd if=/dev/zero of=/at/f bs=64k count=32 oflag=direct 2>/dev/null; cat /proc/diskstats"
+            limit = ["--device-write-bps", f"{loop}:100m"]  # so that the controller is on
+            text = clean.run("--rm", *limit, "-v", f"{at}:/at", "--", "sh", "-c", script).stdout
+            neighbour = clean.run("--rm", *limit, "--", "cat", "/proc/diskstats").stdout
+        finally:
+            subprocess.run(["umount", at], check=True)
+        host = {line.split()[2]: line.split() for line in Path("/proc/diskstats").read_text().splitlines()}
+    finally:
+        subprocess.run(["losetup", "-d", loop], check=True)
+    name = os.path.basename(loop)
+    words = next(line.split() for line in text.splitlines() if line.split()[2] == name)
+    assert words[:3] == host[name][:3]
+    assert len(words) == len(host[name])
+    assert 4096 <= int(words[9]) < 6000  # sectors
+    assert int(words[7]) >= 32
+    assert name not in neighbour.split()
+
+
+def test_vmstat_and_slabinfo(clean: Box) -> None:
+    """vmstat has the host's names and the container's faults; slabinfo has nothing of the host, and is root's."""
+    script = "cat /proc/vmstat /proc/vmstat; echo; cat /proc/slabinfo; stat -c %a /proc/slabinfo"
+    first, second, slabs = _split(clean.run("--rm", "--", "sh", "-c", script).stdout)
+    host = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+    assert list(first) == list(second) == list(host)
+    assert 0 < int(first["pgfault"]) <= int(second["pgfault"]) < int(host["pgfault"])
+    if os.path.exists("/proc/slabinfo"):
+        assert slabs[0].startswith("slabinfo")
+        assert len(slabs) == 3
+        assert slabs[-1] == "400"
+
+
+def _split(text: str) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    counters, _, slabs = text.partition("\n\n")
+    lines = counters.splitlines()
+    half = len(lines) // 2
+    return (
+        dict(line.split() for line in lines[:half]),
+        dict(line.split() for line in lines[half:]),
+        slabs.splitlines(),
+    )
+
+
+CPUS = f"""
+cd {CPU}
+cat online present possible
+ls -d cpu[0-9]* | wc -l
+grep -c . offline
+lscpu | grep -E '^(CPU.s.:|On-line)'
+getconf _NPROCESSORS_ONLN; getconf _NPROCESSORS_CONF
+python3 -c 'import os; print(os.cpu_count())'
+cat cpu*/topology/core_siblings_list cpu*/topology/package_cpus_list cpu*/topology/core_cpus_list 2>/dev/null
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (("--cpus", "1"), 1),
+        pytest.param(("--cpuset-cpus", "1"), 1, marks=[pytest.mark.needs_cpuset, pytest.mark.needs_cpus(2)]),
+        pytest.param(("--cpuset-cpus", "1,3"), 2, marks=[pytest.mark.needs_cpuset, pytest.mark.needs_cpus(4)]),
+        ((), os.cpu_count()),
+    ],
+)
+def test_one_picture_of_the_cpus(clean: Box, options: tuple[str, ...], count: int) -> None:
+    """All of sys/devices/system/cpu, lscpu and glibc say the same number of CPUs, counted from 0."""
+    lines = clean.run("--rm", *options, "--", "sh", "-c", CPUS).stdout.splitlines()
+    whole = "0" if count == 1 else f"0-{count - 1}"
+    assert lines[:3] == [whole] * 3
+    assert lines[3] == str(count)
+    assert re.search(rf"CPU\(s\): +{count}$", lines[5])
+    assert re.search(r"list: +([0-9,-]+)$", lines[6])
+    assert lines[7:10] == [str(count)] * 3
+    named = {int(number) for line in lines[10:] for number in re.findall(r"\d+", line)}
+    assert named <= set(range(count))
+
+
+@pytest.mark.needs_cpus(2)
+def test_cpus_by_caller(clean: Box) -> None:
+    """The directory bound from sys/ has the caller's CPUs; the host's own processes see the host's."""
+    bind = f"-v{clean.mountpoint}{CPU}:{CPU}"
+    command = ["--rm", "--proc-view", "off", "--cpus", "1", bind, "--", "sh", "-c", f"cd {CPU}; cat online; ls"]
+    lines = clean.run(*command).stdout.splitlines()
+    assert lines[0] == "0"
+    assert [name for name in lines if re.fullmatch(r"cpu\d+", name)] == ["cpu0"]
+    outside = clean.mountpoint / CPU[1:]
+    assert (outside / "online").read_text() == Path(f"{CPU}/online").read_text()
+    assert sorted(os.listdir(outside)) == sorted(os.listdir(CPU))

@@ -1,0 +1,23 @@
+"""What is bound into a container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lxcfs_py.host import Host
+from lxcfs_py.served import BOUND
+from runtime import daemon
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_only_what_the_host_has_is_bound(tmp_path: Path) -> None:
+    """A served file that the host's kernel lacks has no place to be bound at; all others are bound."""
+    host = Host(str(tmp_path / "proc"), str(tmp_path / "sys"))
+    assert daemon.paths(host) == ()
+    for path in BOUND:
+        (tmp_path / path).mkdir(parents=True)
+    assert daemon.paths(host) == BOUND
+    (tmp_path / "proc/slabinfo").rmdir()
+    assert set(BOUND) - set(daemon.paths(host)) == {"proc/slabinfo"}
