@@ -15,7 +15,7 @@ from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.container import Container
 from lxcfs_py.daemon.sampler import LOOK_ROUNDS, Sampler
 from lxcfs_py.host import Host
-from lxcfs_py.loads import ASKED, EVERY_NSEC, FIXED_1, PLACES, REGISTERED, Load, Loads, advance, of_daemon
+from lxcfs_py.loads import ASKED, EVERY_NSEC, EXPONENTS, FIXED_1, PLACES, REGISTERED, Load, Loads, advance, of_daemon
 from lxcfs_py.views import loadavg
 
 if TYPE_CHECKING:
@@ -40,17 +40,22 @@ def container(key: str, **paths: str) -> Container:
 
 @given(st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 30)), min_size=1, max_size=20))
 def test_averages_are_the_exponential_ones(samples: list[tuple[int, int]]) -> None:
-    """The fixed-point averages follow avg' = avg x exp(-5 s / T) + active x (1 - exp(-5 s / T)) to a percent."""
+    """The averages follow avg' = avg x e + active x (1 - e), with the kernel's e, but for what a step rounds."""
     load, exact, most = Load(0), [0.0, 0.0, 0.0], 0
     for active, steps in samples:
         load = advance(load, load.sampled_nsec + steps * EVERY_NSEC, active)
         most = max(most, active)
-        for at, minutes in enumerate(MINUTES):
-            share = math.exp(-5 * steps / (60 * minutes))
+        for at, exponent in enumerate(EXPONENTS):
+            share = (exponent / FIXED_1) ** steps
             exact[at] = exact[at] * share + active * (1 - share)
     for fixed, real in zip(load.averages, exact, strict=True):
         assert 0 <= fixed <= most * FIXED_1
-        assert fixed / FIXED_1 == pytest.approx(real, abs=0.01 + most * 0.01)
+        assert fixed / FIXED_1 == pytest.approx(real, abs=0.1)  # at most 1/2048 a step, of which 11/2048 fade
+
+
+def test_the_exponents_are_the_kernels() -> None:
+    """They are exp(-5 s / T) in 1/2048, rounded."""
+    assert [round(FIXED_1 * math.exp(-5 / (60 * minutes))) for minutes in MINUTES] == list(EXPONENTS)
 
 
 def test_averages_reach_what_is_active() -> None:
