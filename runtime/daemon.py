@@ -11,10 +11,13 @@ from runtime.errors import RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from lxcfs_py.cgroup.layout import Layout
     from lxcfs_py.host import Host
 
 VIEWS = ("proc/cpuinfo", "proc/meminfo", "proc/stat", "proc/uptime", "sys/devices/system/cpu/online")
 """What is bound into a container."""
+PRESSURE = "proc/pressure"
+"""The directory of files that are bound where a cgroup has the like, and else hidden: they would be the host's."""
 START_SECONDS = 60.0
 """How long a daemon may take until it serves, on a slow machine."""
 
@@ -33,6 +36,16 @@ def serving(host: Host) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     return str(mountpoint)
+
+
+def pressure(host: Host, layout: Layout) -> tuple[str, ...]:
+    """Return those of the kernel's pressure files that cgroups on this host have of their own."""
+    unified = layout.hierarchies.get("")
+    try:
+        names = sorted(os.listdir(f"{host.proc}/pressure")) if unified else []
+    except OSError:  # no pressure stall information
+        return ()
+    return tuple(f"{PRESSURE}/{n}" for n in names if unified and os.path.exists(f"{unified.mount}/{n}.pressure"))
 
 
 def find(host: Host, proc_view: str) -> str:

@@ -79,11 +79,13 @@ class Start:
 
     def prepare(self, views: str) -> None:
         """Decide the plan."""
+        pressure = daemon.pressure(self.host, self.layout) if views else ()
         facts = plan.Facts(
             root=rootfs.gather(self.base, self.files.read(f"{self.host.proc}/self/mountinfo")),
             layout=self.layout,
             views=views,
-            view_paths=daemon.VIEWS if views else (),
+            view_paths=(*daemon.VIEWS, *pressure) if views else (),
+            masked=(f"/{daemon.PRESSURE}",) if views and not pressure else (),
             resolv="" if "network" in self.kinds else users.read("/etc/resolv.conf").decode("utf-8", "replace"),
         )
         self.steps = plan.build(self.request, self.base, facts, self.old)

@@ -18,6 +18,7 @@ from lxcfs_py import registry, tree
 from lxcfs_py.daemon import log
 from lxcfs_py.fuse import driver, protocol
 from lxcfs_py.fuse.operations import Operations
+from lxcfs_py.fuse.triggers import Triggers
 from lxcfs_py.host import Host
 from lxcfs_py.nodes import Nodes
 from lxcfs_py.reader import Reader
@@ -39,6 +40,7 @@ class Task(Record):
     memory: int
     table: int
     messages: int
+    triggers: int
     workers: int
     cpus: int
     init: protocol.Init
@@ -48,7 +50,8 @@ class Task(Record):
 
 def pack(task: Task) -> list[str]:
     """Return a task as arguments."""
-    numbers = (task.fuse, task.memory, task.table, task.messages, task.workers, task.cpus, int(task.relay))
+    descriptors = (task.fuse, task.memory, task.table, task.messages, task.triggers)
+    numbers = (*descriptors, task.workers, task.cpus, int(task.relay))
     init, host = task.init, task.host
     fields = (init.unique, init.major, init.minor, init.max_readahead, init.flags)
     return [*map(str, (*numbers, *fields)), host.proc, host.sys, host.cgroup, host.run]
@@ -56,8 +59,9 @@ def pack(task: Task) -> list[str]:
 
 def unpack(words: list[str]) -> Task:
     """Return the task of the arguments."""
-    fuse, memory, table, messages, workers, cpus, relay, *init = map(int, words[:12])
-    return Task(fuse, memory, table, messages, workers, cpus, protocol.Init(*init), bool(relay), Host(*words[12:16]))
+    fuse, memory, table, messages, triggers, workers, cpus, relay, *fields = map(int, words[:13])
+    init, host = protocol.Init(*fields), Host(*words[13:17])
+    return Task(fuse, memory, table, messages, triggers, workers, cpus, init, bool(relay), host)
 
 
 def die_with_parent(parent: int) -> None:
@@ -87,7 +91,7 @@ def work(task: Task, number: int) -> NoReturn:
     try:
         shared = Shared(task.memory, task.workers, task.cpus, protocol.REQUEST_BYTES)
         reader = Reader(task.host, store=shared)
-        operations = Operations(number, reader, shared, Nodes(task.table, gone), tell)
+        operations = Operations(number, reader, shared, Nodes(task.table, gone), tell, Triggers(task.triggers))
         slot = shared.relay(number)[: protocol.REQUEST_BYTES] if task.relay else None
         driver.serve(operations, task.fuse, task.init, slot)
         code = 0
@@ -118,7 +122,7 @@ def mourn(task: Task, number: int) -> None:
 def main(words: list[str]) -> int:
     """Keep the workers running until one says that the mount is gone."""
     task = unpack(words)
-    die_with_parent(int(words[16]))
+    die_with_parent(int(words[17]))
     own, running = os.getpid(), {}
 
     def start(number: int) -> None:

@@ -18,7 +18,9 @@ from lxcfs_py import registry, tree
 from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.container import Callers, Container
 from lxcfs_py.errors import Error
-from lxcfs_py.views import VIEWS
+from lxcfs_py.fuse.triggers import NO_TRIGGER, READY, Triggers, privileged
+from lxcfs_py.procfs import pressure as pressure_file
+from lxcfs_py.views import VIEWS, pressure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from lxcfs_py.shared import Shared
 
 Handler = TypeVar("Handler", bound="Callable[..., Awaitable[Any]]")
+WRITER = 1 << 63
+"""In a file handle: opened for writing, so it may have a trigger."""
 FOREVER_SECONDS = 3600.0
 """How long the kernel may keep what does not change; names of containers it asks for each time."""
 
@@ -58,13 +62,23 @@ class Operations(pyfuse3.Operations):
     enable_writeback_cache = False
     supports_dot_lookup = False
 
+    wake_message: Callable[[pyfuse3.PollHandle], bytes]
+    """``driver.Takeover``'s; set when a session is served."""
+
     def __init__(
-        self, worker: int, reader: Reader, shared: Shared, nodes: Nodes, log: Callable[[str, str, Exception], None]
+        self,
+        worker: int,
+        reader: Reader,
+        shared: Shared,
+        nodes: Nodes,
+        log: Callable[[str, str, Exception], None],
+        triggers: Triggers,
     ) -> None:
         super().__init__()
         self._worker, self._reader, self._shared, self._nodes, self.log = worker, reader, shared, nodes, log
         self._callers = Callers(reader.host, reader.files)
         self._registered: dict[str, Container] = {}
+        self._triggers = triggers
 
     # Who and what.
 
@@ -96,7 +110,11 @@ class Operations(pyfuse3.Operations):
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = self._nodes.inode(path)
         passed = None
-        if tree.is_view(rest):
+        if rest in pressure.FILES:
+            if not pressure.FILES[rest].exists(self._reader, self._container(container) if container else None):
+                raise pyfuse3.FUSEError(errno.ENOENT)
+            entry.st_mode = stat.S_IFREG | pressure.FILES[rest].mode(self._reader)
+        elif tree.is_view(rest):
             entry.st_mode = stat.S_IFREG | 0o444
         elif tree.children(rest, container=bool(container)) is not None or path == tree.CONTAINERS:
             entry.st_mode = stat.S_IFDIR | 0o555
@@ -169,10 +187,11 @@ class Operations(pyfuse3.Operations):
     @boundary
     async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
         """Note whose file it is; what it says is decided when a read begins."""
-        if flags & (os.O_WRONLY | os.O_RDWR):
-            raise pyfuse3.FUSEError(errno.EACCES)
         path = self._nodes.path(inode)
         name, rest = tree.split(path)
+        writes = bool(flags & (os.O_WRONLY | os.O_RDWR))
+        if writes and rest not in pressure.FILES:
+            raise pyfuse3.FUSEError(errno.EACCES)
         if not tree.is_view(rest):
             found = None
         elif name:
@@ -182,17 +201,22 @@ class Operations(pyfuse3.Operations):
         about = found and (
             found.key, dict(found.cgroup.paths), found.init_pid, found.init_start_ticks, found.boottime_offset_nsec,
         )  # fmt: skip
-        return pyfuse3.FileInfo(fh=self._shared.open(self._worker, (path, about, ctx.pid)), direct_io=True)
+        if not writes:
+            return pyfuse3.FileInfo(fh=self._shared.open(self._worker, (path, about, ctx.pid)), direct_io=True)
+        right = privileged(self._reader.host.proc, ctx.pid)
+        return pyfuse3.FileInfo(
+            fh=self._shared.open(self._worker, (path, about, ctx.pid, right)) | WRITER, direct_io=True
+        )
 
     @boundary
     async def read(self, fh: int, off: int, size: int) -> bytes:
         """Make the text when a read begins at 0; hand out pieces of it afterwards."""
-        opened = self._shared.opened(fh)
+        opened = self._shared.opened(fh & ~WRITER)
         if opened is None:
             raise pyfuse3.FUSEError(errno.EBADF)
         if off and opened.length >= 0:
             return b"" if off >= opened.length else self._shared.text(fh, off, min(size, opened.length - off))
-        text = self._text(*opened.about)
+        text = self._text(*opened.about[:3])
         self._shared.keep(fh, text, whole=len(text) <= size and not off)
         return text[off : off + size]
 
@@ -202,6 +226,8 @@ class Operations(pyfuse3.Operations):
             return self._reader.host_bytes(rest)
         key, paths, *numbers = about
         found = Container(key, Cgroup(paths), *numbers)
+        if rest in pressure.FILES:  # the host's would be no less wrong for being there
+            return VIEWS[rest].read(self._reader, found)
         try:
             return VIEWS[rest].read(self._reader, found)
         except Exception as error:  # noqa: BLE001  (a container gets the host's file rather than none)
@@ -216,7 +242,9 @@ class Operations(pyfuse3.Operations):
     @boundary
     async def release(self, fh: int) -> None:
         """See pyfuse3.Operations."""
-        self._shared.release(fh)
+        if fh & WRITER:
+            self._triggers.close(fh)
+        self._shared.release(fh & ~WRITER)
 
     @boundary
     async def releasedir(self, fh: int) -> None:
@@ -233,3 +261,33 @@ class Operations(pyfuse3.Operations):
         found.f_bsize = found.f_frsize = 4096
         found.f_namemax = 255
         return found
+
+    # Pressure triggers (Documentation/accounting/psi.rst).
+
+    @boundary
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        """Set a trigger, wherever in the file it is written, with the right of who opened the file."""
+        opened = self._shared.opened(fh & ~WRITER)
+        if opened is None or not fh & WRITER:
+            raise pyfuse3.FUSEError(errno.EBADF)
+        path, about, _pid, right = opened.about
+        file = pressure.FILES[tree.split(path)[1]]
+        owner, paths, *_ = about or ("", {})
+        source = file.source(self._reader, Container(owner, Cgroup(paths))) if about else file.host(self._reader)
+        if source is None:
+            raise pyfuse3.FUSEError(errno.EOPNOTSUPP)
+        trigger = pressure_file.trigger(buf)
+        if trigger is None:
+            raise pyfuse3.FUSEError(errno.EINVAL)
+        if number := self._triggers.write(fh, owner, source, trigger.text, privileged=right):
+            raise pyfuse3.FUSEError(number)
+        return len(buf)
+
+    @boundary
+    async def poll(self, inode: int, fh: int, handle: pyfuse3.PollHandle | None, ctx: Any) -> int:
+        """Say what may be done with an open file; never ENOSYS, by which the kernel would not ask for any again."""
+        if tree.split(self._nodes.path(inode))[1] not in pressure.FILES:
+            return READY
+        if not fh & WRITER:
+            return NO_TRIGGER
+        return self._triggers.poll(fh, self.wake_message(handle) if handle else b"")

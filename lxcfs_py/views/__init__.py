@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from lxcfs_py.views import cpu_online, cpuinfo, meminfo, stat, uptime
+from lxcfs_py.views import cpu_online, cpuinfo, meminfo, pressure, stat, uptime
 
 if TYPE_CHECKING:
     from lxcfs_py.container import Container
@@ -23,5 +23,5 @@ class View(Protocol):
         """Return the text for a container; raises OSError if the host's own file can't be read."""
 
 
-_MODULES: tuple[View, ...] = (cpuinfo, meminfo, stat, uptime, cpu_online)
+_MODULES: tuple[View, ...] = (cpuinfo, meminfo, stat, uptime, cpu_online, *pressure.FILES.values())
 VIEWS: dict[str, View] = {module.PATH: module for module in _MODULES}
