@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from lxcfs_py.cgroup import api
 from lxcfs_py.errors import reason
 from runtime import state
 from runtime.errors import RunError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 VIEWS = ("proc/cpuinfo", "proc/meminfo", "proc/stat", "proc/uptime", "sys/devices/system/cpu/online")
 """What is bound into a container."""
 PRESSURE = "proc/pressure"
-"""The directory of files that are bound where a cgroup has the like, and else hidden: they would be the host's."""
+"""Bound as far as the container has such files of its own, hidden if it has none: they would be the host's."""
 START_SECONDS = 60.0
 """How long a daemon may take until it serves, on a slow machine."""
 
@@ -39,13 +40,15 @@ def serving(host: Host) -> str:
 
 
 def pressure(host: Host, layout: Layout) -> tuple[str, ...]:
-    """Return those of the kernel's pressure files that cgroups on this host have of their own."""
+    """Return the pressure files that a container has of its own on this host."""
     unified = layout.hierarchies.get("")
-    try:
-        names = sorted(os.listdir(f"{host.proc}/pressure")) if unified else []
-    except OSError:  # no pressure stall information
-        return ()
-    return tuple(f"{PRESSURE}/{n}" for n in names if unified and os.path.exists(f"{unified.mount}/{n}.pressure"))
+    return tuple(
+        f"{PRESSURE}/{name}"
+        for name in api.PRESSURE
+        if unified
+        and os.path.exists(f"{unified.mount}/{name}.pressure")
+        and os.path.exists(f"{host.proc}/pressure/{name}")
+    )
 
 
 def find(host: Host, proc_view: str) -> str:

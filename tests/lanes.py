@@ -22,13 +22,15 @@ class Lane(NamedTuple):
     psi: bool
     timens: bool
     cpuset: bool
+    hybrid: bool
+    """Whether cgroup2 stands beside v1 hierarchies."""
     time_scale: float
     """How much longer than on an idle machine a step of Python may take here."""
 
 
 GUESTS = {
-    "qemu": Lane(cpus=4, psi=True, timens=True, cpuset=True, time_scale=15.0),
-    "uml": Lane(cpus=1, psi=False, timens=False, cpuset=False, time_scale=3.0),
+    "qemu": Lane(cpus=4, psi=True, timens=True, cpuset=True, hybrid=False, time_scale=15.0),
+    "uml": Lane(cpus=1, psi=False, timens=False, cpuset=False, hybrid=False, time_scale=3.0),
 }
 
 
@@ -44,6 +46,7 @@ def here() -> Lane:
         psi=os.path.exists("/proc/pressure/cpu"),
         timens=os.path.exists("/proc/self/ns/time"),
         cpuset=cpuset,
+        hybrid=os.path.isdir("/sys/fs/cgroup/unified"),
         time_scale=1.0,
     )
 

@@ -16,6 +16,13 @@ else:
     Protocol = object
 
 
+PRESSURE = ("cpu", "io", "irq", "memory")
+"""What cgroup2 counts stall for, in files of the name with ``.pressure``, as /proc/pressure does for the machine.
+
+irq's are there where the kernel accounts for interrupts (CONFIG_IRQ_TIME_ACCOUNTING).
+"""
+
+
 class Cgroup(Record):
     """Where tasks are: one path per hierarchy, as /proc/PID/cgroup lists them (cgroups(7)).
 

@@ -32,6 +32,7 @@ GIVEN_SECONDS = 1.0
 _CAPABILITIES = struct.Struct("=6I")
 """Effective, permitted, inheritable: 32 of each, then 32 more of each (capget(2), version 3)."""
 _VERSION_3 = 0x20080522
+_RECEIVE = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -117,7 +118,7 @@ class Service:
     # Workers.
 
     def _connected(self, _events: int) -> None:
-        _data, descriptors, _flags, _address = socket.recv_fds(self._control, 16, 1, socket.MSG_DONTWAIT)
+        _data, descriptors, _flags, _address = socket.recv_fds(self._control, 16, 1, _RECEIVE)
         for descriptor in descriptors:
             connection = socket.socket(fileno=descriptor)
             self._connections.add(connection)

@@ -226,8 +226,11 @@ class Operations(pyfuse3.Operations):
             return self._reader.host_bytes(rest)
         key, paths, *numbers = about
         found = Container(key, Cgroup(paths), *numbers)
-        if rest in pressure.FILES:  # the host's would be no less wrong for being there
-            return VIEWS[rest].read(self._reader, found)
+        if rest in pressure.FILES:  # never the host's
+            try:
+                return VIEWS[rest].read(self._reader, found)
+            except OSError as error:
+                raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
         try:
             return VIEWS[rest].read(self._reader, found)
         except Exception as error:  # noqa: BLE001  (a container gets the host's file rather than none)

@@ -60,6 +60,13 @@ class Triggers:
         """Close an open file's trigger, if it has one."""
         self._ask("close", handle)
 
+    def hang_up(self) -> None:
+        """Leave the supervisor; triggers stay set."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._control.close()
+
     def _ask(self, *request: Any) -> int:
         connection = self._connection or self._connect()
         self._connection = None  # a reply that comes too late is not the next one's
@@ -77,7 +84,12 @@ class Triggers:
 
     def _connect(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            socket.send_fds(self._control, [b"."], [theirs.fileno()], socket.MSG_DONTWAIT)
         ours.settimeout(TIMEOUT_SECONDS)
+        try:
+            socket.send_fds(self._control, [b"."], [theirs.fileno()], socket.MSG_DONTWAIT)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         return ours

@@ -9,13 +9,13 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from lxcfs_py.cgroup.api import PRESSURE
+
 if TYPE_CHECKING:
     from lxcfs_py.container import Container
     from lxcfs_py.reader import Reader
 
 DIRECTORY = "proc/pressure"
-RESOURCES = ("cpu", "io", "irq", "memory")
-"""irq's file is there if the kernel accounts for interrupts (CONFIG_IRQ_TIME_ACCOUNTING)."""
 
 
 class Pressure:
@@ -58,4 +58,4 @@ class Pressure:
         return reader.files.read(path)
 
 
-FILES = {file.PATH: file for file in map(Pressure, RESOURCES)}
+FILES = {file.PATH: file for file in map(Pressure, PRESSURE)}
