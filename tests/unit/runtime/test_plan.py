@@ -18,9 +18,7 @@ def steps(tmp_path: Path, view_paths: tuple[str, ...] = (), masked: tuple[str, .
     facts = plan.Facts(rootfs.Facts(), Layout({}), views="/mnt", view_paths=view_paths, masked=masked)
     line = ["--dry-run", "--name", "web", "--root", str(tmp_path), "true"]
     request = spec.build(options.parse(line), caller={})
-    return plan.build(
-        request, "/base", plan.Facts(root=rootfs.Facts(), layout=Layout({}), views="/mnt", **facts), "old"
-    )
+    return plan.build(request, "/base", facts, "old")
 
 
 def test_pressure_is_bound_writable(tmp_path: Path) -> None:
