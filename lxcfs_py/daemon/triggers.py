@@ -68,8 +68,14 @@ class _Trigger:
 class Service:
     """All triggers of a mount. ``fuse`` is the descriptor of its session, ``control`` where workers connect."""
 
-    def __init__(self, fuse: int, control: socket.socket, log: Callable[[str], None]) -> None:
-        self._fuse, self._control, self._log = fuse, control, log
+    def __init__(
+        self,
+        fuse: int,
+        control: socket.socket,
+        log: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fuse, self._control, self._log, self._clock = fuse, control, log, clock
         self._epoll = select.epoll()
         self._end = os.eventfd(0, os.EFD_CLOEXEC)
         self._turns: dict[int, Callable[[int], None]] = {}
@@ -145,7 +151,7 @@ class Service:
         self._connections.discard(worker)
         worker.close()
         trigger, since = self._given.pop(worker, (None, 0.0))
-        if trigger is not None and time.monotonic() - since < GIVEN_SECONDS:
+        if trigger is not None and self._clock() - since < GIVEN_SECONDS:
             self._happened(trigger)
 
     # Requests, and what the kernel reports.
@@ -171,7 +177,7 @@ class Service:
         trigger = _Trigger(owner, descriptor, text, worker)
         try:
             os.write(descriptor, text)
-            self._watch(descriptor, select.EPOLLPRI, functools.partial(self._reported, trigger))
+            self._watch(descriptor, select.EPOLLPRI, functools.partial(self.report, handle))
         except OSError as error:
             os.close(descriptor)
             return error.errno or errno.EIO
@@ -189,7 +195,7 @@ class Service:
         if not trigger.event:
             return READY
         trigger.event = False
-        self._given[worker] = trigger, time.monotonic()
+        self._given[worker] = trigger, self._clock()
         return READY | select.POLLPRI
 
     def close(self, handle: int, *, worker: socket.socket | None = None) -> int:  # noqa: ARG002
@@ -205,7 +211,9 @@ class Service:
             os.close(trigger.descriptor)
             trigger.descriptor = -1
 
-    def _reported(self, trigger: _Trigger, events: int) -> None:
+    def report(self, handle: int, events: int) -> None:
+        """Take what the kernel says of a trigger's file: an event, or that there is none any more."""
+        trigger = self._triggers[handle]
         if events & (select.EPOLLERR | select.EPOLLHUP):  # its cgroup has gone, and would say so for ever
             self._release(trigger)
         self._happened(trigger)

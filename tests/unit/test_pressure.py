@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.container import Container
-from lxcfs_py.daemon.triggers import MOST, MOST_OF_ONE, Service
+from lxcfs_py.daemon.triggers import GIVEN_SECONDS, MOST, MOST_OF_ONE, Service
 from lxcfs_py.fuse import triggers
 from lxcfs_py.fuse.triggers import NO_TRIGGER, READY, Triggers
 from lxcfs_py.host import Host
@@ -134,22 +134,36 @@ def test_the_cgroups_file_or_none(host: Host) -> None:
                 file.read(reader, container)
 
 
+class Supervisor:
+    """A running service with a pipe for /dev/fuse, a clock that stands still, and where workers connect."""
+
+    def __init__(self) -> None:
+        self.now, self.reports = 0.0, list[str]()
+        self._control, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.fuse, self._fuse = os.pipe2(os.O_NONBLOCK)
+        self.service = Service(self._fuse, self._control, self.reports.append, lambda: self.now)
+        self.service.start()
+
+    def worker(self) -> Triggers:
+        """Return a worker's connection."""
+        return Triggers(os.dup(self._theirs.fileno()))
+
+    def stop(self) -> None:
+        """End it."""
+        self.service.stop()
+        for descriptor in (self.fuse, self._fuse):
+            os.close(descriptor)
+        self._control.close()
+        self._theirs.close()
+
+
 @pytest.fixture
-def service() -> Iterator[tuple[Service, int]]:
-    """Yield a running service, and the descriptor workers connect by."""
-    control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    reports: list[str] = []
-    with control, theirs:
-        found = Service(-1, control, reports.append)
-        found.start()
-        yield found, theirs.fileno()
-        found.stop()
-    assert reports == []
-
-
-def worker(control: int) -> Triggers:
-    """Return a worker's connection."""
-    return Triggers(os.dup(control))
+def supervisor() -> Iterator[Supervisor]:
+    """Yield a running service that has nothing to complain of."""
+    found = Supervisor()
+    yield found
+    found.stop()
+    assert found.reports == []
 
 
 @pytest.fixture
@@ -170,11 +184,11 @@ def held(path: str) -> int:
     return found
 
 
-def test_one_trigger_a_file(service: tuple[Service, int], file: str) -> None:
+def test_one_trigger_a_file(supervisor: Supervisor, file: str) -> None:
     """A second trigger is EBUSY, also from another worker, but one that is asked for again after its worker died is
     set; closing frees it.
     """
-    first, second = worker(service[1]), worker(service[1])
+    first, second = supervisor.worker(), supervisor.worker()
     assert first.poll(1, b"") == NO_TRIGGER
     assert first.write(1, "a", file, b"x", privileged=False) == 0
     assert second.poll(1, b"") == READY
@@ -189,9 +203,42 @@ def test_one_trigger_a_file(service: tuple[Service, int], file: str) -> None:
     second.hang_up()
 
 
-def test_limits(service: tuple[Service, int], file: str) -> None:
+def test_an_event_is_given_once(supervisor: Supervisor, file: str) -> None:
+    """Whoever polls is woken and the first who asks gets the event, unless that worker dies before it can be sure."""
+    first, second, event = supervisor.worker(), supervisor.worker(), READY | select.POLLPRI
+    assert first.write(1, "a", file, b"x", privileged=False) == 0
+    assert first.poll(1, b"wake") == READY
+    supervisor.service.report(1, select.EPOLLPRI)
+    assert os.read(supervisor.fuse, 99) == b"wake"
+    assert [first.poll(1, b""), first.poll(1, b""), second.poll(1, b"")] == [event, READY, READY]
+    supervisor.service.report(1, select.EPOLLPRI)
+    assert first.poll(1, b"") == event
+    first.hang_up()
+    assert second.poll(1, b"") == event
+    assert os.read(supervisor.fuse, 99) == b"wakewake"
+    supervisor.now += GIVEN_SECONDS
+    second.hang_up()
+    third = supervisor.worker()
+    assert third.poll(1, b"") == READY
+    third.hang_up()
+
+
+def test_a_file_that_has_gone(supervisor: Supervisor, file: str) -> None:
+    """A trigger whose cgroup has gone wakes its pollers, says POLLERR from then on, and holds nothing any more."""
+    asked = supervisor.worker()
+    assert asked.write(1, "a", file, b"x", privileged=False) == 0
+    assert asked.poll(1, b"wake") == READY
+    supervisor.service.report(1, select.EPOLLPRI | select.EPOLLERR)
+    assert os.read(supervisor.fuse, 99) == b"wake"
+    assert [asked.poll(1, b""), asked.poll(1, b""), held(file)] == [NO_TRIGGER, NO_TRIGGER, 0]
+    assert asked.write(1, "a", file, b"x", privileged=False) == errno.EBUSY
+    asked.close(1)
+    asked.hang_up()
+
+
+def test_limits(supervisor: Supervisor, file: str) -> None:
     """A container can't have more than its share, and all together not more than there may be."""
-    asked, own = worker(service[1]), 0
+    asked, own = supervisor.worker(), 0
     for number in range(MOST):
         owner = f"container {number // MOST_OF_ONE}"
         assert asked.write(number, owner, file, b"x", privileged=False) == 0
@@ -204,9 +251,9 @@ def test_limits(service: tuple[Service, int], file: str) -> None:
     asked.hang_up()
 
 
-def test_the_kernels_refusal_is_handed_on(service: tuple[Service, int], tmp_path: Path) -> None:
+def test_the_kernels_refusal_is_handed_on(supervisor: Supervisor, tmp_path: Path) -> None:
     """What opening the kernel's file fails with is what the writer is told."""
-    asked = worker(service[1])
+    asked = supervisor.worker()
     assert asked.write(1, "a", str(tmp_path / "gone"), b"x", privileged=False) == errno.ENOENT
     assert asked.write(1, "a", str(tmp_path), b"x", privileged=False) == errno.EISDIR
     assert asked.poll(1, b"") == READY | select.POLLERR | select.POLLPRI
@@ -218,7 +265,7 @@ def test_no_supervisor(tmp_path: Path) -> None:
     control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     control.close()
     with theirs:
-        asked = worker(theirs.fileno())
+        asked = Triggers(os.dup(theirs.fileno()))
         with pytest.raises(ConnectionRefusedError):
             asked.poll(1, b"")
         asked.hang_up()
