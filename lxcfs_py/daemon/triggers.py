@@ -12,6 +12,7 @@ import errno
 import functools
 import marshal
 import os
+import queue
 import select
 import socket
 import struct
@@ -58,11 +59,11 @@ def open_as(path: str, *, privileged: bool) -> int:
 
 
 class _Trigger:
-    """One trigger; ``descriptor`` is -1 once its cgroup has gone."""
+    """One trigger; it is not ``live`` once its cgroup has gone or it was closed."""
 
     def __init__(self, owner: str, descriptor: int, text: bytes, maker: socket.socket) -> None:
         self.owner, self.descriptor, self.text, self.maker = owner, descriptor, text, maker
-        self.event, self.wake = False, b""
+        self.live, self.event, self.wake = True, False, b""
 
 
 class Service:
@@ -79,25 +80,35 @@ class Service:
         self._epoll = select.epoll()
         self._end = os.eventfd(0, os.EFD_CLOEXEC)
         self._turns: dict[int, Callable[[int], None]] = {}
-        self._requests: dict[str, Callable[..., int]] = {"write": self.write, "poll": self.poll, "close": self.close}
+        self._requests: dict[str, Callable[..., int | None]] = {
+            "write": self.write,
+            "poll": self.poll,
+            "close": self.close,
+        }
         self._triggers: dict[int, _Trigger] = {}
+        self._held: set[_Trigger] = set()
+        self._to_close: queue.SimpleQueue[_Trigger | None] = queue.SimpleQueue()
         self._given: dict[socket.socket, tuple[_Trigger, float]] = {}
         self._connections: set[socket.socket] = set()
-        self._thread = threading.Thread(target=self._run, name="triggers", daemon=True)
+        self._watcher = threading.Thread(target=self._run, name="triggers", daemon=True)
+        self._closer = threading.Thread(target=self._close_on, name="triggers-close", daemon=True)
         self._watch(self._end, select.EPOLLIN, lambda _events: None)
         self._watch(control.fileno(), select.EPOLLIN, self._connected)
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self._watcher.start()
+        self._closer.start()
 
     def stop(self) -> None:
         """End, and close everything."""
-        os.eventfd_write(self._end, 1)
-        if self._thread.ident is not None:
-            self._thread.join()
-        for handle in list(self._triggers):
-            self.close(handle)
+        if self._watcher.ident is not None:
+            os.eventfd_write(self._end, 1)
+            self._watcher.join()
+            for handle in list(self._triggers):
+                self.close(handle)
+            self._to_close.put(None)
+            self._closer.join()
         for connection in self._connections:
             connection.close()
         self._epoll.close()
@@ -143,7 +154,8 @@ class Service:
         self._given.pop(worker, None)
         name, *arguments = marshal.loads(data)  # noqa: S302  (written by a worker)
         reply = self._requests[name](*arguments, worker=worker)
-        worker.send(b"%d" % reply, socket.MSG_DONTWAIT)
+        if reply is not None:
+            worker.send(b"%d" % reply, socket.MSG_DONTWAIT)
 
     def _gone(self, worker: socket.socket) -> None:
         """Forget a worker that has died; an event it may have taken along is given again."""
@@ -165,7 +177,7 @@ class Service:
             # Asked again because the worker that set it died before it could say so?
             again = there.maker not in self._connections and there.text == text
             return 0 if again else errno.EBUSY
-        held = [trigger.owner for trigger in self._triggers.values() if trigger.descriptor >= 0]
+        held = [trigger.owner for trigger in list(self._held)]
         if held.count(owner) >= MOST_OF_ONE:
             return errno.EMFILE
         if len(held) >= MOST:
@@ -182,6 +194,7 @@ class Service:
             os.close(descriptor)
             return error.errno or errno.EIO
         self._triggers[handle] = trigger
+        self._held.add(trigger)
         return 0
 
     def poll(self, handle: int, wake: bytes, *, worker: socket.socket) -> int:
@@ -190,7 +203,7 @@ class Service:
         if trigger is None:
             return NO_TRIGGER
         trigger.wake = wake or trigger.wake
-        if trigger.descriptor < 0:
+        if not trigger.live:
             return NO_TRIGGER
         if not trigger.event:
             return READY
@@ -198,18 +211,23 @@ class Service:
         self._given[worker] = trigger, self._clock()
         return READY | select.POLLPRI
 
-    def close(self, handle: int, *, worker: socket.socket | None = None) -> int:  # noqa: ARG002
-        """Close a trigger."""
+    def close(self, handle: int, *, worker: socket.socket | None = None) -> None:  # noqa: ARG002
+        """Close a trigger; nobody waits for it."""
         trigger = self._triggers.pop(handle, None)
         if trigger is not None:
             self._release(trigger)
-        return 0
 
     def _release(self, trigger: _Trigger) -> None:
-        if trigger.descriptor >= 0:
+        if trigger.live:
+            trigger.live = False
             self._unwatch(trigger.descriptor)
+            self._to_close.put(trigger)
+
+    def _close_on(self) -> None:
+        """Close descriptors, each of which takes the kernel a grace period (14 ms); until then they are counted."""
+        while (trigger := self._to_close.get()) is not None:
             os.close(trigger.descriptor)
-            trigger.descriptor = -1
+            self._held.discard(trigger)
 
     def report(self, handle: int, events: int) -> None:
         """Take what the kernel says of a trigger's file: an event, or that there is none any more."""

@@ -245,9 +245,9 @@ class Operations(pyfuse3.Operations):
     @boundary
     async def release(self, fh: int) -> None:
         """See pyfuse3.Operations."""
+        self._shared.release(fh & ~WRITER)
         if fh & WRITER:
             self._triggers.close(fh)
-        self._shared.release(fh & ~WRITER)
 
     @boundary
     async def releasedir(self, fh: int) -> None:

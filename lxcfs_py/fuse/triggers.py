@@ -1,7 +1,7 @@
 """Pressure triggers as a worker sees them: asked of the supervisor, who holds and watches them.
 
 A trigger lives as long as its file is open, a worker may die at any instant. So each worker opens a connection
-of its own to the supervisor, when it first needs one, and everything is one request and one reply over it.
+of its own to the supervisor, when it first needs one. Whatever needs an answer is one request and one reply over it.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Triggers:
         return self._ask("poll", handle, wake)
 
     def close(self, handle: int) -> None:
-        """Close an open file's trigger, if it has one."""
-        self._ask("close", handle)
+        """Close an open file's trigger, if it has one; there is no reply."""
+        self._connection = self._told(("close", handle))
 
     def hang_up(self) -> None:
         """Leave the supervisor; triggers stay set."""
@@ -67,18 +67,25 @@ class Triggers:
             self._connection = None
         self._control.close()
 
-    def _ask(self, *request: Any) -> int:
-        connection = self._connection or self._connect()
-        self._connection = None  # a reply that comes too late is not the next one's
+    def _told(self, request: tuple[Any, ...]) -> socket.socket:
+        """Send a request; the connection is the caller's to keep, if nothing goes wrong."""
+        connection, self._connection = self._connection or self._connect(), None
         try:
             connection.send(marshal.dumps(request))
-            reply = connection.recv(64)
         except BaseException:
             connection.close()
             raise
-        if not reply:
+        return connection
+
+    def _ask(self, *request: Any) -> int:
+        connection = self._told(request)
+        try:
+            reply = connection.recv(64)
+            if not reply:
+                raise OSError(errno.EIO, "the supervisor has hung up")
+        except BaseException:  # a reply that comes too late must not be taken for the next one's
             connection.close()
-            raise OSError(errno.EIO, "the supervisor has hung up")
+            raise
         self._connection = connection
         return int(reply)
 
