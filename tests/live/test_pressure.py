@@ -20,8 +20,7 @@ from tests.live.test_daemon import workers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.needs_psi
-
+needs_psi = pytest.mark.needs_psi
 IN_HAND = select.POLLPRI | select.POLLERR
 STALL = "for i in 1 2 3 4; do while :; do :; done & done; "
 """Four busy loops under a quota wait for their turn nearly all the time."""
@@ -71,6 +70,11 @@ def held(box: Box) -> int:
     return found
 
 
+def parent(pid: int) -> int:
+    """Return a process's parent."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def until(true: object, seconds: float) -> bool:
     """Wait until a function says so; say whether it did in time."""
     assert callable(true)
@@ -113,6 +117,16 @@ def opened(clean: Box) -> Iterator[tuple[Box, str, int]]:
         clean.pyproc("delete", "--force", name)
 
 
+def test_a_container_has_what_its_cgroup_has(clean: Box) -> None:
+    """There are pressure files inside for what the cgroup's kernel counts, and no others."""
+    name = clean.start("--", "sleep", "1000")
+    expected = sorted(path.name.partition(".")[0] for path in source(name).parent.glob("*.pressure"))
+    there = clean.pyproc("exec", name, "--", "sh", "-c", "cd /proc/pressure && ls -A", check=False).stdout.split()
+    assert there == [resource for resource in expected if resource != "cgroup"]
+    clean.pyproc("delete", "--force", name)
+
+
+@needs_psi
 def test_the_containers_own_figures(clean: Box) -> None:
     """Inside, cpu pressure is the cgroup's own: it grows by the container's stall and not by the host's."""
     idle = clean.start("--", "sleep", "1000")
@@ -135,9 +149,11 @@ def test_the_containers_own_figures(clean: Box) -> None:
         clean.pyproc("delete", "--force", name)
 
 
+@needs_psi
 def test_a_stall_wakes_its_own_container_only(clean: Box) -> None:
     """A container that stalls gets POLLPRI once a window; an idle one beside it sleeps through."""
-    idle, busy = (clean.start("--cpus", "0.2", "--", "sleep", "1000") for _ in range(2))
+    idle = clean.start("--", "sleep", "1000")  # the interpreter that polls would stall itself under a quota
+    busy = clean.start("--cpus", "0.2", "--", "sleep", "1000")
     sleeper = poller(clean, idle, "some 400000 2000000", 9 * clean.scale**0.5)
     waker = poller(clean, busy, "some 400000 2000000", 9 * clean.scale**0.5)
     load = clean.pyproc("exec", busy, "--", "sh", "-c", f"({STALL}) >/dev/null 2>&1")
@@ -152,6 +168,7 @@ def test_a_stall_wakes_its_own_container_only(clean: Box) -> None:
         clean.pyproc("delete", "--force", name)
 
 
+@needs_psi
 @pytest.mark.parametrize("relay", ["0", "1"])
 def test_workers_killed_while_a_process_polls(tmp_path: Path, time_scale: float, lane: str, relay: str) -> None:
     """Workers that die between a trigger and its event, and again and again under a poller, cost no wake-up.
@@ -167,8 +184,7 @@ def test_workers_killed_while_a_process_polls(tmp_path: Path, time_scale: float,
         child = poller(box, name, "some 200000 2000000", seconds)
         first = workers(daemon)
         assert first
-        for pid in first:
-            os.kill(pid, signal.SIGKILL)
+        os.kill(parent(first[0]), signal.SIGKILL)  # the template, and all workers with it
         box.pyproc("exec", name, "--", "sh", "-c", f"({STALL}) >/dev/null 2>&1")
         kills, end = len(first), time.monotonic() + seconds - 2
         while time.monotonic() < end:
@@ -184,6 +200,7 @@ def test_workers_killed_while_a_process_polls(tmp_path: Path, time_scale: float,
         box.close()
 
 
+@needs_psi
 def test_who_may(opened: tuple[Box, str, int]) -> None:
     """A window of 1 s is refused to a container; who is outside gets the kernel's own answer, root in a user
     namespace does not count as privileged.
@@ -204,6 +221,7 @@ def test_who_may(opened: tuple[Box, str, int]) -> None:
     assert subprocess.run(spaced, capture_output=True, text=True).stdout == f"{len(spaced[-1])}\n"
 
 
+@needs_psi
 def test_one_trigger_a_file_and_a_share_a_container(opened: tuple[Box, str, int]) -> None:
     """A second write is EBUSY, nonsense EINVAL, the 65th trigger of a container EMFILE; closing frees them."""
     box, name, descriptor = opened
@@ -226,6 +244,7 @@ def test_one_trigger_a_file_and_a_share_a_container(opened: tuple[Box, str, int]
     assert until(lambda: held(box) == 1, 10 * box.scale)
 
 
+@needs_psi
 def test_a_cgroup_that_goes(opened: tuple[Box, str, int]) -> None:
     """When its cgroup goes, a poller is told POLLERR, the daemon lets go of it, and does not turn in circles."""
     box, name, descriptor = opened
@@ -248,6 +267,7 @@ def _clock(pid: int) -> int:
     return ~pid << 3 | 2
 
 
+@needs_psi
 def test_other_files_are_as_they_were(opened: tuple[Box, str, int]) -> None:
     """Other served files can always be read, as poll says, and not be opened for writing; a pressure file that was
     opened for reading has no trigger.
@@ -266,6 +286,7 @@ def test_other_files_are_as_they_were(opened: tuple[Box, str, int]) -> None:
         os.write(os.open(base / "pressure/cpu", os.O_RDONLY), b"some 20000 2000000\0")
 
 
+@needs_psi
 def test_by_caller(clean: Box) -> None:
     """Bound from proc/ without a registration the file is the caller's too, trigger included."""
     bind = f"-v{clean.mountpoint}/proc/pressure/cpu:/proc/pressure/cpu"
@@ -279,6 +300,7 @@ def test_by_caller(clean: Box) -> None:
 
 
 @pytest.mark.needs_hybrid
+@needs_psi
 def test_without_cgroup2_there_is_no_such_file(tmp_path: Path) -> None:
     """On a host without cgroup2 a container has no pressure files at all, rather than the machine's."""
     run = f"{BIN}/pyproc-run --root {tmp_path}/state --storage {tmp_path}/storage --rm --"
