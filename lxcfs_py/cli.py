@@ -66,12 +66,12 @@ def umount(mountpoint: str) -> None:
 @click.option("--container", metavar="ID", help="As this registered container sees it.")
 @runtime_dir
 def show(file: str, pid: int | None, cgroup: str | None, container: str | None, runtime_dir: str) -> None:
-    """Print FILE (meminfo, cpuinfo, stat, uptime, online) without a mount."""
+    """Print FILE (meminfo, cpuinfo, stat, uptime, pressure/cpu, online, ...) without a mount."""
     from lxcfs_py.container import Callers, by_cgroup, by_registration
     from lxcfs_py.reader import Reader
     from lxcfs_py.views import VIEWS
 
-    paths = [path for path in VIEWS if path == file.lstrip("/") or path.rpartition("/")[2] == file]
+    paths = [path for path in VIEWS if f"/{path}".endswith(f"/{file.lstrip('/')}")]
     if not paths:
         names = ", ".join(path.rpartition("/")[2] for path in VIEWS)
         raise Error(f"{file!r}: no such file is served", f"there are {names}")

@@ -224,7 +224,7 @@ class Service:
             self._to_close.put(trigger)
 
     def _close_on(self) -> None:
-        """Close descriptors, each of which takes the kernel a grace period (14 ms); until then they are counted."""
+        """Close descriptors, each of which takes the kernel some ms; until then they are counted."""
         while (trigger := self._to_close.get()) is not None:
             os.close(trigger.descriptor)
             self._held.discard(trigger)

@@ -142,6 +142,11 @@ def test_the_containers_own_figures(clean: Box) -> None:
         assert [line.split("=")[0] for line in text.splitlines()] == ["some avg10", "full avg10"]
         total[name] = totals[1]
     assert total[busy] > 500_000 > total[idle]
+    shown = subprocess.run(
+        [BIN / "lxcfs-py", "show", "pressure/cpu", "--container", busy],
+        env=clean.environment, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert int(shown.split("\n")[0].rpartition("=")[2]) >= total[busy]
     for resource in ("io", "memory"):
         inside = clean.pyproc("exec", idle, "--", "cat", f"/proc/pressure/{resource}").stdout
         assert inside.startswith("some avg10="), inside
