@@ -72,7 +72,7 @@ def umount(mountpoint: str) -> None:
 @click.option("--container", metavar="ID", help="As this registered container sees it.")
 @runtime_dir
 def show(file: str, pid: int | None, cgroup: str | None, container: str | None, runtime_dir: str) -> None:
-    """Print FILE (meminfo, loadavg, /sys/devices/system/cpu/online, ...) without a mount."""
+    """Print FILE (meminfo, pressure/cpu, /sys/devices/system/cpu/online, ...) without a mount."""
     from lxcfs_py.container import Callers, by_cgroup, by_registration
     from lxcfs_py.loads import of_daemon
     from lxcfs_py.reader import Reader

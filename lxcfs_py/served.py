@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+PRESSURE = "proc/pressure"
+STALLS = ("cpu", "io", "irq", "memory")
+"""What cgroup2 counts stall for, in files of the name with ``.pressure``, as /proc/pressure does for the machine.
+
+irq's are there where the kernel accounts for interrupts (CONFIG_IRQ_TIME_ACCOUNTING).
+"""
 FILES = {
     "proc/cpuinfo": "cpuinfo", "proc/diskstats": "diskstats", "proc/loadavg": "loadavg", "proc/meminfo": "meminfo",
     "proc/slabinfo": "slabinfo", "proc/stat": "stat", "proc/swaps": "swaps", "proc/uptime": "uptime",
     "proc/vmstat": "vmstat",
+    **{f"{PRESSURE}/{name}": "pressure" for name in STALLS},
 }  # fmt: skip
 """Each file below the mount point, and its module in ``views``."""
 CPU = "sys/devices/system/cpu"

@@ -7,12 +7,13 @@ import time
 
 from lxcfs_py import json_text
 from lxcfs_py.errors import reason
-from lxcfs_py.served import BOUND
+from lxcfs_py.served import BOUND, PRESSURE
 from runtime import state
 from runtime.errors import RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from lxcfs_py.cgroup.layout import Layout
     from lxcfs_py.host import Host
 
 START_SECONDS = 60.0
@@ -33,11 +34,17 @@ def serving(host: Host) -> str:
     return str(mountpoint)
 
 
-def paths(host: Host) -> tuple[str, ...]:
-    """Return what is bound into a container: whatever is served and the host has."""
-    roots = {"proc": host.proc, "sys": host.sys}
-    tops = ((path, *path.partition("/")) for path in BOUND)
-    return tuple(path for path, top, _, rest in tops if os.path.lexists(f"{roots[top]}/{rest}"))
+def paths(host: Host, layout: Layout) -> tuple[str, ...]:
+    """Return what is bound into a container: what is served, the host has and, of pressure, the container has too."""
+    roots, unified = {"proc": host.proc, "sys": host.sys}, layout.hierarchies.get("")
+    found = []
+    for path in BOUND:
+        top, _, rest = path.partition("/")
+        stalls = f"{path.removeprefix(PRESSURE)[1:]}.pressure" if path.startswith(PRESSURE) else ""
+        counted = not stalls or (unified is not None and os.path.exists(f"{unified.mount}/{stalls}"))
+        if counted and os.path.lexists(f"{roots[top]}/{rest}"):
+            found.append(path)
+    return tuple(found)
 
 
 def find(host: Host, proc_view: str) -> str:

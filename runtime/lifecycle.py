@@ -24,6 +24,7 @@ from lxcfs_py.errors import Error, reason
 from lxcfs_py.files import Files
 from lxcfs_py.procfs import pid_stat
 from lxcfs_py.registry import Registration, register
+from lxcfs_py.served import PRESSURE
 from runtime import cgroups, cleanup, daemon, plan, resources, rootfs, state, users
 from runtime import process as runner
 from runtime import syscalls as sc
@@ -86,11 +87,13 @@ class Start:
 
     def prepare(self, views: str) -> None:
         """Decide the plan."""
+        paths = daemon.paths(self.host, self.layout) if views else ()
         facts = plan.Facts(
             root=rootfs.gather(self.request.rootfs, self.base, self.files.read(f"{self.host.proc}/self/mountinfo")),
             layout=self.layout,
             views=views,
-            view_paths=daemon.paths(self.host) if views else (),
+            view_paths=paths,
+            masked=(f"/{PRESSURE}",) if views and not any(path.startswith(PRESSURE) for path in paths) else (),
             resolv="" if "network" in self.kinds else users.read("/etc/resolv.conf").decode("utf-8", "replace"),
         )
         self.steps = plan.build(self.request, self.base, facts, self.old, self.go)

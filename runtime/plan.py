@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.record import Record
+from lxcfs_py.served import PRESSURE
 from runtime import rootfs
 from runtime.steps import (
     Await,
@@ -45,6 +46,8 @@ class Facts(Record):
     """The daemon's mount point, "" for the kernel's own /proc."""
     view_paths: tuple[str, ...] = ()
     """What is bound from there: ``proc/meminfo``, ..."""
+    masked: tuple[str, ...] = ()
+    """What would show the host's figures, and no view replaces."""
     resolv: str = ""
     """The text of resolv.conf."""
 
@@ -64,6 +67,12 @@ def cgroup_mounts(layout: Layout, options: tuple[str, ...]) -> list[Step]:
     return [*found, Freeze("/sys/fs/cgroup")]
 
 
+def _view(request: Request, facts: Facts, old: str, path: str) -> Step:
+    """Return the bind of a view; a pressure file is written to (psi.rst), which a read-only mount would refuse."""
+    options = ("bind",) if path.startswith(f"{PRESSURE}/") else ("bind", "ro")
+    return Mount(f"/{old}{facts.views}/containers/{request.id}/{path}", f"/{path}", "bind", options)
+
+
 def _mounts(request: Request, facts: Facts, old: str) -> list[Step]:
     found: list[Step] = []
     for mount in request.spec["mounts"]:
@@ -74,18 +83,8 @@ def _mounts(request: Request, facts: Facts, old: str) -> list[Step]:
             found.append(Mount(f"/{old}{mount['source']}", target, "bind", options))
         else:
             found.append(Mount(mount["source"], target, fstype, options))
-            if target == "/proc":  # before anything could cover them
-                found += [
-                    Mount(f"/{old}{facts.views}/containers/{request.id}/{path}", f"/{path}", "bind", ("bind", "ro"))
-                    for path in facts.view_paths
-                    if path.startswith("proc/")
-                ]
-            if target == "/sys":
-                found += [
-                    Mount(f"/{old}{facts.views}/containers/{request.id}/{path}", f"/{path}", "bind", ("bind", "ro"))
-                    for path in facts.view_paths
-                    if path.startswith("sys/")
-                ]
+            if target in ("/proc", "/sys"):  # before anything could cover them
+                found += [_view(request, facts, old, p) for p in facts.view_paths if f"/{p}".startswith(f"{target}/")]
     return found
 
 
@@ -124,7 +123,7 @@ def build(request: Request, base: str, facts: Facts, old: str, go: int) -> list[
         *(Node(d["path"], d["major"], d["minor"], d["fileMode"]) for d in spec["linux"]["devices"]),
         *(Link(target, path) for target, path in DEV_LINKS),
         *map(ReadOnly, spec["linux"]["readonlyPaths"]),
-        *map(Mask, spec["linux"]["maskedPaths"]),
+        *map(Mask, (*spec["linux"]["maskedPaths"], *facts.masked)),
         DropOld(old),
         *(map(Freeze, rootfs.mounted(request.rootfs, facts.root)) if spec["root"]["readonly"] else ()),
         Hostname(spec["hostname"]),

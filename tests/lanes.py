@@ -24,13 +24,15 @@ class Lane(NamedTuple):
     cpuset: bool
     procps: bool
     """Whether Debian's ``top`` and ``vmstat`` can read the kernel's own /proc/cpuinfo."""
+    hybrid: bool
+    """Whether cgroup2 stands beside v1 hierarchies."""
     time_scale: float
     """How much longer than on an idle machine a step of Python may take here."""
 
 
 GUESTS = {
-    "qemu": Lane(cpus=4, psi=True, timens=True, cpuset=True, procps=True, time_scale=15.0),
-    "uml": Lane(cpus=1, psi=False, timens=False, cpuset=False, procps=False, time_scale=3.0),
+    "qemu": Lane(cpus=4, psi=True, timens=True, cpuset=True, procps=True, hybrid=False, time_scale=15.0),
+    "uml": Lane(cpus=1, psi=False, timens=False, cpuset=False, procps=False, hybrid=False, time_scale=3.0),
 }
 
 
@@ -47,6 +49,7 @@ def here() -> Lane:
         timens=os.path.exists("/proc/self/ns/time"),
         cpuset=cpuset,
         procps=True,
+        hybrid=os.path.isdir("/sys/fs/cgroup/unified"),
         time_scale=1.0,
     )
 

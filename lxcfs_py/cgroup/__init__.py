@@ -40,6 +40,12 @@ class Cgroups:
             return None
         return found[0], cgroup.paths[found[1]]
 
+    def unified(self, cgroup: Cgroup) -> str | None:
+        """Return the directory of a cgroup in cgroup2; None without cgroup2, or if it is in none but the top one."""
+        hierarchy, path = self.layout.hierarchies.get(layouts.UNIFIED), cgroup.paths.get(layouts.UNIFIED, "/")
+        directory = hierarchy.directory(path) if hierarchy else None
+        return None if hierarchy is None or directory == hierarchy.mount else directory
+
     def memory(self, cgroup: Cgroup) -> tuple[MemoryLevel, ...]:
         """See ``Driver.memory``."""
         found = self._driver("memory", cgroup)

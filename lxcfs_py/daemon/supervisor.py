@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from lxcfs_py import __version__, registry
-from lxcfs_py.daemon import log, mount, sampler, workers
+from lxcfs_py.daemon import log, mount, sampler, triggers, workers
 from lxcfs_py.files import Files
 from lxcfs_py.loads import Loads
 from lxcfs_py.procfs import cpulist, pid_stat
@@ -92,18 +92,19 @@ class Supervisor:
         self.fuse, init = mount.mount(options.mountpoint)
         cpus = len(cpulist.parse(Files().read(f"{options.host.sys}/devices/system/cpu/possible"))) or 1
         self.messages, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.theirs = theirs
+        control, workers_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.kept = theirs, control, workers_end
+        self.triggers = triggers.Service(self.fuse, control, log.write)
         memory, table, loads = map(os.memfd_create, ("lxcfs-py", "lxcfs-py-nodes", "lxcfs-py-loads"))
         relay = not init.has_resend or os.environ.get(RELAY) == "1"
-        self.task = workers.Task(
-            self.fuse, memory, table, theirs.fileno(), options.workers, cpus, init, relay, options.host, loads
-        )
+        descriptors = self.fuse, memory, table, loads, theirs.fileno(), workers_end.fileno()
+        self.task = workers.Task(*descriptors, options.workers, cpus, init, relay, options.host)
 
     def _template(self) -> subprocess.Popen[bytes]:
         task = self.task
         return subprocess.Popen(
-            [sys.executable, "-m", "lxcfs_py.daemon.workers", *workers.pack(task), str(os.getpid())],
-            pass_fds=(task.fuse, task.memory, task.table, task.messages, task.loads),
+            [sys.executable, "-m", "lxcfs_py.daemon.workers", workers.pack(task), str(os.getpid())],
+            pass_fds=task.descriptors,
             stdin=subprocess.DEVNULL,
             cwd="/",
         )
@@ -145,6 +146,7 @@ class Supervisor:
 
     async def serve(self) -> None:
         """Serve until SIGTERM, SIGINT or an unmounting."""
+        self.triggers.start()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_workers, nursery.cancel_scope)
             nursery.start_soon(self._write_log)
@@ -153,6 +155,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Unmount, and name who is left without us."""
+        self.triggers.stop()
         if left := _bound(self.options):
             log.write(f"stopped; these containers still had its files: {', '.join(left)}")
         there = mount.mounted(self.options.mountpoint)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import json
 import os
 import resource
 import signal
@@ -21,6 +22,7 @@ from lxcfs_py.cgroup import v1, v2  # noqa: F401  (imported once, before the wor
 from lxcfs_py.daemon import log
 from lxcfs_py.fuse import driver, protocol
 from lxcfs_py.fuse.operations import Operations
+from lxcfs_py.fuse.triggers import Triggers
 from lxcfs_py.host import Host
 from lxcfs_py.loads import Loads
 from lxcfs_py.nodes import Nodes
@@ -42,28 +44,30 @@ class Task(Record):
     fuse: int
     memory: int
     table: int
+    loads: int
     messages: int
+    triggers: int
     workers: int
     cpus: int
     init: protocol.Init
     relay: bool
     host: Host
-    loads: int
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What of it are descriptors."""
+        return self.fuse, self.memory, self.table, self.loads, self.messages, self.triggers
 
 
-def pack(task: Task) -> list[str]:
-    """Return a task as arguments."""
-    numbers = (task.fuse, task.memory, task.table, task.messages, task.workers, task.cpus, int(task.relay))
-    init, host = task.init, task.host
-    fields = (init.unique, init.major, init.minor, init.max_readahead, init.flags)
-    return [*map(str, (*numbers, *fields)), host.proc, host.sys, host.cgroup, host.run, str(task.loads)]
+def pack(task: Task) -> str:
+    """Return a task as an argument."""
+    return json.dumps({**task.as_dict(), "init": task.init.as_dict(), "host": task.host.as_dict()})
 
 
-def unpack(words: list[str]) -> Task:
-    """Return the task of the arguments."""
-    fuse, memory, table, messages, workers, cpus, relay, *init = map(int, words[:12])
-    numbers = (fuse, memory, table, messages, workers, cpus)
-    return Task(*numbers, protocol.Init(*init), bool(relay), Host(*words[12:16]), int(words[16]))
+def unpack(word: str) -> Task:
+    """Return the task of an argument."""
+    found = json.loads(word)
+    return Task(**{**found, "init": protocol.Init(**found["init"]), "host": Host(**found["host"])})
 
 
 def die_with_parent(parent: int) -> None:
@@ -91,7 +95,8 @@ def work(task: Task, number: int) -> NoReturn:
     try:
         shared = Shared(task.memory, task.workers, task.cpus, protocol.REQUEST_BYTES)
         reader = Reader(task.host, store=shared, loads=Loads(task.loads))
-        operations = Operations(number, reader, shared, Nodes(task.table, gone), tell)
+        nodes, triggers = Nodes(task.table, gone), Triggers(task.triggers)
+        operations = Operations(number, reader, shared, nodes, tell, triggers)
         slot = shared.relay(number)[: protocol.REQUEST_BYTES] if task.relay else None
         driver.serve(operations, task.fuse, task.init, slot)
         code = 0
@@ -121,8 +126,8 @@ def mourn(task: Task, number: int) -> None:
 
 def main(words: list[str]) -> int:
     """Keep the workers running until one says that the mount is gone."""
-    task = unpack(words)
-    die_with_parent(int(words[17]))
+    task = unpack(words[0])
+    die_with_parent(int(words[1]))
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # kernel files and containers' pidfds stay open
     gc.freeze()  # what was imported is the workers' in common: a collection would write to it

@@ -26,6 +26,8 @@ from lxcfs_py.fuse import protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
+    from lxcfs_py.fuse.operations import Operations
+
 
 class _UnmountedError(Exception):
     """The relay's way out of pyfuse3's loop."""
@@ -120,6 +122,22 @@ class Takeover:
         """The mount point to give libfuse."""
         return f"/dev/fd/{self._theirs.fileno()}"
 
+    def wake_message(self, handle: pyfuse3.PollHandle) -> bytes:
+        """Return what wakes those who wait in poll(2), for somebody who outlives us to write to /dev/fuse.
+
+        A handle tells nobody its number, it writes the message to libfuse's descriptor: a socket of ours meanwhile.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            libfuse = os.dup(self._theirs.fileno())
+            try:
+                os.dup2(theirs.fileno(), self._theirs.fileno())
+                handle.notify()
+            finally:
+                os.dup2(libfuse, self._theirs.fileno())
+                os.close(libfuse)
+            return ours.recv(4096, socket.MSG_DONTWAIT)
+
     def _first(self, _fd: int) -> None:
         self.wait = self._second
 
@@ -196,13 +214,14 @@ class Relay:
         self._slot[: protocol.UNIQUE_OFFSET + 8] = bytes(protocol.UNIQUE_OFFSET + 8)
 
 
-def serve(operations: pyfuse3.Operations, fuse_fd: int, init: protocol.Init, slot: memoryview | None) -> None:
+def serve(operations: Operations, fuse_fd: int, init: protocol.Init, slot: memoryview | None) -> None:
     """Serve the session behind ``fuse_fd`` until it is unmounted.
 
     ``slot`` is this worker's part of shared memory for the relay, at least ``protocol.REQUEST_BYTES`` long;
     None reads /dev/fuse directly. Raises OSError or RuntimeError if libfuse will not take the session over.
     """
     takeover = Takeover(fuse_fd, init, slot)
+    operations.wake_message = takeover.wake_message
     pyfuse3.trio = Blocking(lambda fd: takeover.wait(fd))  # type: ignore[attr-defined]
     pyfuse3.init(operations, takeover.path, set())
     session = pyfuse3.main(min_tasks=1, max_tasks=1)

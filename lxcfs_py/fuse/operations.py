@@ -17,8 +17,10 @@ import pyfuse3
 from lxcfs_py import registry, tree
 from lxcfs_py.container import Callers, Container, Live, by_registration
 from lxcfs_py.errors import Error
+from lxcfs_py.fuse.triggers import NO_TRIGGER, READY, Triggers, privileged
+from lxcfs_py.procfs import pressure as pressure_file
 from lxcfs_py.served import CPU, ROOT_ONLY
-from lxcfs_py.views import cpus, read
+from lxcfs_py.views import cpus, pressure, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+WRITER = 1 << 63
+"""In a file handle: opened for writing, so it may have a trigger."""
 FOREVER_SECONDS = 3600.0
 """How long the kernel may keep what does not change; names of containers it asks for each time."""
 
@@ -65,6 +69,8 @@ class File(NamedTuple):
 
     path: str
     container: Container | None
+    privileged: bool
+    """Whether who opened it for writing has CAP_SYS_RESOURCE."""
 
 
 class Operations(pyfuse3.Operations):
@@ -74,6 +80,9 @@ class Operations(pyfuse3.Operations):
     enable_writeback_cache = False
     supports_dot_lookup = False
 
+    wake_message: Callable[[pyfuse3.PollHandle], bytes]
+    """``driver.Takeover``'s; set when a session is served."""
+
     def __init__(
         self,
         worker: int,
@@ -81,6 +90,7 @@ class Operations(pyfuse3.Operations):
         shared: Shared,
         nodes: Nodes,
         log: Callable[[str, str, Exception, int], None],
+        triggers: Triggers,
     ) -> None:
         super().__init__()
         self._worker, self._reader, self._shared, self._nodes, self.log = worker, reader, shared, nodes, log
@@ -88,6 +98,7 @@ class Operations(pyfuse3.Operations):
         self._live = Live(reader.host, reader.files)
         self._places: dict[int, tuple[str, str]] = {}
         self._files: dict[bytes, File] = {}
+        self._triggers = triggers
 
     # Who and what.
 
@@ -126,7 +137,11 @@ class Operations(pyfuse3.Operations):
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = self._nodes.inode(path)
         passed = None
-        if tree.is_view(rest):
+        if rest in pressure.FILES:
+            if not pressure.FILES[rest].exists(self._reader, self._container(container, pid) if container else None):
+                raise pyfuse3.FUSEError(errno.ENOENT)
+            entry.st_mode = stat.S_IFREG | pressure.FILES[rest].mode(self._reader)
+        elif tree.is_view(rest):
             entry.st_mode = stat.S_IFREG | (0o400 if rest in ROOT_ONLY else 0o444)
         elif tree.children(rest, container=bool(container)) is not None or path == tree.CONTAINERS:
             entry.st_mode = stat.S_IFDIR | 0o555
@@ -174,7 +189,7 @@ class Operations(pyfuse3.Operations):
     @boundary
     def opendir(self, inode: int, ctx: Any = None) -> int:
         """Note who asks: how many CPUs there are depends on it."""
-        return self._shared.open(self._worker, marshal.dumps((self._nodes.path(inode), None)), ctx.pid)
+        return self._shared.open(self._worker, marshal.dumps((self._nodes.path(inode), None, False)), ctx.pid)
 
     def _names(self, path: str, pid: int) -> list[str]:
         container, rest = tree.split(path)
@@ -209,17 +224,20 @@ class Operations(pyfuse3.Operations):
     @boundary
     def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
         """Note whose file it is; what it says is decided when a read begins."""
-        if flags & (os.O_WRONLY | os.O_RDWR):
-            raise pyfuse3.FUSEError(errno.EACCES)
         name, path = self._place(inode)
+        writes = bool(flags & (os.O_WRONLY | os.O_RDWR))
+        if writes and path not in pressure.FILES:
+            raise pyfuse3.FUSEError(errno.EACCES)
         found = self._container(name, ctx.pid)
-        about = marshal.dumps((path, found.packed if found else None))
-        return pyfuse3.FileInfo(fh=self._shared.open(self._worker, about, ctx.pid), direct_io=True)
+        right = writes and privileged(self._reader.host.proc, ctx.pid)
+        about = marshal.dumps((path, found.packed if found else None, right))
+        handle = self._shared.open(self._worker, about, ctx.pid)
+        return pyfuse3.FileInfo(fh=handle | WRITER if writes else handle, direct_io=True)
 
     @boundary
     def read(self, fh: int, off: int, size: int) -> bytes:
         """Make the text when a read begins at 0; hand out pieces of it afterwards."""
-        opened = self._shared.opened(fh)
+        opened = self._shared.opened(fh & ~WRITER)
         if opened is None:
             raise pyfuse3.FUSEError(errno.EBADF)
         about, pid, length = opened
@@ -234,16 +252,21 @@ class Operations(pyfuse3.Operations):
         """Return the meaning of what ``open``, perhaps another worker's, has noted."""
         found = self._files.get(about)
         if found is None:
-            path, container = marshal.loads(about)  # noqa: S302  (written by a worker)
+            path, container, right = marshal.loads(about)  # noqa: S302  (written by a worker)
             if len(self._files) >= MOST_KNOWN:
                 self._files.clear()
-            found = self._files[about] = File(path, container and Container.unpacked(container))
+            found = self._files[about] = File(path, container and Container.unpacked(container), right)
         return found
 
     def _text(self, file: File, pid: int) -> bytes:
-        path, container = file
+        path, container, _ = file
         if container is None:
             return self._reader.host_bytes(path)
+        if path in pressure.FILES:  # never the host's
+            try:
+                return read(self._reader, container, path)
+            except OSError as error:
+                raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
         try:
             return read(self._reader, container, path)
         except Exception as error:  # noqa: BLE001  (a container gets the host's file rather than none)
@@ -264,7 +287,9 @@ class Operations(pyfuse3.Operations):
     @boundary
     def release(self, fh: int) -> None:
         """See pyfuse3.Operations."""
-        self._shared.release(fh)
+        self._shared.release(fh & ~WRITER)
+        if fh & WRITER:
+            self._triggers.close(fh)
 
     @boundary
     def releasedir(self, fh: int) -> None:
@@ -282,3 +307,33 @@ class Operations(pyfuse3.Operations):
         found.f_bsize = found.f_frsize = 4096
         found.f_namemax = 255
         return found
+
+    # Pressure triggers (Documentation/accounting/psi.rst).
+
+    @boundary
+    def write(self, fh: int, off: int, buf: bytes) -> int:
+        """Set a trigger, wherever in the file it is written, with the right of who opened the file."""
+        opened = self._shared.opened(fh & ~WRITER)
+        if opened is None or not fh & WRITER:
+            raise pyfuse3.FUSEError(errno.EBADF)
+        path, container, right = self._file(opened.about)
+        file = pressure.FILES[path]
+        source = file.source(self._reader, container) if container else file.host(self._reader)
+        if source is None:
+            raise pyfuse3.FUSEError(errno.EOPNOTSUPP)
+        trigger = pressure_file.trigger(buf)
+        if trigger is None:
+            raise pyfuse3.FUSEError(errno.EINVAL)
+        owner = container.key if container else ""
+        if number := self._triggers.write(fh, owner, source, trigger.text, privileged=right):
+            raise pyfuse3.FUSEError(number)
+        return len(buf)
+
+    @boundary
+    def poll(self, inode: int, fh: int, handle: pyfuse3.PollHandle | None, ctx: Any) -> int:
+        """Say what may be done with an open file; never ENOSYS, by which the kernel would not ask for any again."""
+        if self._place(inode)[1] not in pressure.FILES:
+            return READY
+        if not fh & WRITER:
+            return NO_TRIGGER
+        return self._triggers.poll(fh, self.wake_message(handle) if handle else b"")

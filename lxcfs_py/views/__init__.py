@@ -1,6 +1,7 @@
 """The files that are served, one module each, as ``served`` lists them.
 
-``read(reader, container)`` gathers, ``render`` decides; ``PATH`` is the file's. ``cpus`` serves a directory.
+``read(reader, container)`` gathers, ``render`` decides; ``PATH`` is the file's. A module of several files has an
+object for each in ``FILES``; ``cpus`` serves a directory.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ class View(Protocol):
         """Return the text for a container; raises OSError if the host's own file can't be read."""
 
 
-VIEWS = {path: cast("View", import_module(f"{__name__}.{module}")) for path, module in FILES.items()}
+def _view(path: str, name: str) -> View:
+    module = import_module(f"{__name__}.{name}")
+    return cast("View", getattr(module, "FILES", {path: module})[path])
+
+
+VIEWS = {path: _view(path, module) for path, module in FILES.items()}
 
 
 def read(reader: Reader, container: Container, path: str) -> bytes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lxcfs_py.cgroup.layout import Hierarchy, Layout
 from lxcfs_py.host import Host
-from lxcfs_py.served import BOUND
+from lxcfs_py.served import BOUND, STALLS
 from runtime import daemon
 
 if TYPE_CHECKING:
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
 def test_only_what_the_host_has_is_bound(tmp_path: Path) -> None:
     """A served file that the host's kernel lacks has no place to be bound at; all others are bound."""
     host = Host(str(tmp_path / "proc"), str(tmp_path / "sys"))
-    assert daemon.paths(host) == ()
+    layout = Layout({"": Hierarchy(2, str(tmp_path))})
+    assert daemon.paths(host, layout) == ()
+    for name in STALLS:
+        (tmp_path / f"{name}.pressure").touch()
     for path in BOUND:
         (tmp_path / path).mkdir(parents=True)
-    assert daemon.paths(host) == BOUND
+    assert daemon.paths(host, layout) == BOUND
     (tmp_path / "proc/slabinfo").rmdir()
-    assert set(BOUND) - set(daemon.paths(host)) == {"proc/slabinfo"}
+    assert set(BOUND) - set(daemon.paths(host, layout)) == {"proc/slabinfo"}

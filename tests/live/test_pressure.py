@@ -1,0 +1,328 @@
+"""Pressure files: a container's own figures, and triggers that wake whoever polls, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.live.box import BIN, Box
+from tests.live.test_daemon import workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+needs_psi = pytest.mark.needs_psi
+IN_HAND = select.POLLPRI | select.POLLERR
+STALL = "for i in 1 2 3 4; do while :; do :; done & done; "
+"""Four busy loops under a quota wait for their turn nearly all the time."""
+
+POLLER = """
+import os, select, sys, time
+trigger, seconds = sys.argv[1].encode(), float(sys.argv[2])
+fd = os.open('/proc/pressure/cpu', os.O_RDWR)
+os.write(fd, trigger)
+poll = select.poll()
+poll.register(fd, select.POLLPRI)
+print('polling', flush=True)
+until, events, errors, calls = time.monotonic() + seconds, 0, 0, 0
+while (left := until - time.monotonic()) > 0:
+    for _fd, found in poll.poll(left * 1000):
+        events += found == select.POLLPRI
+        errors += found != select.POLLPRI
+    calls += 1
+print(events, errors, calls)
+"""
+
+ASK = """
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+try:
+    print(os.write(fd, sys.argv[2].encode()))
+except OSError as error:
+    print(error.errno)
+"""
+
+
+def source(name: str, resource: str = "cpu") -> Path:
+    """Return the kernel's file of a container's cgroup."""
+    hybrid = Path("/sys/fs/cgroup/unified")
+    return (hybrid if hybrid.is_dir() else hybrid.parent) / f"pyproc/{name}/{resource}.pressure"
+
+
+def held(box: Box) -> int:
+    """Return how many pressure files the daemon itself has open for triggers."""
+    assert box.served is not None
+    found = 0
+    for entry in Path(f"/proc/{box.served.pid}/fd").iterdir():
+        try:
+            found += os.readlink(entry).partition(" ")[0].endswith(".pressure")
+        except OSError:
+            continue
+    return found
+
+
+def parent(pid: int) -> int:
+    """Return a process's parent."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def until(true: object, seconds: float) -> bool:
+    """Wait until a function says so; say whether it did in time."""
+    assert callable(true)
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def poller(box: Box, name: str, trigger: str, seconds: float) -> subprocess.Popen[str]:
+    """Start a process in a container that polls for so long, and wait until it has set its trigger."""
+    child = subprocess.Popen(
+        [BIN / "pyproc", "exec", *box.places, name, "--", "python3", "-c", POLLER, trigger, str(seconds)],
+        env=box.environment, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert child.stdout is not None
+    assert child.stdout.readline() == "polling\n"
+    return child
+
+
+def counted(child: subprocess.Popen[str], seconds: float) -> tuple[int, int, int]:
+    """Return a poller's events, errors and calls."""
+    output, _ = child.communicate(timeout=seconds)
+    events, errors, calls = map(int, output.split())
+    return events, errors, calls
+
+
+@pytest.fixture
+def opened(clean: Box) -> Iterator[tuple[Box, str, int]]:
+    """Yield a container and a descriptor of its cpu pressure with a trigger, held outside of it."""
+    name = clean.start("--cpus", "0.2", "--", "sleep", "1000")
+    descriptor = os.open(clean.mountpoint / f"containers/{name}/proc/pressure/cpu", os.O_RDWR)
+    try:
+        os.write(descriptor, b"some 20000 2000000\0")
+        yield clean, name, descriptor
+    finally:
+        os.close(descriptor)
+        clean.pyproc("delete", "--force", name)
+
+
+def test_a_container_has_what_its_cgroup_has(clean: Box) -> None:
+    """There are pressure files inside for what the cgroup's kernel counts, and no others."""
+    name = clean.start("--", "sleep", "1000")
+    expected = sorted(path.name.partition(".")[0] for path in source(name).parent.glob("*.pressure"))
+    there = clean.pyproc("exec", name, "--", "sh", "-c", "cd /proc/pressure && ls -A", check=False).stdout.split()
+    assert there == [resource for resource in expected if resource != "cgroup"]
+    clean.pyproc("delete", "--force", name)
+
+
+@needs_psi
+def test_the_containers_own_figures(clean: Box) -> None:
+    """Inside, cpu pressure is the cgroup's own: it grows by the container's stall and not by the host's."""
+    idle = clean.start("--", "sleep", "1000")
+    busy = clean.start("--cpus", "0.2", "--", "sh", "-c", STALL + "wait")
+    time.sleep(1)
+    total = {}
+    for name in (idle, busy):
+        before = source(name).read_text()
+        text = clean.pyproc("exec", name, "--", "cat", "/proc/pressure/cpu").stdout
+        after = source(name).read_text()
+        totals = [int(each.split("\n")[0].rpartition("=")[2]) for each in (before, text, after)]
+        assert totals == sorted(totals)
+        assert [line.split("=")[0] for line in text.splitlines()] == ["some avg10", "full avg10"]
+        total[name] = totals[1]
+    assert total[busy] > 500_000 > total[idle]
+    shown = subprocess.run(
+        [BIN / "lxcfs-py", "show", "pressure/cpu", "--container", busy],
+        env=clean.environment, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert int(shown.split("\n")[0].rpartition("=")[2]) >= total[busy]
+    for resource in ("io", "memory"):
+        inside = clean.pyproc("exec", idle, "--", "cat", f"/proc/pressure/{resource}").stdout
+        assert inside.startswith("some avg10="), inside
+    for name in (idle, busy):
+        clean.pyproc("delete", "--force", name)
+
+
+@needs_psi
+def test_a_stall_wakes_its_own_container_only(clean: Box) -> None:
+    """A container that stalls gets POLLPRI once a window; an idle one beside it sleeps through."""
+    idle = clean.start("--", "sleep", "1000")  # the interpreter that polls would stall itself under a quota
+    busy = clean.start("--cpus", "0.2", "--", "sleep", "1000")
+    sleeper = poller(clean, idle, "some 400000 2000000", 9 * clean.scale**0.5)
+    waker = poller(clean, busy, "some 400000 2000000", 9 * clean.scale**0.5)
+    load = clean.pyproc("exec", busy, "--", "sh", "-c", f"({STALL}) >/dev/null 2>&1")
+    assert load.returncode == 0
+    events, errors, calls = counted(waker, 120 * clean.scale)
+    assert (events >= 2, errors) == (True, 0)
+    assert events <= 9 * clean.scale**0.5 / 2 + 1
+    assert calls <= events + 1
+    assert counted(sleeper, 120 * clean.scale) == (0, 0, 1)
+    assert until(lambda: held(clean) == 0, 10 * clean.scale)
+    for name in (idle, busy):
+        clean.pyproc("delete", "--force", name)
+
+
+@needs_psi
+@pytest.mark.parametrize("relay", ["0", "1"])
+def test_workers_killed_while_a_process_polls(tmp_path: Path, time_scale: float, lane: str, relay: str) -> None:
+    """Workers that die between a trigger and its event, and again and again under a poller, cost no wake-up.
+
+    On kernels before 6.9, or when told to serve as there, a poll that was under way says POLLERR once.
+    """
+    box = Box(tmp_path, time_scale)
+    daemon = box.start_daemon(LXCFS_PY_RELAY=relay)
+    resends = relay == "0" and lane != "uml"
+    seconds = 13 if lane == "here" else 40
+    try:
+        name = box.start("--cpus", "0.2", "--", "sleep", "1000")
+        child = poller(box, name, "some 200000 2000000", seconds)
+        first = workers(daemon)
+        assert first
+        os.kill(parent(first[0]), signal.SIGKILL)  # the template, and all workers with it
+        box.pyproc("exec", name, "--", "sh", "-c", f"({STALL}) >/dev/null 2>&1")
+        kills, end = len(first), time.monotonic() + seconds - 2
+        while time.monotonic() < end:
+            time.sleep(0.2 * box.scale)
+            if pids := workers(daemon):
+                os.kill(pids[kills % len(pids)], signal.SIGKILL)
+                kills += 1
+        events, errors, _calls = counted(child, 60 * box.scale)
+        assert events >= (seconds - 4) // 4, (events, errors, kills)
+        assert errors <= (0 if resends else kills), (events, errors, kills)
+        assert until(lambda: held(box) == 0, 10 * box.scale)
+    finally:
+        box.close()
+
+
+@needs_psi
+def test_who_may(opened: tuple[Box, str, int]) -> None:
+    """A window of 1 s is refused to a container; who is outside gets the kernel's own answer, root in a user
+    namespace does not count as privileged.
+    """
+    box, name, _ = opened
+    served = str(box.mountpoint / f"containers/{name}/proc/pressure/cpu")
+    refused = f"{errno.EINVAL}\n"
+    inside = box.pyproc("exec", name, "--", "python3", "-c", ASK, "/proc/pressure/cpu", "some 100000 1000000")
+    assert inside.stdout == refused
+    ours, kernels = (
+        subprocess.run([sys.executable, "-c", ASK, at, "some 100000 1000000"], capture_output=True, text=True).stdout
+        for at in (served, str(source(name)))
+    )
+    assert ours == kernels
+    spaced = ["unshare", "-U", "-r", sys.executable, "-c", ASK, served, "some 100000 1000000"]
+    assert subprocess.run(spaced, capture_output=True, text=True).stdout == refused
+    spaced[-1] = "some 100000 2000000"
+    assert subprocess.run(spaced, capture_output=True, text=True).stdout == f"{len(spaced[-1])}\n"
+
+
+@needs_psi
+def test_one_trigger_a_file_and_a_share_a_container(opened: tuple[Box, str, int]) -> None:
+    """A second write is EBUSY, nonsense EINVAL, the 65th trigger of a container EMFILE; closing frees them."""
+    box, name, descriptor = opened
+    with pytest.raises(OSError, match="busy"):
+        os.write(descriptor, b"some 20000 2000000\0")
+    path, more = box.mountpoint / f"containers/{name}/proc/pressure/memory", []
+    try:
+        for number in range(64):
+            more.append(os.open(path, os.O_RDWR))
+            if number < 63:
+                os.write(more[-1], b"some 20000 2000000\0")
+        with pytest.raises(OSError, match="Too many open files"):
+            os.write(more[-1], b"some 20000 2000000\0")
+        with pytest.raises(OSError, match="Invalid argument"):
+            os.write(more[-1], b"some 20000")
+        assert held(box) == 64
+    finally:
+        for each in more:
+            os.close(each)
+    assert until(lambda: held(box) == 1, 10 * box.scale)
+
+
+@needs_psi
+def test_a_cgroup_that_goes(opened: tuple[Box, str, int]) -> None:
+    """When its cgroup goes, a poller is told POLLERR, the daemon lets go of it, and does not turn in circles."""
+    box, name, descriptor = opened
+    assert box.served is not None
+    poll = select.poll()
+    poll.register(descriptor, select.POLLPRI)
+    assert poll.poll(0) == []
+    box.pyproc("delete", "--force", name)
+    found = poll.poll(20_000 * box.scale)
+    assert [events & IN_HAND for _, events in found] == [IN_HAND]
+    assert until(lambda: held(box) == 0, 10 * box.scale)
+    clock = _clock(box.served.pid)
+    before = time.clock_gettime(clock)
+    time.sleep(2)
+    assert time.clock_gettime(clock) - before < 0.2 * box.scale
+
+
+def _clock(pid: int) -> int:
+    """Return the number of a process's CPU clock (MAKE_PROCESS_CPUCLOCK in linux/posix-timers.h)."""
+    return ~pid << 3 | 2
+
+
+@needs_psi
+def test_other_files_are_as_they_were(opened: tuple[Box, str, int]) -> None:
+    """Other served files can always be read, as poll says, and not be opened for writing; a pressure file that was
+    opened for reading has no trigger.
+    """
+    box, name, _ = opened
+    base = box.mountpoint / f"containers/{name}/proc"
+    ready = select.POLLIN | select.POLLOUT
+    for path, expected in ((base / "meminfo", ready), (base / "pressure/cpu", ready | IN_HAND)):
+        with path.open("rb") as file:
+            poll = select.poll()
+            poll.register(file, select.POLLIN | select.POLLOUT | select.POLLPRI)
+            assert [events for _, events in poll.poll(0)] == [expected]
+    with pytest.raises(PermissionError):
+        os.open(base / "meminfo", os.O_RDWR)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.write(os.open(base / "pressure/cpu", os.O_RDONLY), b"some 20000 2000000\0")
+
+
+@needs_psi
+def test_by_caller(clean: Box) -> None:
+    """Bound from proc/ without a registration the file is the caller's too, trigger included."""
+    bind = f"-v{clean.mountpoint}/proc/pressure/cpu:/proc/pressure/cpu"
+    script = f"({STALL}) & cat /proc/pressure/cpu; python3 -c \"$1\" 'some 200000 2000000' {7 * clean.scale**0.5}"
+    text = clean.run(
+        "--rm", "--init", "--cpus", "0.2", "--proc-view", "off", bind, "--", "sh", "-c", script, "sh", POLLER
+    ).stdout.splitlines()
+    assert text[0].startswith("some avg10=")
+    assert int(text[0].rpartition("=")[2]) < 5_000_000 * clean.scale
+    assert int(text[-1].split()[0]) >= 1
+
+
+@pytest.mark.needs_hybrid
+@needs_psi
+def test_without_cgroup2_there_is_no_such_file(tmp_path: Path) -> None:
+    """On a host without cgroup2 a container has no pressure files at all, rather than the machine's."""
+    run = f"{BIN}/pyproc-run --root {tmp_path}/state --storage {tmp_path}/storage --rm --"
+    script = f"""
+        umount -l /sys/fs/cgroup/unified
+        {run} sh -c 'for at in cpu io memory; do test -e /proc/pressure/$at && echo $at; done; cat /proc/uptime'
+        echo "status $?"
+        ls -A /var/lib/lxcfs/proc/pressure
+        kill $(grep -o '"pid": [0-9]*' {tmp_path}/run/lxcfs-py/daemon.json | grep -o '[0-9]*')
+    """
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script],
+        env={**os.environ, "LXCFS_PY_RUNTIME_DIR": f"{tmp_path}/run"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    assert (len(lines), lines[-1]) == (2, "status 0"), (done.stdout, done.stderr)
