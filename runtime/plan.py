@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.record import Record
-from runtime import rootfs
+from runtime import rootfs, seccomp
 from runtime.steps import (
     CgroupNamespace,
     Directory,
@@ -109,6 +109,7 @@ def build(request: Request, base: str, facts: Facts, old: str) -> list[Step]:
     root, made = rootfs.steps(request.rootfs, base, facts.root)
     write, bind = _etc(request, base, facts, old)
     return [
+        *seccomp.steps(spec, request.id, f"{request.root}/{request.id}", must=request.proc_view == "require"),
         CgroupNamespace(),
         Private(),
         *write,

@@ -62,8 +62,17 @@ class Cgroups:
 
     def pids(self, cgroup: Cgroup) -> tuple[int, ...]:
         """Return the processes in the cgroup and all below it."""
-        found = next(filter(None, (self._driver(c, cgroup) for c in ("pids", "memory", "cpu"))), None)
+        found = self._members(cgroup)
         return found[0].pids(found[1]) if found else ()
+
+    def tasks(self, cgroup: Cgroup) -> int:
+        """Return how many tasks, threads included, are in the cgroup and all below it."""
+        found = self._members(cgroup)
+        return found[0].tasks(found[1]) if found else 0
+
+    def _members(self, cgroup: Cgroup) -> tuple[Driver, str] | None:
+        """Return who knows what is in a cgroup."""
+        return next(filter(None, (self._driver(c, cgroup) for c in ("pids", "memory", "cpu"))), None)
 
     def oom_kills(self, cgroup: Cgroup) -> int:
         """Return how often the OOM killer struck."""

@@ -85,5 +85,8 @@ class Driver(Protocol):
     def pids(self, path: str) -> tuple[int, ...]:
         """Return the processes in the cgroup and all below it, in no order."""
 
+    def tasks(self, path: str) -> int:
+        """Return how many tasks, threads included, are in the cgroup and all below it."""
+
     def oom_kills(self, path: str) -> int:
         """Return how often the OOM killer struck in the cgroup or below it."""

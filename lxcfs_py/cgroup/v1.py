@@ -109,6 +109,14 @@ class V1:
             for pid in numbers(text(self._files, f"{directory}/cgroup.procs"))
         )
 
+    def tasks(self, path: str) -> int:
+        """Return pids.current, or count tasks where there is no pids controller."""
+        known = integer(self._text(path, "pids.current"))
+        if known is not None:
+            return known
+        directories = below(self._hierarchy.directory(path))
+        return sum(len(numbers(text(self._files, f"{directory}/tasks"))) for directory in directories)
+
     def oom_kills(self, path: str) -> int:
         """Return memory.oom_control's oom_kill, summed over the cgroup and all below it."""
         texts = (text(self._files, f"{d}/memory.oom_control") for d in below(self._hierarchy.directory(path)))

@@ -96,6 +96,14 @@ class V2:
             for pid in numbers(text(self._files, f"{directory}/cgroup.procs"))
         )
 
+    def tasks(self, path: str) -> int:
+        """Return pids.current, or count cgroup.threads where there is no pids controller."""
+        known = integer(self._text(path, "pids.current"))
+        if known is not None:
+            return known
+        directories = below(self._hierarchy.directory(path))
+        return sum(len(numbers(text(self._files, f"{directory}/cgroup.threads"))) for directory in directories)
+
     def oom_kills(self, path: str) -> int:
         """Return memory.events' oom_kill, which counts the levels below too."""
         return flat(self._text(path, "memory.events")).get("oom_kill", 0)

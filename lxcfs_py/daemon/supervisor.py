@@ -17,6 +17,7 @@ from lxcfs_py.daemon import log, mount, workers
 from lxcfs_py.files import Files
 from lxcfs_py.procfs import cpulist, pid_stat
 from lxcfs_py.record import Record
+from lxcfs_py.seccomp.keeper import Keeper
 
 if TYPE_CHECKING:
     from lxcfs_py.host import Host
@@ -94,6 +95,7 @@ class Supervisor:
         self.task = workers.Task(
             self.fuse, memory, table, theirs.fileno(), options.workers, cpus, init, relay, options.host
         )
+        self.keeper = Keeper(options.host, theirs.fileno(), log.write)
 
     def _template(self) -> subprocess.Popen[bytes]:
         task = self.task
@@ -144,6 +146,7 @@ class Supervisor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_workers, nursery.cancel_scope)
             nursery.start_soon(self._write_log)
+            nursery.start_soon(self.keeper.serve)
             nursery.start_soon(self._wait_for_signal, nursery.cancel_scope)
 
     def stop(self) -> None:
@@ -154,6 +157,7 @@ class Supervisor:
         if there is not None and there.fstype == mount.FSTYPE:
             mount.umount(self.options.mountpoint)
         os.close(self.fuse)
+        self.keeper.close()
 
 
 def run(options: Options) -> None:
