@@ -22,13 +22,15 @@ class Lane(NamedTuple):
     psi: bool
     timens: bool
     cpuset: bool
+    ia32: bool
+    """Whether 64-bit processes can make 32-bit system calls."""
     time_scale: float
     """How much longer than on an idle machine a step of Python may take here."""
 
 
 GUESTS = {
-    "qemu": Lane(cpus=4, psi=True, timens=True, cpuset=True, time_scale=15.0),
-    "uml": Lane(cpus=1, psi=False, timens=False, cpuset=False, time_scale=3.0),
+    "qemu": Lane(cpus=4, psi=True, timens=True, cpuset=True, ia32=True, time_scale=15.0),
+    "uml": Lane(cpus=1, psi=False, timens=False, cpuset=False, ia32=False, time_scale=3.0),
 }
 
 
@@ -44,6 +46,7 @@ def here() -> Lane:
         psi=os.path.exists("/proc/pressure/cpu"),
         timens=os.path.exists("/proc/self/ns/time"),
         cpuset=cpuset,
+        ia32=os.path.exists("/proc/sys/abi/vsyscall32"),
         time_scale=1.0,
     )
 
