@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STOP = "LXCFS_PY_SECCOMP_STOP"
-"""``STAGE:N``: be killed at that stage of the Nth call, for tests of what the next agent does."""
+"""``STAGE:N``: be killed at that stage from the Nth call on, for tests of what the next agent does."""
 STAGES = ("received", "computed", "opened", "written", "sent", "wiped")
 MOST_TRIES = 2
 MOST_FILES = 128
@@ -236,7 +236,7 @@ class Agent:
         self._map[self._at(listener) : self._at(listener) + protocol.SLOT_BYTES] = bytes(protocol.SLOT_BYTES)
 
     def _test_stop(self, stage: str) -> None:
-        if stage == self._stop and self._left == 0:
+        if stage == self._stop and self._left <= 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -64,7 +64,7 @@ def loads(_reader: Reader, _container: Container) -> Loads:
 def read(reader: Reader, container: Container) -> Figures:
     """Gather a container's figures: those of the files of the same names; raises OSError."""
     host = meminfo.parse(reader.host_bytes("proc/meminfo"))
-    found = values(host, reader.cgroups.memory(container.cgroup), reader.cgroups.hugetlb(container.cgroup))
+    found = values(host, reader.cgroups.memory(container.cgroup), ())  # (huge pages are no part of it)
     return Figures(
         reader.now_nsec() - container.start_nsec,
         loads(reader, container),
