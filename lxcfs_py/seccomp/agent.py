@@ -8,7 +8,9 @@ Run as ``python -m lxcfs_py.seccomp.agent`` by the keeper, with descriptors and 
     the call           wiped                     0
 
 If the kernel can't write it there it takes the receipt back, so a call is either waiting in the kernel or seen in
-memory, and the next agent begins it anew; the third leaves it to the kernel, should it be what they die of.
+memory, and the next agent begins it anew; the third leaves it to the kernel, should it be what they die of. A
+caller's memory may be a file of a file system that never answers (FUSE): what writes there can't even be killed. An
+agent that is held up is replaced too, and that listener's calls are the kernel's from then on.
 """
 
 from __future__ import annotations
@@ -113,9 +115,12 @@ class Answers:
 class Agent:
     """Serves listeners until the keeper and the last of them have gone."""
 
-    def __init__(self, control: int, memory: int, host: Host, tell: Callable[[str, Exception], None]) -> None:
+    def __init__(
+        self, control: int, memory: int, host: Host, tell: Callable[[str, Exception], None], *, held_up: bool
+    ) -> None:
         self._control = socket.socket(fileno=control)
-        self._map = mmap.mmap(memory, protocol.SLOTS * protocol.SLOT_BYTES)
+        self._held_up = held_up
+        self._map = mmap.mmap(memory, protocol.MEMORY_BYTES)
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         self._proc, self._answers, self._tell = host.proc, Answers(host), tell
         self._poll = select.epoll()
@@ -159,6 +164,9 @@ class Agent:
         self._listeners[listener.descriptor] = listener
         if any(self._map[self._at(listener) : self._at(listener) + protocol.NOTIF_BYTES]):
             self._left -= 1
+            if self._held_up:
+                self._map[self._at(listener) + protocol.HOPELESS] = 1
+                self._tell(id_, TimeoutError("a caller's memory can't be written; its calls are left to the kernel"))
             self.handle(listener)  # what an agent before us had received
         self._poll.register(listener.descriptor, select.EPOLLIN)
         return True
@@ -194,8 +202,9 @@ class Agent:
         tries = self._map[at + protocol.TRIES]
         self._map[at + protocol.TRIES] = tries + 1
         value = None
+        self._pulse(busy=True)
         try:
-            if tries < MOST_TRIES:
+            if tries < MOST_TRIES and not self._map[at + protocol.HOPELESS]:
                 value = self._answered(listener, call)
         except Exception as error:  # noqa: BLE001  (whatever it is, the kernel's own answer is better than none)
             if _valid(listener, call):  # else it came of the caller's death
@@ -205,9 +214,15 @@ class Agent:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.EINPROGRESS):  # the caller was killed; it was sent before
                 self._tell(listener.id, error)
+        self._pulse(busy=False)
         self._test_stop("sent")
         self._wipe(listener)
         self._test_stop("wiped")
+
+    def _pulse(self, *, busy: bool) -> None:
+        count = int.from_bytes(self._map[protocol.PULSE_AT : protocol.PULSE_AT + 8], sys.byteorder)
+        count += 1 if count % 2 != busy else 2  # (an agent may have died at one)
+        self._map[protocol.PULSE_AT : protocol.PULSE_AT + 8] = (count % (1 << 64)).to_bytes(8, sys.byteorder)
 
     def _answered(self, listener: Listener, call: protocol.Call) -> int | None:
         """Write the answer into the caller's memory; return what the call returns, None to leave it to the kernel."""
@@ -233,7 +248,7 @@ class Agent:
         return listener.slot * protocol.SLOT_BYTES
 
     def _wipe(self, listener: Listener) -> None:
-        self._map[self._at(listener) : self._at(listener) + protocol.SLOT_BYTES] = bytes(protocol.SLOT_BYTES)
+        self._map[self._at(listener) : self._at(listener) + protocol.HOPELESS] = bytes(protocol.HOPELESS)
 
     def _test_stop(self, stage: str) -> None:
         if stage == self._stop and self._left <= 0:
@@ -261,7 +276,7 @@ def main(words: list[str]) -> int:
         except OSError:  # the supervisor is away or behind: a line less
             return
 
-    Agent(control, memory, Host(*words[3:7]), tell).run()
+    Agent(control, memory, Host(*words[3:7]), tell, held_up=words[7:] == ["held-up"]).run()
     return 0
 
 

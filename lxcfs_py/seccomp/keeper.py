@@ -26,6 +26,8 @@ STATE_SECONDS = 10.0
 """How long a runtime may take to send what it connected for."""
 QUICK_SECONDS, PAUSE_SECONDS = 1.0, 0.2
 """An agent that lived for less than the first is begun again after the second."""
+WATCH_SECONDS = 5.0
+"""An agent that is at the same call at two looks this far apart is held up."""
 KIND = "anon_inode:seccomp notify"
 
 
@@ -42,13 +44,15 @@ class Keeper:
     def __init__(self, host: Host, messages: int, log: Callable[[str], None]) -> None:
         self._host, self._messages, self._log = host, messages, log
         self._memory = os.memfd_create("lxcfs-py-seccomp")
-        os.ftruncate(self._memory, protocol.SLOTS * protocol.SLOT_BYTES)
+        os.ftruncate(self._memory, protocol.MEMORY_BYTES)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a listener each
         self._most = min(protocol.SLOTS, hard - SPARE if hard != resource.RLIM_INFINITY else protocol.SLOTS)
         self._held: dict[int, Held] = {}
         self._control: trio.socket.SocketType | None = None
         self._passed: set[int] = set()
+        self._held_up = False
+        self._abandoned: list[subprocess.Popen[bytes]] = []
         self._socket, self._own = self._listen(protocol.socket_path(host))
 
     def _listen(self, path: str) -> tuple[socket.socket, int]:
@@ -112,6 +116,7 @@ class Keeper:
             if sent is not None and number == sent.listener and slot < 0 and self._is_listener(descriptor):
                 slot = next((at for at in range(self._most) if at not in self._held), -1)
             if slot >= 0 and slot not in self._held and sent is not None:
+                os.pwrite(self._memory, bytes(protocol.SLOT_BYTES), slot * protocol.SLOT_BYTES)
                 self._held[slot] = Held(descriptor, sent.id)
             else:
                 os.close(descriptor)
@@ -153,23 +158,50 @@ class Keeper:
         with trio.socket.from_stdlib_socket(ours) as control:
             with theirs:
                 agent = self._spawn(theirs)
-            self._control = control
+            self._control, self._held_up = control, False
             self._passed.clear()
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._release, control, nursery.cancel_scope)
+                    nursery.start_soon(self._watch, nursery.cancel_scope)
                     for slot in list(self._held):
                         await self._pass(slot)
-                agent.kill()  # it has gone, or can't be talked to
-                agent.wait()
+                await self._end(agent)
+            except trio.Cancelled:
+                agent.returncode = 0  # it stays, and nobody waits for it
+                raise
             finally:
                 self._control = None
-                agent.returncode = 0  # it is not waited for if it stays
+
+    async def _end(self, agent: subprocess.Popen[bytes]) -> None:
+        """Kill an agent, if it has not gone by itself; one that is held up ends whenever it is let go."""
+        agent.kill()
+        if agent.poll() is None:
+            pidfd = os.pidfd_open(agent.pid)
+            try:
+                with trio.move_on_after(PAUSE_SECONDS):
+                    await trio.lowlevel.wait_readable(pidfd)
+            finally:
+                os.close(pidfd)
+        self._abandoned = [each for each in (*self._abandoned, agent) if each.poll() is None]
+
+    async def _watch(self, scope: trio.CancelScope) -> None:
+        """End this agent's time when it is held up."""
+        before = 0
+        while True:
+            await trio.sleep(WATCH_SECONDS)
+            pulse = int.from_bytes(os.pread(self._memory, 8, protocol.PULSE_AT), sys.byteorder)
+            if pulse % 2 and pulse == before:
+                self._held_up = True
+                scope.cancel()
+                return
+            before = pulse
 
     def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
         descriptors = (control.fileno(), self._memory, self._messages)
         host = self._host
         words = (*map(str, descriptors), host.proc, host.sys, host.cgroup, host.run)
+        words += ("held-up",) if self._held_up else ()
         return subprocess.Popen(
             [sys.executable, "-m", "lxcfs_py.seccomp.agent", *words],
             pass_fds=descriptors,

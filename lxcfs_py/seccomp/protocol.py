@@ -121,8 +121,11 @@ _SLOT = struct.Struct("=I")
 SLOTS = 1 << 16
 SLOT_BYTES = 128
 """A listener's place in shared memory: struct seccomp_notif as the kernel wrote it, zeros while there is none."""
-TRIES = NOTIF_BYTES
-"""Where in it stands how often the call was begun."""
+TRIES, HOPELESS = NOTIF_BYTES, NOTIF_BYTES + 1
+"""Where in it stands how often the call was begun, and whether a call of this listener has held an agent up."""
+PULSE_AT = SLOTS * SLOT_BYTES
+MEMORY_BYTES = PULSE_AT + SLOT_BYTES
+"""Behind the slots: how often the agent has begun or ended a call; odd while it is at one."""
 
 
 def place(slot: int, id_: str = "") -> bytes:

@@ -362,6 +362,68 @@ def test_nothing_is_kept_of_containers_that_ended(own: Box, lane: str) -> None:
     assert [listeners(pid) for pid in pids] == [1, 1]
 
 
+NEVER = """
+import errno, stat, sys, pyfuse3, trio
+class Never(pyfuse3.Operations):
+    async def getattr(self, inode, ctx=None):
+        entry = pyfuse3.EntryAttributes()
+        entry.st_ino, entry.st_size = inode, 4096
+        entry.st_mode = stat.S_IFDIR | 0o755 if inode == 1 else stat.S_IFREG | 0o644
+        return entry
+    async def lookup(self, parent, name, ctx=None):
+        if name != b'file':
+            raise pyfuse3.FUSEError(errno.ENOENT)
+        return await self.getattr(2)
+    async def open(self, inode, flags, ctx):
+        return pyfuse3.FileInfo(fh=1)
+    async def read(self, fh, offset, size):
+        print('asked', flush=True)
+        await trio.sleep_forever()
+pyfuse3.init(Never(), sys.argv[1], {'allow_other'})
+print('serves', flush=True)
+trio.run(pyfuse3.main)
+"""
+"""A file whose reads are never answered."""
+
+
+def test_memory_that_never_answers(own: Box) -> None:
+    """A buffer that is a file of a dead file system holds an agent up once: the next serves all others.
+
+    That agent can't even be killed until the file system has gone; the daemon is not held up by it.
+    """
+    daemon = own.start_daemon()
+    at = own.base / "never"
+    at.mkdir()
+    server = subprocess.Popen([BIN / "python", "-c", NEVER, at], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        assert server.stdout.readline() == "serves\n"
+        script = """
+import ctypes, mmap, os
+page = mmap.mmap(os.open('/never/file', os.O_RDONLY), 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+ctypes.CDLL(None).sysinfo(ctypes.byref(ctypes.c_char.from_buffer(page)))
+"""
+        bad = own.start("-v", f"{at}:/never", "--", "python3", "-c", script)
+        assert server.stdout.readline() == "asked\n"
+        held_up = agents(daemon.pid)
+        begun = time.monotonic()
+        assert own.run("--rm", "-m", "64m", "--", "getconf", "_PHYS_PAGES").stdout == "16384\n"
+        assert time.monotonic() - begun < 15 * own.scale
+        assert "its calls are left to the kernel" in own.log.read_text()
+        begun = time.monotonic()
+        assert own.run("--rm", "-m", "64m", "--", "getconf", "_PHYS_PAGES").stdout == "16384\n"
+        assert time.monotonic() - begun < 4 * own.scale
+    finally:
+        server.kill()
+        server.communicate()
+        mount.umount(str(at))
+    own.pyproc("delete", "--force", bad)
+    deadline = time.monotonic() + 10 * own.scale
+    while set(held_up) & set(agents(daemon.pid)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not set(held_up) & set(agents(daemon.pid))
+
+
 def test_garbage_is_no_listener(own: Box) -> None:
     """Whoever connects and sends nothing, nonsense or another descriptor ends nothing."""
     import socket
