@@ -6,7 +6,7 @@ import os
 
 from lxcfs_py.record import Record
 from lxcfs_py.served import PRESSURE
-from runtime import rootfs
+from runtime import rootfs, seccomp
 from runtime.steps import (
     Await,
     CgroupNamespace,
@@ -111,6 +111,7 @@ def build(request: Request, base: str, facts: Facts, old: str, go: int) -> list[
     root, made = rootfs.steps(request.rootfs, base, facts.root)
     write, bind = _etc(request, base, facts, old)
     return [
+        *seccomp.steps(spec, request.id, f"{request.root}/{request.id}", must=request.proc_view == "require"),
         CgroupNamespace(),
         Private(),
         *write,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from lxcfs_py.host import Host
 from runtime import capabilities, devices, environment, resources, validate, volumes
 from runtime.request import Request
 from runtime.state import OCI_VERSION
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from lxcfs_py.host import Host
     from runtime.options import Parsed
 
 TERM = "xterm"
@@ -83,8 +83,13 @@ def _namespaces(network: str, *, time: bool) -> list[dict[str, str]]:
     ]
 
 
-def config(options: Parsed, id_: str, caller: Mapping[str, str], *, time: bool) -> dict[str, Any]:
-    """Return the OCI configuration; ``time`` says whether the kernel has time namespaces."""
+def config(
+    options: Parsed, id_: str, caller: Mapping[str, str], *, time: bool, filtered: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the OCI configuration; ``time`` says whether the kernel has time namespaces.
+
+    ``filtered`` is ``linux.seccomp``, None to leave it out.
+    """
     hostname = options["hostname"] or id_[: validate.MAX_HOSTNAME]
     return {
         "ociVersion": OCI_VERSION,
@@ -99,6 +104,7 @@ def config(options: Parsed, id_: str, caller: Mapping[str, str], *, time: bool) 
             "devices": devices.default_nodes(),
             "maskedPaths": list(MASKED),
             "readonlyPaths": list(READ_ONLY),
+            **({"seccomp": filtered} if filtered is not None else {}),
         },
     }
 
@@ -108,13 +114,16 @@ def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] |
 
     ``caller`` is the environment that ``-e NAME`` copies from, ``host`` where the host's facts are read.
     """
-    host = host or Host()
+    from runtime import cleanup, seccomp  # what only a start needs
+
+    host = host or cleanup.host()
     validate.check(options, validate.gather(options, host))
     id_ = options["name"] or new_id()
     time = os.path.exists(f"{host.proc}/self/ns/time")
+    filtered = seccomp.profile(host) if options["proc_view"] != "off" and seccomp.offered() else None
     return Request(
         id=id_,
-        spec=config(options, id_, os.environ if caller is None else caller, time=time),
+        spec=config(options, id_, os.environ if caller is None else caller, time=time, filtered=filtered),
         rootfs=os.path.abspath(options["rootfs"]) if options["rootfs"] else "",
         detach=options["detach"],
         interactive=options["interactive"],

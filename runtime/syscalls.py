@@ -18,8 +18,8 @@ MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_CAPBSET_DROP = 1, 4, 8, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
 """include/uapi/linux/prctl.h"""
-_NUMBERS = {"x86_64": (435, 155, 321), "aarch64": (435, 41, 280)}
-SYS_CLONE3, SYS_PIVOT_ROOT, SYS_BPF = _NUMBERS.get(os.uname().machine, (435, 155, 321))
+_NUMBERS = {"x86_64": (435, 155, 321, 317), "aarch64": (435, 41, 280, 277)}
+SYS_CLONE3, SYS_PIVOT_ROOT, SYS_BPF, SYS_SECCOMP = _NUMBERS.get(os.uname().machine, _NUMBERS["x86_64"])
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 """PyDLL: nothing else runs meanwhile, and no lock is handed around a fork."""
@@ -106,3 +106,13 @@ def attach_device_program(program: bytes, cgroup: int) -> None:
         _checked(_libc.syscall(SYS_BPF, 8, attach, len(attach)), "bpf: attach the device program")
     finally:
         os.close(loaded)
+
+
+def seccomp(operation: int, flags: int, program: bytes | None) -> int:
+    """See seccomp(2): load a filter of classic BPF; with NEW_LISTENER return its descriptor, close-on-exec."""
+    argument = None
+    if program is not None:
+        code = ctypes.create_string_buffer(program)
+        argument = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(code))  # struct sock_fprog
+    result = _libc.syscall(SYS_SECCOMP, ctypes.c_uint(operation), ctypes.c_uint(flags), argument)
+    return _checked(result, "seccomp: load the filter")

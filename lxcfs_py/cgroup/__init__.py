@@ -76,6 +76,11 @@ class Cgroups:
         found = next(filter(None, (self._driver(c, cgroup) for c in TASKS)), None)
         return found[0].pids(found[1]) if found else ()
 
+    def tasks(self, cgroup: Cgroup) -> int:
+        """Return how many tasks, threads included, are in the cgroup and all below it."""
+        known = self.task_count(cgroup)
+        return len(self.threads(cgroup)) if known is None else known
+
     def oom_kills(self, cgroup: Cgroup) -> int:
         """Return how often the OOM killer struck."""
         found = self._driver("memory", cgroup)

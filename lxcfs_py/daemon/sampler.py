@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from lxcfs_py import container as containers
-from lxcfs_py import registry
+from lxcfs_py import log, registry
 from lxcfs_py.cgroup import Cgroups
-from lxcfs_py.daemon import log
 from lxcfs_py.errors import Error
 from lxcfs_py.files import Files
 from lxcfs_py.loads import AS_HOST, EVERY_NSEC, PLACE_BYTES, REGISTERED, Loads, advance

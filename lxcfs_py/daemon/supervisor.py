@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from lxcfs_py import __version__, registry
-from lxcfs_py.daemon import log, mount, sampler, triggers, workers
+from lxcfs_py import __version__, log, registry
+from lxcfs_py.daemon import mount, sampler, triggers, workers
 from lxcfs_py.files import Files
 from lxcfs_py.loads import Loads
 from lxcfs_py.procfs import cpulist, pid_stat
 from lxcfs_py.record import Record
+from lxcfs_py.seccomp.keeper import Keeper
 
 if TYPE_CHECKING:
     from lxcfs_py.host import Host
@@ -99,6 +100,7 @@ class Supervisor:
         relay = not init.has_resend or os.environ.get(RELAY) == "1"
         descriptors = self.fuse, memory, table, loads, theirs.fileno(), workers_end.fileno()
         self.task = workers.Task(*descriptors, options.workers, cpus, init, relay, options.host)
+        self.keeper = Keeper(options.host, theirs.fileno(), loads, log.write)
 
     def _template(self) -> subprocess.Popen[bytes]:
         task = self.task
@@ -151,6 +153,7 @@ class Supervisor:
             nursery.start_soon(self._keep_workers, nursery.cancel_scope)
             nursery.start_soon(self._write_log)
             nursery.start_soon(sampler.sample, self.options.host, Loads(self.task.loads))
+            nursery.start_soon(self.keeper.serve)
             nursery.start_soon(self._wait_for_signal, nursery.cancel_scope)
 
     def stop(self) -> None:
@@ -162,6 +165,7 @@ class Supervisor:
         if there is not None and there.fstype == mount.FSTYPE:
             mount.umount(self.options.mountpoint)
         os.close(self.fuse)
+        self.keeper.close()
 
 
 def run(options: Options) -> None:

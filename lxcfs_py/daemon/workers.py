@@ -17,9 +17,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from lxcfs_py import registry, tree
+from lxcfs_py import log, registry, tree
 from lxcfs_py.cgroup import v1, v2  # noqa: F401  (imported once, before the workers are forked)
-from lxcfs_py.daemon import log
 from lxcfs_py.fuse import driver, protocol
 from lxcfs_py.fuse.operations import Operations
 from lxcfs_py.fuse.triggers import Triggers

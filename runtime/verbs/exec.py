@@ -18,7 +18,7 @@ import os
 from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error
 from lxcfs_py.host import Host
-from runtime import cgroups, environment, options, signals, spec, state, syscalls, terminal, users, validate
+from runtime import cgroups, environment, options, seccomp, signals, spec, state, syscalls, terminal, users, validate
 from runtime import process as runner  # everything is imported before we are inside
 from runtime.errors import RunError
 from runtime.report import Report, guarded, send
@@ -109,6 +109,7 @@ class Entry:
         self.found, self.parsed, self.layout = found, parsed, layout
         self.process = process(config, parsed, os.environ)
         self.namespaces = namespaces(config)
+        self.filters = seccomp.steps(config, found.id, found.bundle)
 
     def join(self, container: int, doors: Sequence[str]) -> None:
         """Enter the container's cgroups and namespaces; ``container`` is its first process's pidfd."""
@@ -119,6 +120,7 @@ class Entry:
     def doorkeeper(self, container: int, doors: Sequence[str], report: _socket.socket) -> None:
         """Go in and start the command there; its pid, as the host counts, is reported."""
         empty = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # the host's: inside anything may be there
+        loaded = [each.load() for each in self.filters]
         self.join(container, doors)
         slave = -1
         if self.parsed["tty"]:
@@ -128,6 +130,9 @@ class Entry:
         pid = os.fork()
         if pid == 0:
             guarded(report, lambda: self.command(slave, empty))
+        for each, handed in zip(self.filters, loaded, strict=True):
+            if handed is not None:
+                each.hand_over(*handed, pid)
         send(report, b"pid %d" % pid)
 
     def command(self, slave: int, empty: int) -> NoReturn:

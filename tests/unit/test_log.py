@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lxcfs_py.daemon import log
+from lxcfs_py import log
 
 LINE = "web@7 proc/meminfo: OSError: [Errno 5] Input/output error"
 

@@ -1,0 +1,294 @@
+"""The agent: answers the calls of all containers, one of each in turn. It may die at any instruction.
+
+Run as ``python -m lxcfs_py.seccomp.agent`` by the keeper, with descriptors and the host's paths as arguments.
+
+    memory             before                    after
+    0                  ioctl NOTIF_RECV          the call, written by the kernel
+    the call           the answer, NOTIF_SEND    the call: another NOTIF_SEND fails with ENOENT
+    the call           wiped                     0
+
+If the kernel can't write it there it takes the receipt back, so a call is either waiting in the kernel or seen in
+memory, and the next agent begins it anew; the third leaves it to the kernel, should it be what they die of. A
+caller's memory may be a file of a file system that never answers (FUSE): what writes there can't even be killed. An
+agent that is held up is replaced too, and that listener's calls are the kernel's from then on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import select
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+from lxcfs_py import container as containers
+from lxcfs_py import log
+from lxcfs_py.container import Callers, Container
+from lxcfs_py.errors import Error
+from lxcfs_py.files import Files
+from lxcfs_py.host import Host
+from lxcfs_py.loads import Loads, LoadStore
+from lxcfs_py.reader import Reader
+from lxcfs_py.record import Record
+from lxcfs_py.seccomp import affinity, protocol, sysinfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STOP = "LXCFS_PY_SECCOMP_STOP"
+"""``STAGE:N``: be killed at that stage from the Nth call on, for tests of what the next agent does."""
+STAGES = ("received", "computed", "opened", "written", "sent", "wiped")
+MOST_TRIES = 2
+MOST_FILES = 128
+"""Kernel files that are kept open; the keeper spares descriptors for them."""
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Listener(Record):
+    """One filter's listener. ``id`` is the container that its runtime named."""
+
+    descriptor: int
+    slot: int
+    id: str
+
+
+class Answer(Record):
+    """What a call returns, and what is written into the caller's memory before."""
+
+    value: int
+    address: int = 0
+    data: bytes = b""
+
+
+class Answers:
+    """Decides what calls are answered; None leaves them to the kernel."""
+
+    def __init__(self, host: Host, loads: LoadStore) -> None:
+        self._reader = Reader(host, Files(MOST_FILES), loads=loads)
+        self._callers = Callers(host, self._reader.files)
+        self._known: dict[str, Container] = {}
+
+    def forget(self, id_: str) -> None:
+        """One of the container's listeners has gone, perhaps its last."""
+        self._known.pop(id_, None)
+
+    def container(self, id_: str, tid: int) -> Container | None:
+        """Return the container of that id if it is registered, else the one the caller is in."""
+        host, files = self._reader.host, self._reader.files
+        found = self._known.get(id_)
+        if found is None or containers.start_ticks(host, files, found.init_pid) != found.init_start_ticks:
+            self.forget(id_)
+            try:
+                found = containers.by_registration(host, files, id_)
+            except Error:
+                return self._callers.container(tid)
+            self._known[id_] = found
+        return found
+
+    def answer(self, id_: str, call: protocol.Call) -> Answer | None:
+        """Return the answer; raises OSError if the host's own files can't be read."""
+        found = self.container(id_, call.tid) if call.tid and call.name else None
+        if found is None:
+            return None
+        return (self._sysinfo if call.name == protocol.SYSINFO else self._affinity)(found, call)
+
+    def _sysinfo(self, found: Container, call: protocol.Call) -> Answer:
+        return Answer(0, call.arguments[0], sysinfo.pack(sysinfo.read(self._reader, found), call.bits))
+
+    def _affinity(self, found: Container, call: protocol.Call) -> Answer | None:
+        number, length, address = call.arguments[:3]
+        host, cgroups = self._reader.host, self._reader.cgroups
+        number = ctypes.c_int(number).value
+        tid = affinity.task(host, call.tid, number, lambda: cgroups.pids(found.cgroup)) if number >= 0 else 0
+        data = affinity.real(tid, length & 0xFFFFFFFF) if tid else None
+        if data is None:
+            return None
+        n, cpus = len(self._reader.cpus(found)), tuple(affinity.numbers(data))
+        if len(cpus) <= n:
+            return None
+        return Answer(len(data), address, affinity.mask(affinity.choose(cpus, n, found.key), len(data)))
+
+
+class Agent:
+    """Serves listeners until the keeper and the last of them have gone."""
+
+    def __init__(
+        self,
+        control: int,
+        memory: int,
+        host: Host,
+        answers: Answers,
+        tell: Callable[[str, Exception], None],
+        *,
+        held_up: bool,
+    ) -> None:
+        self._control = socket.socket(fileno=control)
+        self._held_up = held_up
+        self._map = mmap.mmap(memory, protocol.MEMORY_BYTES)
+        self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        self._proc, self._answers, self._tell = host.proc, answers, tell
+        self._poll = select.epoll()
+        self._listeners: dict[int, Listener] = {}
+        stage, _, count = os.environ.get(STOP, "").partition(":")
+        self._stop, self._left = stage, int(count or 0)
+
+    def run(self) -> None:
+        """Serve."""
+        self._poll.register(self._control, select.EPOLLIN)
+        kept = True
+        while kept or self._listeners:
+            for descriptor, event in self._poll.poll():
+                listener = self._listeners.get(descriptor)
+                if listener is None:
+                    kept = self.take()
+                elif event & select.EPOLLIN:
+                    self.serve(listener)
+                else:  # EPOLLHUP: no process has the filter any more
+                    self.drop(listener)
+
+    def take(self) -> bool:
+        """Take a listener from the keeper; return False if it has gone."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._control, protocol.STATE_BYTES, 1)
+        except ConnectionError:  # said once, before what it had sent: it has gone with messages of ours unread
+            return True
+        if not data:
+            self._poll.unregister(self._control)
+            self._control.close()
+            null = os.open(os.devnull, os.O_RDWR)
+            for stream in range(3):
+                os.dup2(null, stream)
+            os.close(null)
+            return False
+        slot, id_ = protocol.parse_place(data)
+        if not descriptors:
+            self._tell(id_, OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+            return True
+        listener = Listener(descriptors[0], slot, id_)
+        self._listeners[listener.descriptor] = listener
+        if any(self._map[self._at(listener) : self._at(listener) + protocol.NOTIF_BYTES]):
+            self._left -= 1
+            if self._held_up:
+                self._map[self._at(listener) + protocol.HOPELESS] = 1
+                self._tell(id_, TimeoutError("a caller's memory can't be written; its calls are left to the kernel"))
+            self.handle(listener)  # what an agent before us had received
+        self._poll.register(listener.descriptor, select.EPOLLIN)
+        return True
+
+    def drop(self, listener: Listener) -> None:
+        """Close a listener, and have the keeper close its copy."""
+        del self._listeners[listener.descriptor]
+        self._poll.unregister(listener.descriptor)
+        os.close(listener.descriptor)
+        self._answers.forget(listener.id)
+        try:
+            self._control.send(protocol.place(listener.slot))
+        except OSError:  # it has gone
+            return
+
+    def serve(self, listener: Listener) -> None:
+        """Receive one call and answer it. (It never blocks: after POLLIN the kernel has one, or says ENOENT.)"""
+        self._wipe(listener)
+        if _libc.ioctl(listener.descriptor, protocol.NOTIF_RECV, ctypes.c_void_p(self._address + self._at(listener))):
+            number = ctypes.get_errno()
+            if number not in (errno.ENOENT, errno.EINTR):  # ENOENT: the caller was killed
+                self._tell(listener.id, OSError(number, f"NOTIF_RECV: {os.strerror(number)}"))
+                self.drop(listener)
+            return
+        self._left -= 1
+        self._test_stop("received")
+        self.handle(listener)
+
+    def handle(self, listener: Listener) -> None:
+        """Answer the call that is in the listener's slot, and wipe it."""
+        at = self._at(listener)
+        call = protocol.parse_call(self._map[at : at + protocol.NOTIF_BYTES])
+        tries = self._map[at + protocol.TRIES]
+        self._map[at + protocol.TRIES] = tries + 1
+        value = None
+        self._pulse(busy=True)
+        try:
+            if tries < MOST_TRIES and not self._map[at + protocol.HOPELESS]:
+                value = self._answered(listener, call)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the kernel's own answer is better than none)
+            if _valid(listener, call):  # else it came of the caller's death
+                self._tell(listener.id, error)
+        try:
+            fcntl.ioctl(listener.descriptor, protocol.NOTIF_SEND, protocol.response(call.id, value))
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EINPROGRESS):  # the caller was killed; it was sent before
+                self._tell(listener.id, error)
+        self._pulse(busy=False)
+        self._test_stop("sent")
+        self._wipe(listener)
+        self._test_stop("wiped")
+
+    def _pulse(self, *, busy: bool) -> None:
+        count = int.from_bytes(self._map[protocol.PULSE_AT : protocol.PULSE_AT + 8], sys.byteorder)
+        count += 1 if count % 2 != busy else 2  # (an agent may have died at one)
+        self._map[protocol.PULSE_AT : protocol.PULSE_AT + 8] = (count % (1 << 64)).to_bytes(8, sys.byteorder)
+
+    def _answered(self, listener: Listener, call: protocol.Call) -> int | None:
+        """Write the answer into the caller's memory; return what the call returns, None to leave it to the kernel."""
+        answer = self._answers.answer(listener.id, call)
+        self._test_stop("computed")
+        if answer is None:
+            return None
+        memory = os.open(f"{self._proc}/{call.tid}/mem", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            if not _valid(listener, call):  # its number might be another's by now, opened in its place
+                return None
+            self._test_stop("opened")
+            if os.pwrite(memory, answer.data, answer.address) != len(answer.data):
+                return None
+        except (OSError, OverflowError):  # a bad address: the kernel says EFAULT
+            return None
+        finally:
+            os.close(memory)
+        self._test_stop("written")
+        return answer.value
+
+    def _at(self, listener: Listener) -> int:
+        return listener.slot * protocol.SLOT_BYTES
+
+    def _wipe(self, listener: Listener) -> None:
+        self._map[self._at(listener) : self._at(listener) + protocol.HOPELESS] = bytes(protocol.HOPELESS)
+
+    def _test_stop(self, stage: str) -> None:
+        if stage == self._stop and self._left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _valid(listener: Listener, call: protocol.Call) -> bool:
+    """Say whether the caller still waits."""
+    try:
+        fcntl.ioctl(listener.descriptor, protocol.NOTIF_ID_VALID, call.id.to_bytes(8, sys.byteorder))
+    except OSError:
+        return False
+    return True
+
+
+def main(words: list[str]) -> int:
+    """Be the agent."""
+    control, memory, messages, loads = map(int, words[:4])
+    lines = socket.socket(fileno=messages)
+    host = Host(*words[4:8])
+
+    def tell(id_: str, error: Exception) -> None:
+        try:
+            lines.send(log.pack(f"{id_} seccomp: {log.cause(error)}", 0), socket.MSG_DONTWAIT)
+        except OSError:  # the supervisor is away or behind: a line less
+            return
+
+    answers = Answers(host, Loads(loads))
+    Agent(control, memory, host, answers, tell, held_up=words[8:] == ["held-up"]).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,138 @@
+"""What passes between kernel, runtime, keeper and agent (include/uapi/linux/seccomp.h, seccomp_unotify(2)).
+
+The runtime's part is OCI's (runtime-spec, config-linux.md, "The Container Process State"): it connects to
+``socket_path`` and sends the state, as JSON, with the listener; ``fds`` names the descriptors in their order.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from lxcfs_py.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from lxcfs_py.host import Host
+
+SYSINFO, SCHED_GETAFFINITY = "sysinfo", "sched_getaffinity"
+CALLS = (SYSINFO, SCHED_GETAFFINITY)
+"""What is answered."""
+
+
+class Architecture(Record):
+    """One way to make system calls: AUDIT_ARCH_* (include/uapi/linux/audit.h) and the numbers of ours."""
+
+    audit: int
+    numbers: Mapping[str, int]
+    bits: int
+
+
+ARCHITECTURES = {
+    "SCMP_ARCH_X86_64": Architecture(0xC000003E, {SYSINFO: 99, SCHED_GETAFFINITY: 204}, 64),
+    "SCMP_ARCH_X86": Architecture(0x40000003, {SYSINFO: 116, SCHED_GETAFFINITY: 242}, 32),
+}
+"""By OCI's names. x32's numbers are others: its calls reach no agent."""
+MACHINE = "x86_64"
+"""The machine whose kernels have them; on others there is no agent yet."""
+
+NOTIF_RECV, NOTIF_SEND, NOTIF_ID_VALID = 0xC0502100, 0xC0182101, 0x40082102
+"""SECCOMP_IOCTL_*; RECV and SEND may block or fail with ENOENT when the caller was killed."""
+FLAG_CONTINUE = 1
+"""SECCOMP_USER_NOTIF_FLAG_CONTINUE (5.5): the kernel carries the call out as if nothing had been."""
+_NOTIF = struct.Struct("=QIIiIQ6Q")
+_RESPONSE = struct.Struct("=QqiI")
+NOTIF_BYTES = _NOTIF.size
+
+
+class Call(Record):
+    """A call that was received: struct seccomp_notif. ``tid`` is 0 if the caller is outside of our pid namespace."""
+
+    id: int
+    tid: int
+    name: str
+    """One of ``CALLS``, "" for any other."""
+    bits: int
+    arguments: tuple[int, ...]
+
+
+def parse_call(data: bytes) -> Call:
+    """Return what the kernel wrote."""
+    id_, tid, _, number, audit, _, *arguments = _NOTIF.unpack_from(data)
+    for architecture in ARCHITECTURES.values():
+        for name, its in architecture.numbers.items():
+            if (audit, number) == (architecture.audit, its):
+                return Call(id_, tid, name, architecture.bits, tuple(arguments))
+    return Call(id_, tid, "", 64, tuple(arguments))
+
+
+def response(id_: int, value: int | None) -> bytes:
+    """Return struct seccomp_notif_resp: what the call returns, None to let the kernel carry it out."""
+    return _RESPONSE.pack(id_, value or 0, 0, FLAG_CONTINUE if value is None else 0)
+
+
+def socket_path(host: Host) -> str:
+    """Return where the keeper listens: a stream socket of root's."""
+    return f"{host.run}/lxcfs-py/seccomp.sock"
+
+
+STATE_BYTES = 1 << 16
+"""The longest state that is read."""
+FDS = 8
+LISTENER_NAME = "seccompFd"
+
+
+class Sent(Record):
+    """A container process state."""
+
+    id: str
+    listener: int
+    """Which of the descriptors it is."""
+
+
+def parse_state(data: bytes) -> Sent | None:
+    """Return what a runtime said, None if it is none."""
+    import json
+
+    try:
+        state = json.loads(data)
+        names, id_ = state["fds"], state["state"]["id"]
+        listener = names.index(LISTENER_NAME)
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return None
+    return Sent(id_, listener) if isinstance(id_, str) and len(id_) < 256 else None
+
+
+def state(seccomp: Mapping[str, Any], container: Mapping[str, Any], pid: int, fds: Sequence[str]) -> bytes:
+    """Return the state to send for a process: ``seccomp`` is the configuration's, ``container`` OCI's state."""
+    import json
+
+    found = {"ociVersion": container["ociVersion"], "fds": list(fds), "pid": pid, "state": dict(container)}
+    if seccomp.get("listenerMetadata"):
+        found["metadata"] = seccomp["listenerMetadata"]
+    return json.dumps(found).encode()
+
+
+# Between keeper and agent: a socket pair of SOCK_SEQPACKET.
+
+_SLOT = struct.Struct("=I")
+SLOTS = 1 << 16
+SLOT_BYTES = 128
+"""A listener's place in shared memory: struct seccomp_notif as the kernel wrote it, zeros while there is none."""
+TRIES, HOPELESS = NOTIF_BYTES, NOTIF_BYTES + 1
+"""Where in it stands how often the call was begun, and whether a call of this listener has held an agent up."""
+PULSE_AT = SLOTS * SLOT_BYTES
+MEMORY_BYTES = PULSE_AT + SLOT_BYTES
+"""Behind the slots: how often the agent has begun or ended a call; odd while it is at one."""
+
+
+def place(slot: int, id_: str = "") -> bytes:
+    """Return a message: the keeper's with a listener, or the agent's, that the listener's last process has ended."""
+    return _SLOT.pack(slot) + id_.encode("utf-8", "surrogateescape")
+
+
+def parse_place(data: bytes) -> tuple[int, str]:
+    """Return slot and container."""
+    return _SLOT.unpack_from(data)[0], data[_SLOT.size :].decode("utf-8", "surrogateescape")
