@@ -48,7 +48,7 @@ def register(host: Host, registration: Registration) -> None:
 
     at = directory(host)
     os.makedirs(at, mode=0o755, exist_ok=True)
-    temporary = f"{at}/.{registration.id}.{os.getpid()}"
+    temporary = f"{at}/.{registration.id}"  # one name, so that unregister finds what a killed writer left
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         os.fchmod(descriptor, 0o644)  # whatever the umask is
@@ -63,10 +63,11 @@ def register(host: Host, registration: Registration) -> None:
 
 def unregister(host: Host, id_: str) -> None:
     """Remove a registration; one that is not there is fine."""
-    try:
-        os.unlink(f"{directory(host)}/{id_}.json")
-    except FileNotFoundError:
-        return
+    for name in (f"{id_}.json", f".{id_}"):
+        try:
+            os.unlink(f"{directory(host)}/{name}")
+        except FileNotFoundError:
+            pass
 
 
 def ids(host: Host) -> tuple[str, ...]:
