@@ -32,9 +32,11 @@ UNREAD_NSEC = 600_000_000_000
 """A container that is not registered is sampled for so long after it was last asked about."""
 CHUNK = 64
 """Tasks looked at in one go."""
-SLICE_SECONDS, REST = 0.002, 59
-"""So much CPU time is used at once, and so many times as long is rested: never more than 1/60 of a CPU. Where a
-round then takes more than five seconds, a sample counts for those that were missed (``loads.advance``)."""
+SLICE_SECONDS = 0.002
+"""CPU time used at once; then the supervisor's other tasks have their turn."""
+SHARE, BURST_SECONDS = 1 / 60, 0.25
+"""The share of one CPU that sampling may use, and what it may use ahead. Where a round then takes more than five
+seconds, a sample counts for those that were missed (``loads.advance``)."""
 
 
 class Count(NamedTuple):
@@ -182,13 +184,27 @@ def _stamps(directory: str) -> dict[str, tuple[int, int]]:
     return found
 
 
+class Budget:
+    """CPU time that may be used; clocks are handed in."""
+
+    def __init__(self, now: float) -> None:
+        self._credit, self._since = BURST_SECONDS, now
+
+    def rest(self, now: float, spent: float) -> float:
+        """Return for how long to rest after so much CPU time was spent, all in seconds."""
+        self._credit = min(BURST_SECONDS, self._credit + (now - self._since) * SHARE) - spent
+        self._since = now
+        return max(SLICE_SECONDS, -self._credit / SHARE)
+
+
 async def sample(host: Host, loads: Loads) -> None:
-    """Sample for ever, in a thread that does little else."""
-    sampler = Sampler(host, loads)
+    """Sample for ever."""
+    sampler, budget = Sampler(host, loads), Budget(time.monotonic())
     while True:
         began, since = time.monotonic(), time.thread_time()
         for _ in sampler.round():
             if (spent := time.thread_time() - since) > SLICE_SECONDS:
-                await trio.sleep(spent * REST)
+                await trio.sleep(budget.rest(time.monotonic(), spent))
                 since = time.thread_time()
+        await trio.sleep(budget.rest(time.monotonic(), time.thread_time() - since))
         await trio.sleep(max(0.0, EVERY_NSEC / 1e9 - (time.monotonic() - began)))

@@ -57,7 +57,8 @@ def test_load_is_the_containers_own(clean: Box) -> None:
     share = EXPONENTS[0] / FIXED_1
     for before, after in itertools.pairwise(found[1:]):
         assert (after.running, after.total) == (2, 3)
-        assert after.one == pytest.approx(before.one * share + 2 * (1 - share), abs=0.02)
+        shares = [share**steps for steps in (1, 2, 3)]  # a sample that is late counts for those that were missed
+        assert any(abs(before.one * s + 2 * (1 - s) - after.one) < 0.02 for s in shares), (before.one, after.one)
     neighbour = loadavg(clean, idle)
     assert (neighbour.one, neighbour.running, neighbour.total, neighbour.last) == (0.0, 0, 3, 3)
     shown = subprocess.run(
@@ -73,12 +74,13 @@ def test_load_is_the_containers_own(clean: Box) -> None:
 
 def test_load_by_caller(clean: Box) -> None:
     """Without registration a load begins with the first read of it, and counts that container's tasks."""
-    script = "cat /proc/loadavg; sleep 11; cat /proc/loadavg"
+    script = "cat /proc/loadavg; for i in $(seq 100); do grep -q ^0.00 /proc/loadavg || break; sleep 1; done; "
+    script += "cat /proc/loadavg"
     bind = f"-v{clean.mountpoint}/proc/loadavg:/proc/loadavg"
     command = ["--rm", "--proc-view", "off", bind, "--", "sh", "-c", f"while :; do :; done & {script}; kill $!"]
     first, later = clean.run(*command).stdout.splitlines()
     assert Loadavg(first).one == 0.0
-    assert 0.05 < Loadavg(later).one < 1.0
+    assert 0.05 < Loadavg(later).one < 2.0
     assert Loadavg(later).running in (1, 2)
     assert Loadavg(later).last < 20
 

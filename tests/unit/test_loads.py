@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lxcfs_py import registry
 from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.container import Container
-from lxcfs_py.daemon.sampler import LOOK_ROUNDS, Sampler
+from lxcfs_py.daemon.sampler import BURST_SECONDS, LOOK_ROUNDS, SHARE, Budget, Sampler
 from lxcfs_py.host import Host
 from lxcfs_py.loads import ASKED, EVERY_NSEC, EXPONENTS, FIXED_1, PLACES, REGISTERED, Load, Loads, advance, of_daemon
 from lxcfs_py.views import loadavg
@@ -223,3 +223,14 @@ def test_without_a_daemon(tmp_path: Path) -> None:
     (tmp_path / "lxcfs-py").mkdir()
     (tmp_path / "lxcfs-py/daemon.json").write_text('{"pid": 1, "start_ticks": -1}')
     assert of_daemon(host).load(container("a")) == Load(0)
+
+
+@given(st.lists(st.tuples(st.floats(0, 30), st.floats(0, 2)), max_size=50))
+def test_sampling_stays_within_its_budget(uses: list[tuple[float, float]]) -> None:
+    """Whatever a round takes, no more CPU time is used than the share of the time that passes, and one burst."""
+    now, used = 100.0, 0.0
+    budget = Budget(now)
+    for idle, spent in uses:
+        now, used = now + idle + spent, used + spent
+        now += budget.rest(now, spent)
+        assert used <= (now - 100) * SHARE + BURST_SECONDS + 1e-6
