@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lxcfs_py import __version__, lxcfs_options
 from lxcfs_py.errors import Error, reason
 from lxcfs_py.host import Host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MOUNTPOINT = "/var/lib/lxcfs"
 RUN = os.environ.get("LXCFS_PY_RUNTIME_DIR", "/run")
@@ -19,6 +24,7 @@ mountpoint = click.argument("mountpoint", default=MOUNTPOINT, type=click.Path(re
 runtime_dir = click.option(
     "--runtime-dir", default=RUN, show_default=True, metavar="DIR", help="Registrations are in DIR/lxcfs-py."
 )
+as_json = click.option("--json", is_flag=True, help="Print JSON.")
 version = click.version_option(__version__, "-v", "--version", prog_name="lxcfs-py")
 
 
@@ -65,43 +71,70 @@ def umount(mountpoint: str) -> None:
     mount.umount(mountpoint)
 
 
+def whose(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that name a container."""
+    for option in (
+        runtime_dir,
+        click.option("--container", metavar="ID", help="As this registered container sees it."),
+        click.option("--cgroup", metavar="PATH", help="As a process of this cgroup would see it."),
+        click.option("--pid", type=click.IntRange(1), metavar="PID", help="As this process sees it."),
+        click.argument("file"),
+    ):
+        command = option(command)
+    return command
+
+
 @cli.command()
-@click.argument("file")
-@click.option("--pid", type=int, metavar="PID", help="As this process sees it.")
-@click.option("--cgroup", metavar="PATH", help="As a process of this cgroup would see it.")
-@click.option("--container", metavar="ID", help="As this registered container sees it.")
-@runtime_dir
-def show(file: str, pid: int | None, cgroup: str | None, container: str | None, runtime_dir: str) -> None:
-    """Print FILE (meminfo, pressure/cpu, /sys/devices/system/cpu/online, ...) without a mount."""
-    from lxcfs_py.container import Callers, by_cgroup, by_registration
+@whose
+def show(file: str, runtime_dir: str, **names: Any) -> None:
+    """Print FILE (meminfo, pressure/cpu, /sys/devices/system/cpu/online, ...) as it is served, without a mount."""
+    from lxcfs_py import target
     from lxcfs_py.loads import of_daemon
     from lxcfs_py.reader import Reader
-    from lxcfs_py.served import CPU, FILES
-    from lxcfs_py.views import read
 
-    path = os.path.normpath(file).lstrip("/")
-    if not path.startswith(CPU + "/"):
-        path = next((f"proc/{name}" for name in (path, path.removeprefix("proc/")) if f"proc/{name}" in FILES), "")
-    if not path:
-        names = ", ".join(known.removeprefix("proc/") for known in FILES)
-        raise Error(f"{file!r}: no such file is served", f"there are {names}, and those in /{CPU}")
-    if [pid, cgroup, container].count(None) != 2:
-        raise Error("whose file?", "name one of --pid, --cgroup and --container")
-    host = Host(run=os.path.abspath(runtime_dir))
+    path, host = target.path(file), Host(run=os.path.abspath(runtime_dir))
     reader = Reader(host, loads=of_daemon(host))
-    if container is not None:
-        found = by_registration(reader.host, reader.files, container)
-    elif cgroup is not None:
-        found = by_cgroup("/" + cgroup.strip("/"), tuple(reader.cgroups.layout.hierarchies))
+    click.echo(target.text(reader, path, target.container(reader, target.Whose(**names))), nl=False)
+
+
+@cli.command()
+@whose
+@as_json
+def explain(file: str, runtime_dir: str, json: bool, **names: Any) -> None:
+    """Print each line of FILE: what is served, what the host has, the rule, and the kernel files it came from."""
+    from lxcfs_py import explain, target
+    from lxcfs_py.loads import of_daemon
+    from lxcfs_py.reader import Reader
+
+    path, host, recorder = target.path(file), Host(run=os.path.abspath(runtime_dir)), explain.Recorder()
+    reader = Reader(host, recorder, loads=of_daemon(host))
+    lines = explain.explain(reader, recorder, path, target.container(reader, target.Whose(**names)))
+    if json:
+        _print_json(explain.plain(lines))
     else:
-        if not os.path.exists(f"{reader.host.proc}/{pid}"):
-            raise Error(f"--pid {pid}: no such process", "ps ax lists those that are")
-        called = Callers(reader.host, reader.files).container(pid or 0)
-        if called is None:
-            click.echo(reader.host_bytes(path), nl=False)
-            return
-        found = called
-    click.echo(read(reader, found, path), nl=False)
+        click.echo(explain.table(lines, shutil.get_terminal_size().columns))
+
+
+@cli.command()
+@runtime_dir
+@as_json
+def doctor(runtime_dir: str, json: bool) -> None:
+    """Say what this host can and can't do, and how to mend it; exit with 1 if nothing can be served or run."""
+    from lxcfs_py import doctor, facts
+
+    found = doctor.findings(facts.gather(Host(run=os.path.abspath(runtime_dir)), MOUNTPOINT))
+    if json:
+        _print_json([finding.as_dict() for finding in found])
+    else:
+        click.echo(doctor.table(found))
+    if doctor.fails(found):
+        sys.exit(1)
+
+
+def _print_json(found: object) -> None:
+    import json
+
+    click.echo(json.dumps(found, indent=2))
 
 
 def main() -> None:

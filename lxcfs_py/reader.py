@@ -13,10 +13,20 @@ from lxcfs_py.cputime import Account, CpuStore, LocalStore
 from lxcfs_py.files import Files
 from lxcfs_py.loads import LoadStore, NoLoads
 from lxcfs_py.procfs import cpulist
+from lxcfs_py.rule import Rule
 
 if TYPE_CHECKING:
     from lxcfs_py.container import Container
     from lxcfs_py.host import Host
+
+COUNT = Rule(
+    "N: the least of the CPUs in the effective cpuset and quota / period rounded up; at least 1",
+    v2=("cpuset.cpus.effective", "cpu.max"),
+    v1=("cpuset.effective_cpus", "cpuset.cpus", "cpu.cfs_quota_us", "cpu.cfs_period_us"),
+    host=("sys/devices/system/cpu/online",),
+    least=True,
+)
+"""How many CPUs a container sees: ``Reader.cpus``."""
 
 
 class Reader:
@@ -40,17 +50,18 @@ class Reader:
         """Return CLOCK_BOOTTIME."""
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
-    def _host_path(self, path: str) -> str:
+    def host_path(self, path: str) -> str:
+        """Return where the host's own file is, ``proc/...`` or ``sys/...``."""
         top, _, rest = path.partition("/")
         return f"{self.host.proc if top == 'proc' else self.host.sys}/{rest}"
 
     def host_bytes(self, path: str) -> bytes:
         """Return the host's own file, ``proc/...`` or ``sys/...``; raises OSError."""
-        return self.files.read(self._host_path(path))
+        return self.files.read(self.host_path(path))
 
     def host_one(self, path: str) -> bytes:
         """Return the host's own file, one of those that ``Files.read_one`` reads; raises OSError."""
-        return self.files.read_one(self._host_path(path))
+        return self.files.read_one(self.host_path(path))
 
     def recent(self, path: str, age_seconds: float) -> bytes:
         """Return the host's own file as it was ``age_seconds`` ago at most; raises OSError.

@@ -24,8 +24,6 @@ SKELETON = (
     ("media", 0o755), ("var/tmp", 0o1777), ("var/log", 0o755), ("var/lib", 0o755), ("var/cache", 0o755),
     ("var/spool", 0o755), ("proc", 0o555), ("sys", 0o555), ("dev", 0o755),
 )  # fmt: skip
-NO_UPPER = ("overlay", "9p", "nfs", "nfs4", "fuse", "vfat", "exfat", "hostfs", "squashfs", "cifs", "ramfs")
-"""File systems that can't carry an upper layer (overlayfs.rst, "Upper and lower")."""
 
 
 class Facts(Record):
@@ -43,11 +41,7 @@ def gather(rootfs: str, storage: str, mountinfo: bytes) -> Facts:
     """Read the facts; those about the host's own tree only where it is to be shown."""
     from lxcfs_py.procfs import mountinfo as parser
 
-    place, fstype = "", ""
-    for mount in parser.parse(mountinfo):
-        at = mount.mount_point.rstrip("/")
-        if (storage == at or storage.startswith(at + "/")) and len(at) >= len(place):
-            place, fstype = at, mount.fstype
+    fstype = parser.fstype_at(parser.parse(mountinfo), storage)
     if rootfs:
         return Facts(fstype=fstype)
     shown = []
@@ -67,7 +61,9 @@ def gather(rootfs: str, storage: str, mountinfo: bytes) -> Facts:
 
 def in_memory(facts: Facts) -> bool:
     """Say whether a tmpfs must carry the upper layer."""
-    return facts.fstype.partition(".")[0] in NO_UPPER
+    from lxcfs_py.procfs import mountinfo
+
+    return not mountinfo.carries_upper(facts.fstype)
 
 
 def mounted(rootfs: str, facts: Facts) -> list[str]:

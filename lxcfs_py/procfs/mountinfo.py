@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from lxcfs_py.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NO_UPPER = ("overlay", "9p", "nfs", "nfs4", "fuse", "vfat", "exfat", "hostfs", "squashfs", "cifs", "ramfs")
+"""File systems that can't carry an overlay's upper layer (overlayfs.rst, "Upper and lower")."""
+
 
 class Mount(Record):
     """One mount, in the order of the text: a later one at the same place hides an earlier."""
@@ -47,3 +54,18 @@ def unescape(text: str) -> str:
         chr(int(part[:3], 8)) + part[3:] if len(part) > 2 and set(part[:3]) <= set("01234567") else "\\" + part
         for part in parts
     )
+
+
+def fstype_at(mounts: Iterable[Mount], path: str) -> str:
+    """Return the type of the file system that a path is in, "" if none is mounted above it."""
+    place, found = "", ""
+    for mount in mounts:
+        at = mount.mount_point.rstrip("/")
+        if (path == at or path.startswith(at + "/")) and len(at) >= len(place):
+            place, found = at, mount.fstype
+    return found
+
+
+def carries_upper(fstype: str) -> bool:
+    """Say whether a file system can carry an overlay's upper layer."""
+    return fstype.partition(".")[0] not in NO_UPPER

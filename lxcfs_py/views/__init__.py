@@ -2,6 +2,10 @@
 
 ``read(reader, container)`` gathers, ``render`` decides; ``PATH`` is the file's. A module of several files has an
 object for each in ``FILES``; ``cpus`` serves a directory.
+Beside that a module may have, for ``explain``:
+    LINES: dict[str, Rule]                rules by name of a line, or by pattern of names; the first that fits counts
+    rows(text, cpus) -> dict[str, str]    the lines of a text and what they say, where ``explain.rows`` would not do;
+                                          ``cpus`` are the CPUs that it is about
 """
 
 from __future__ import annotations

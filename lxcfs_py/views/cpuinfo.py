@@ -6,14 +6,33 @@ import functools
 from typing import TYPE_CHECKING
 
 from lxcfs_py.procfs import cpuinfo
+from lxcfs_py.reader import COUNT
+from lxcfs_py.rule import Rule
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lxcfs_py.container import Container
     from lxcfs_py.reader import Reader
 
 PATH = "proc/cpuinfo"
 AGE_SECONDS = 0.02
 """How old the host's text may be: the kernel asks every CPU for its frequency."""
+LINES = {
+    "processors": COUNT,
+    "processor *": Rule(
+        "one of the first N CPUs of the cpuset, counted from 0",
+        v2=("cpuset.cpus.effective",),
+        v1=("cpuset.effective_cpus", "cpuset.cpus"),
+        host=("sys/devices/system/cpu/online",),
+    ),
+}
+
+
+def rows(text: bytes, cpus: Sequence[int]) -> dict[str, str]:
+    """Return what ``explain`` shows of a text."""
+    count = sum(block.processor is not None for block in cpuinfo.parse(text))
+    return {"processors": str(count), **{f"processor {at}": str(cpu) for at, cpu in enumerate(cpus)}}
 
 
 @functools.lru_cache(64)

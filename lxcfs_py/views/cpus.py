@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from lxcfs_py.procfs import cpulist, cpumask
+from lxcfs_py.reader import COUNT
 from lxcfs_py.record import Record
 from lxcfs_py.served import CPU
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 WHOLE = ("online", "present", "possible", "enabled")
 """Lists of all CPUs (Documentation/ABI/testing/sysfs-devices-system-cpu)."""
+LINES = dict.fromkeys(WHOLE, COUNT.replace(formula=f"0 to N - 1; {COUNT.formula}"))
+"""The rules of the files that have one line and are named like it."""
 PARTS = ("isolated", "nohz_full")
 CORE = ("core_cpus", "thread_siblings")
 PACKAGE = ("package_cpus", "core_siblings", "die_cpus")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lxcfs_py.cgroup.v1 import V2_NAMES
 from lxcfs_py.procfs import meminfo
 from lxcfs_py.record import Record
+from lxcfs_py.rule import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +47,67 @@ OWN = (
 HOST = (*MACHINE, *OWN, "Hugepagesize")
 """What is read of the host's lines."""
 RECLAIMABLE = ("active_file", "inactive_file", "slab_reclaimable")
+
+
+def _stat(formula: str, *keys: str) -> Rule:
+    return Rule(
+        formula,
+        tuple(f"memory.stat:{key}" for key in keys),
+        tuple(f"memory.stat:{V2_NAMES[key]}" for key in keys if key in V2_NAMES),
+    )
+
+
+_RECLAIMABLE = _stat("", *RECLAIMABLE)
+_LIMIT = Rule(
+    "least of the host's and, at each level, the limit", ("memory.max",), ("memory.limit_in_bytes",), least=True
+)
+_ROOM = _LIMIT.replace(
+    formula="least of the host's, MemTotal and, at each level with a limit, limit - usage",
+    v2=(*_LIMIT.v2, "memory.current"),
+    v1=(*_LIMIT.v1, "memory.usage_in_bytes"),
+)
+_SWAP = Rule(
+    "least of the host's and the levels' limits; v1: least limit of memory + swap - MemTotal",
+    v2=("memory.swap.max",),
+    v1=("memory.memsw.limit_in_bytes", "memory.limit_in_bytes"),
+    least=True,
+)
+_PAGES = Rule(
+    "least of the host's and, at each level, the limit of the default size",
+    v2=("hugetlb.*.max",),
+    v1=("hugetlb.*.limit_in_bytes",),
+    least=True,
+    unit="pages",
+)
+LINES = {
+    "MemTotal": _LIMIT,
+    "MemFree": _ROOM,
+    "MemAvailable": _ROOM.replace(
+        formula=f"{_ROOM.formula} + reclaimable; reclaimable: {' + '.join(RECLAIMABLE)}, at most usage",
+        v2=_ROOM.v2 + _RECLAIMABLE.v2,
+        v1=_ROOM.v1 + _RECLAIMABLE.v1,
+    ),
+    "Cached": _stat("file - swapcached", "file", "swapcached"),
+    **{name: _stat(key, key) for name, key in FROM_STAT.items()},
+    **{name: _stat(" + ".join(two), *(FROM_STAT[one] for one in two)) for name, two in SUMS.items()},
+    "SwapTotal": _SWAP,
+    "SwapFree": _SWAP.replace(
+        formula="least of the host's, SwapTotal - the leaf's use and, at each level with a limit, limit - use",
+        v2=(*_SWAP.v2, "memory.swap.current"),
+        v1=(*_SWAP.v1, "memory.usage_in_bytes", "memory.memsw.usage_in_bytes", "memory.stat:total_swap"),
+    ),
+    "CommitLimit": Rule("the host's, at most MemTotal + SwapTotal", host=("proc/meminfo:LINE",)),
+    "HugePages_Total": _PAGES,
+    "HugePages_Free": _PAGES.replace(
+        formula="least of the host's and HugePages_Total - usage",
+        v2=(*_PAGES.v2, "hugetlb.*.current"),
+        v1=(*_PAGES.v1, "hugetlb.*.usage_in_bytes"),
+    ),
+    **dict.fromkeys(("HugePages_Rsvd", "HugePages_Surp"), Rule("0: not accounted by cgroups", unit="pages")),
+    "Hugetlb": _PAGES.replace(formula="the host's, at most the sum of the limits if every size has one", unit=""),
+    **dict.fromkeys(MACHINE, Rule("the host's, at most MemTotal", host=("proc/meminfo:LINE",))),
+    **dict.fromkeys(UNKNOWN, Rule("0: not accounted by cgroups")),
+}
 
 _UNKNOWN = dict.fromkeys(UNKNOWN, 0)
 _rewrite = meminfo.Rewriter(HOST, {*FROM_STAT, *SUMS, *UNKNOWN, *MACHINE, *OWN})

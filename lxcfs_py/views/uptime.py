@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lxcfs_py.rule import Rule
+from lxcfs_py.views import stat
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lxcfs_py.container import Container
     from lxcfs_py.reader import Reader
 
 PATH = "proc/uptime"
+LINES = {
+    "up": Rule("CLOCK_BOOTTIME less the container's start", host=stat.START, unit="s"),
+    "idle": stat.IDLE.replace(unit="s"),
+}
+
+
+def rows(text: bytes, _cpus: Sequence[int]) -> dict[str, str]:
+    """Return what ``explain`` shows of a text."""
+    return dict(zip(LINES, text.decode("utf-8", "replace").split(), strict=False))
 
 
 def render(up_nsec: int, idle_usec: int) -> bytes:

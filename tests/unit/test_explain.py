@@ -1,0 +1,287 @@
+"""`explain`, and which file and whose `show` and `explain` take."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lxcfs_py import explain, target
+from lxcfs_py.container import by_cgroup, of
+from lxcfs_py.errors import Error
+from lxcfs_py.host import Host
+from lxcfs_py.reader import Reader
+from lxcfs_py.registry import Registration
+from lxcfs_py.views import VIEWS
+from tests.hosts import HOSTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from lxcfs_py.rule import Rule
+
+MIB = 1 << 20
+V2 = {
+    "proc/self/mountinfo": "1 0 0:1 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+    "proc/meminfo": "MemTotal:        1048576 kB\nMemFree:          524288 kB\nMemAvailable:     786432 kB\n"
+    "AnonPages:        131072 kB\nKernelStack:        2048 kB\nVmallocTotal:      99999 kB\n"
+    "SwapTotal:             0 kB\n",
+    "proc/cpuinfo": "".join(f"processor\t: {cpu}\nflags\t\t: fpu\n\n" for cpu in range(4)),
+    "proc/stat": "cpu  1 2 3 4 5 6 7 8 9 10\nintr 5 6 7\nbtime 1000\n",
+    "sys/devices/system/cpu/online": "0-3\n",
+    "cgroup/cgroup.controllers": "cpu cpuset memory\n",
+    "cgroup/pod/memory.max": f"{256 * MIB}\n",
+    "cgroup/pod/memory.current": f"{200 * MIB}\n",
+    "cgroup/pod/memory.stat": f"anon {100 * MIB}\ninactive_file {20 * MIB}\n",
+    "cgroup/pod/cpuset.cpus.effective": "1-3\n",
+    "cgroup/pod/cpu.max": "max 100000\n",
+    "cgroup/pod/leaf/memory.max": f"{512 * MIB}\n",
+    "cgroup/pod/leaf/memory.current": f"{150 * MIB}\n",
+    "cgroup/pod/leaf/memory.stat": f"anon {90 * MIB}\ninactive_file {10 * MIB}\n",
+    "cgroup/pod/leaf/cpu.max": "150000 100000\n",
+    "cgroup/pod/leaf/cpuset.cpus.effective": "1-3\n",
+    "cgroup/pod/leaf/cpu.stat": "usage_usec 3000000\nuser_usec 2000000\nsystem_usec 1000000\n",
+}
+V1 = {
+    **{path: text for path, text in V2.items() if not path.startswith("cgroup/")},
+    "proc/self/mountinfo": "1 0 0:1 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+    "cgroup/memory/pod/memory.limit_in_bytes": f"{256 * MIB}\n",
+    "cgroup/memory/pod/memory.usage_in_bytes": f"{100 * MIB}\n",
+    "cgroup/memory/pod/memory.stat": "anon 1\nrss 2\ntotal_rss 4096\n",
+}
+"""What v1 calls `rss` is the leaf's alone, `total_rss` the one that counts."""
+Lines = dict[str, explain.Line]
+
+
+def said(at: Path, files: Mapping[str, str], cgroup: str, path: str) -> Lines:
+    """Return the explanation of one file of a host that has these files."""
+    for name, text in files.items():
+        file = at / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    recorder = explain.Recorder()
+    reader = Reader(Host(f"{at}/proc", f"{at}/sys", f"{at}/cgroup", f"{at}/run"), recorder)
+    container = by_cgroup(cgroup, tuple(reader.cgroups.layout.hierarchies))
+    return {line.line: line for line in explain.explain(reader, recorder, path, container)}
+
+
+def sources(at: Path, line: explain.Line) -> list[str]:
+    """Return the sources as short words, relative to the host's root."""
+    return [f"{s.path.removeprefix(f'{at}/')} {s.key}={s.value}" for s in line.sources]
+
+
+def test_each_line_beside_the_hosts(tmp_path: Path) -> None:
+    """A line says what is served, what the host has, and the unit of both."""
+    found = said(tmp_path, V2, "/pod/leaf", "proc/meminfo")
+    assert list(found) == [line.split(":")[0] for line in V2["proc/meminfo"].splitlines()]
+    assert (found["MemTotal"].served, found["MemTotal"].host, found["MemTotal"].unit) == ("262144", "1048576", "kB")
+    assert (found["VmallocTotal"].served, found["VmallocTotal"].formula) == ("99999", "the host's")
+    assert sources(tmp_path, found["VmallocTotal"]) == ["proc/meminfo VmallocTotal=99999 kB"]
+
+
+def test_the_level_that_decided(tmp_path: Path) -> None:
+    """Of several levels the one whose limit counts is named, with what it holds; for use it is the leaf."""
+    found = said(tmp_path, V2, "/pod/leaf", "proc/meminfo")
+    limit = f"cgroup/pod/memory.max ={256 * MIB}"
+    assert sources(tmp_path, found["MemTotal"]) == [limit]
+    assert sources(tmp_path, found["MemFree"]) == [limit, f"cgroup/pod/memory.current ={200 * MIB}"]
+    assert sources(tmp_path, found["MemAvailable"])[-1] == f"cgroup/pod/memory.stat inactive_file={20 * MIB}"
+    assert sources(tmp_path, found["AnonPages"]) == [f"cgroup/pod/leaf/memory.stat anon={90 * MIB}"]
+
+
+def test_levels_that_say_the_same(tmp_path: Path) -> None:
+    """Where two levels have the same limit both are named."""
+    found = said(tmp_path, {**V2, "cgroup/pod/leaf/memory.max": f"{256 * MIB}\n"}, "/pod/leaf", "proc/meminfo")
+    assert len(found["MemTotal"].sources) == 2
+
+
+def test_the_host_decides_where_nothing_is_limited(tmp_path: Path) -> None:
+    """Without a limit the host's own line is the source; so is it where the host has less."""
+    free = {path: "max\n" if path.endswith("memory.max") else text for path, text in V2.items()}
+    found = said(tmp_path, free, "/pod/leaf", "proc/meminfo")
+    assert sources(tmp_path, found["MemTotal"]) == ["proc/meminfo MemTotal=1048576 kB"]
+    assert sources(tmp_path, found["SwapTotal"]) == ["proc/meminfo SwapTotal=0 kB"]
+
+
+def test_v1_by_its_own_names(tmp_path: Path) -> None:
+    """On v1 the files and keys are v1's, and what it does not account for is said to be so."""
+    found = said(tmp_path, V1, "/pod", "proc/meminfo")
+    assert sources(tmp_path, found["MemTotal"]) == [f"cgroup/memory/pod/memory.limit_in_bytes ={256 * MIB}"]
+    assert sources(tmp_path, found["AnonPages"]) == ["cgroup/memory/pod/memory.stat total_rss=4096"]
+    assert (found["KernelStack"].served, found["KernelStack"].sources) == ("0", ())
+    assert found["KernelStack"].formula.endswith(explain.UNKNOWN)
+
+
+def test_which_cpus(tmp_path: Path) -> None:
+    """cpuinfo says how many CPUs there are, why, and which of the host's they are."""
+    found = said(tmp_path, V2, "/pod/leaf", "proc/cpuinfo")
+    assert (found["processors"].served, found["processors"].host) == ("2", "4")
+    assert sources(tmp_path, found["processors"]) == ["cgroup/pod/leaf/cpu.max =150000 100000"]
+    assert [(found[f"processor {at}"].served, found[f"processor {at}"].host) for at in (0, 1)] == [
+        ("0", "1"),
+        ("1", "2"),
+    ]
+    assert sources(tmp_path, found["processor 0"])[:1] == ["cgroup/pod/leaf/cpuset.cpus.effective =1-3"]
+
+
+def test_cpu_time(tmp_path: Path) -> None:
+    """stat is told column by column."""
+    found = said(tmp_path, V2, "/pod/leaf", "proc/stat")
+    assert (found["cpu user"].served, found["cpu system"].served, found["cpu user"].host) == ("200", "100", "1")
+    assert sources(tmp_path, found["cpu1 system"])[0] == "cgroup/pod/leaf/cpu.stat usage_usec=3000000"
+    assert (found["intr"].served, found["intr"].host) == ("0 0 0", "5 6 7")
+
+
+@pytest.mark.parametrize(
+    "registration", sorted(HOSTS.glob("*/containers/*.json")), ids=lambda path: f"{path.parts[-3]}-{path.stem}"
+)
+def test_golden_hosts(registration: Path) -> None:
+    """On every captured host each line is the one that is served, and each source is what its file holds."""
+    tree, recorder = registration.parents[1], explain.Recorder()
+    reader = Reader(Host(f"{tree}/proc", f"{tree}/sys", f"{tree}/cgroup"), recorder)
+    container = of(reader.host, recorder, Registration(**json.loads(registration.read_text())))
+    lines = explain.explain(reader, recorder, "proc/meminfo", container)
+    expected = (tree / "expected" / registration.stem / "proc/meminfo").read_text().splitlines()
+    assert [f"{line.line}: {line.served}" for line in lines] == [
+        f"{words[0]} {words[1]}" for words in (row.split() for row in expected)
+    ]
+    for line in lines:
+        assert line.formula
+        assert all(explain.value(Path(s.path).read_bytes(), s.key) == s.value for s in line.sources)
+        assert line.sources or line.served == "0"
+
+
+def test_a_view_without_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file whose lines have no rules is told by lines, with all that was read for it."""
+
+    def read(reader: Reader, _: object) -> bytes:
+        reader.files.read(f"{reader.host.cgroup}/pod/memory.current")
+        return b"some avg10=0.00\nfull avg10=1.00\n0.00 1/2\n   8       0 sda 1 2\n"
+
+    path = "proc/new"
+    monkeypatch.setitem(VIEWS, path, SimpleNamespace(PATH=path, read=read))
+    found = said(tmp_path, {**V2, path: "some avg10=9.00\n"}, "/pod", path)
+    assert [(line.line, line.served) for line in found.values()] == [
+        ("some", "avg10=0.00"), ("full", "avg10=1.00"), ("line 3", "0.00 1/2"), ("8       0 sda", "1 2"),
+    ]  # fmt: skip
+    assert (found["some"].host, found["full"].host) == ("avg10=9.00", None)
+    assert sources(tmp_path, found["full"]) == [f"cgroup/pod/memory.current ={200 * MIB}"]
+
+
+@given(st.binary())
+def test_any_text_has_rows(data: bytes) -> None:
+    """Odd texts are taken apart too, by every view."""
+    for rows in (explain.rows, *(view.rows for view in VIEWS.values() if hasattr(view, "rows"))):
+        assert all(isinstance(value, str) for value in rows(data, (0,)).values())
+    explain.value(data, "anon")
+    explain.value(data, "starttime")
+
+
+def test_plain_and_table(tmp_path: Path) -> None:
+    """JSON has numbers as numbers; the table fits a terminal but for paths."""
+    lines = tuple(said(tmp_path, V2, "/pod/leaf", "proc/meminfo").values())
+    first = explain.plain(lines)[0]
+    assert (first["line"], first["served"], first["host"], first["unit"]) == ("MemTotal", 262144, 1048576, "kB")
+    assert first["sources"] == [{"path": f"{tmp_path}/cgroup/pod/memory.max", "key": "", "value": 256 * MIB}]
+    table = explain.table(lines, 72).splitlines()
+    assert table[1].split() == ["MemTotal", "262144", "1048576", "kB"]
+    assert all(len(row) <= 72 for row in table if not row.startswith("    /"))
+
+
+def _cell(specs: Iterable[str]) -> str:
+    found = []
+    for file, each in itertools.groupby(specs, lambda spec: spec.partition(":")[0]):
+        keys = [spec.partition(":")[2] for spec in each]
+        found.append(f"`{file}`" + {"": "", "LINE": ", the same line"}.get(keys[0], f" {', '.join(keys)}"))
+    return "; ".join(found)
+
+
+def markdown(lines: Mapping[str, Rule]) -> str:
+    """Return the rules as docs/semantics.md has them: a row each, the lines of one rule together."""
+    rules: dict[Rule, list[str]] = {}
+    for name, rule in lines.items():
+        rules.setdefault(rule, []).append(name.replace("*", "\\*"))
+    rows = ["| line | says | v2 | v1 |", "|---|---|---|---|"]
+    for rule, names in rules.items():
+        v1 = (*rule.v1, *rule.host)
+        cells = (", ".join(names), rule.formula, _cell((*rule.v2, *rule.host)), _cell(v1) or ("0" if rule.v2 else ""))
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+@pytest.mark.parametrize("path", [path for path, view in VIEWS.items() if hasattr(view, "LINES")])
+def test_the_documentation_has_the_rules(path: str) -> None:
+    """docs/semantics.md has the table of the rules that `explain` prints, word by word."""
+    text = (Path(__file__).parents[2] / "docs/semantics.md").read_text()
+    assert markdown(VIEWS[path].LINES) in text  # type: ignore[attr-defined]
+
+
+SERVED = ("proc/meminfo", "proc/pressure/memory", "sys/devices/system/memory", "sys/devices/system/cpu/online")
+
+
+@pytest.mark.parametrize(
+    ("file", "path"),
+    [
+        ("meminfo", "proc/meminfo"), ("/proc/meminfo", "proc/meminfo"), ("proc//meminfo", "proc/meminfo"),
+        ("online", "sys/devices/system/cpu/online"), ("pressure/memory", "proc/pressure/memory"),
+        ("/sys/devices/system/cpu/possible", "sys/devices/system/cpu/possible"),
+    ],
+)  # fmt: skip
+def test_a_file_by_name_or_path(file: str, path: str) -> None:
+    """A file is named by its path, or by as much of its end as is only its own."""
+    assert target.path(file, SERVED) == path
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("memory", "name one of proc/pressure/memory, sys/devices/system/memory"),
+        ("info", "there are proc/meminfo"), ("", "no such file"), ("../../etc/passwd", "no such file"),
+        ("sys/devices/system/cpu/../../../../etc/passwd", "no such file"),
+    ],
+)  # fmt: skip
+def test_a_file_that_can_not_be_meant(file: str, words: str) -> None:
+    """What names no file, or several, is an error that lists what there is."""
+    with pytest.raises(Error, match=words):
+        target.path(file, SERVED)
+
+
+def reader_of(at: Path) -> Reader:
+    """Return a reader of a tree with one cgroup."""
+    for name, text in V2.items():
+        (at / name).parent.mkdir(parents=True, exist_ok=True)
+        (at / name).write_text(text)
+    return Reader(Host(f"{at}/proc", f"{at}/sys", f"{at}/cgroup", f"{at}/run"))
+
+
+@pytest.mark.parametrize("name", ["/pod/leaf", "pod/leaf/", "//pod/./leaf", "{0}/cgroup/pod/leaf"])
+def test_a_cgroup_by_path_or_directory(tmp_path: Path, name: str) -> None:
+    """A cgroup is named as /proc/PID/cgroup does, or by its directory."""
+    found = target.container(reader_of(tmp_path), target.Whose(cgroup=name.format(tmp_path)))
+    assert found is not None
+    assert dict(found.cgroup.paths) == {"": "/pod/leaf"}
+
+
+def test_the_root_cgroup_is_the_host(tmp_path: Path) -> None:
+    """Whoever is in the root cgroup sees the host's files."""
+    assert target.container(reader_of(tmp_path), target.Whose(cgroup="/")) is None
+
+
+@pytest.mark.parametrize(
+    ("whose", "words"),
+    [
+        (target.Whose(), "name one of"), (target.Whose(pid=1, cgroup="/pod"), "name one of"),
+        (target.Whose(cgroup="/pod/none"), "/pod/none: no such cgroup"),
+        (target.Whose(pid=4711), "4711: no such process"), (target.Whose(container="x"), "'x' is not registered"),
+    ],
+)  # fmt: skip
+def test_nobody_is_an_error(tmp_path: Path, whose: target.Whose, words: str) -> None:
+    """A process, cgroup or container that is not there is named in an error; it does not get the host's figures."""
+    with pytest.raises(Error, match=words):
+        target.container(reader_of(tmp_path), whose)
