@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 
+from lxcfs_py import json_text
 from lxcfs_py.record import Record
 
 TYPE_CHECKING = False
@@ -94,10 +95,8 @@ class Sent(Record):
 
 def parse_state(data: bytes) -> Sent | None:
     """Return what a runtime said, None if it is none."""
-    import json
-
     try:
-        state = json.loads(data)
+        state = json_text.loads(data)
         names, id_ = state["fds"], state["state"]["id"]
         listener = names.index(LISTENER_NAME)
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
@@ -107,12 +106,10 @@ def parse_state(data: bytes) -> Sent | None:
 
 def state(seccomp: Mapping[str, Any], container: Mapping[str, Any], pid: int, fds: Sequence[str]) -> bytes:
     """Return the state to send for a process: ``seccomp`` is the configuration's, ``container`` OCI's state."""
-    import json
-
     found = {"ociVersion": container["ociVersion"], "fds": list(fds), "pid": pid, "state": dict(container)}
     if seccomp.get("listenerMetadata"):
         found["metadata"] = seccomp["listenerMetadata"]
-    return json.dumps(found).encode()
+    return json_text.dumps(found)
 
 
 # Between keeper and agent: a socket pair of SOCK_SEQPACKET.
