@@ -18,6 +18,7 @@ from lxcfs_py import registry, tree
 from lxcfs_py.daemon import log
 from lxcfs_py.fuse import driver, protocol
 from lxcfs_py.fuse.operations import Operations
+from lxcfs_py.fuse.pressure import Pressure
 from lxcfs_py.fuse.triggers import Triggers
 from lxcfs_py.host import Host
 from lxcfs_py.nodes import Nodes
@@ -91,7 +92,8 @@ def work(task: Task, number: int) -> NoReturn:
     try:
         shared = Shared(task.memory, task.workers, task.cpus, protocol.REQUEST_BYTES)
         reader = Reader(task.host, store=shared)
-        operations = Operations(number, reader, shared, Nodes(task.table, gone), tell, Triggers(task.triggers))
+        pressure = Pressure(reader, Triggers(task.triggers))
+        operations = Operations(number, reader, shared, Nodes(task.table, gone), tell, pressure)
         slot = shared.relay(number)[: protocol.REQUEST_BYTES] if task.relay else None
         driver.serve(operations, task.fuse, task.init, slot)
         code = 0

@@ -18,8 +18,7 @@ from lxcfs_py import registry, tree
 from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.container import Callers, Container
 from lxcfs_py.errors import Error
-from lxcfs_py.fuse.triggers import NO_TRIGGER, READY, Triggers, privileged
-from lxcfs_py.procfs import pressure as pressure_file
+from lxcfs_py.fuse.pressure import WRITER, Pressure
 from lxcfs_py.views import VIEWS, pressure
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from lxcfs_py.shared import Shared
 
 Handler = TypeVar("Handler", bound="Callable[..., Awaitable[Any]]")
-WRITER = 1 << 63
-"""In a file handle: opened for writing, so it may have a trigger."""
 FOREVER_SECONDS = 3600.0
 """How long the kernel may keep what does not change; names of containers it asks for each time."""
 
@@ -72,13 +69,13 @@ class Operations(pyfuse3.Operations):
         shared: Shared,
         nodes: Nodes,
         log: Callable[[str, str, Exception], None],
-        triggers: Triggers,
+        pressure: Pressure,
     ) -> None:
         super().__init__()
         self._worker, self._reader, self._shared, self._nodes, self.log = worker, reader, shared, nodes, log
         self._callers = Callers(reader.host, reader.files)
         self._registered: dict[str, Container] = {}
-        self._triggers = triggers
+        self._pressure = pressure
 
     # Who and what.
 
@@ -111,9 +108,8 @@ class Operations(pyfuse3.Operations):
         entry.st_ino = self._nodes.inode(path)
         passed = None
         if rest in pressure.FILES:
-            if not pressure.FILES[rest].exists(self._reader, self._container(container) if container else None):
-                raise pyfuse3.FUSEError(errno.ENOENT)
-            entry.st_mode = stat.S_IFREG | pressure.FILES[rest].mode(self._reader)
+            whose = self._container(container) if container else None
+            entry.st_mode = stat.S_IFREG | self._pressure.mode(rest, whose)
         elif tree.is_view(rest):
             entry.st_mode = stat.S_IFREG | 0o444
         elif tree.children(rest, container=bool(container)) is not None or path == tree.CONTAINERS:
@@ -203,10 +199,8 @@ class Operations(pyfuse3.Operations):
         )  # fmt: skip
         if not writes:
             return pyfuse3.FileInfo(fh=self._shared.open(self._worker, (path, about, ctx.pid)), direct_io=True)
-        right = privileged(self._reader.host.proc, ctx.pid)
-        return pyfuse3.FileInfo(
-            fh=self._shared.open(self._worker, (path, about, ctx.pid, right)) | WRITER, direct_io=True
-        )
+        fh = self._shared.open(self._worker, (path, about, ctx.pid, self._pressure.right(ctx.pid)))
+        return pyfuse3.FileInfo(fh=fh | WRITER, direct_io=True)
 
     @boundary
     async def read(self, fh: int, off: int, size: int) -> bytes:
@@ -226,11 +220,8 @@ class Operations(pyfuse3.Operations):
             return self._reader.host_bytes(rest)
         key, paths, *numbers = about
         found = Container(key, Cgroup(paths), *numbers)
-        if rest in pressure.FILES:  # never the host's
-            try:
-                return VIEWS[rest].read(self._reader, found)
-            except OSError as error:
-                raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
+        if rest in pressure.FILES:
+            return self._pressure.read(rest, found)
         try:
             return VIEWS[rest].read(self._reader, found)
         except Exception as error:  # noqa: BLE001  (a container gets the host's file rather than none)
@@ -246,8 +237,7 @@ class Operations(pyfuse3.Operations):
     async def release(self, fh: int) -> None:
         """See pyfuse3.Operations."""
         self._shared.release(fh & ~WRITER)
-        if fh & WRITER:
-            self._triggers.close(fh)
+        self._pressure.close(fh)
 
     @boundary
     async def releasedir(self, fh: int) -> None:
@@ -269,28 +259,16 @@ class Operations(pyfuse3.Operations):
 
     @boundary
     async def write(self, fh: int, off: int, buf: bytes) -> int:
-        """Set a trigger, wherever in the file it is written, with the right of who opened the file."""
+        """Set a trigger, wherever in the file it is written."""
         opened = self._shared.opened(fh & ~WRITER)
         if opened is None or not fh & WRITER:
             raise pyfuse3.FUSEError(errno.EBADF)
         path, about, _pid, right = opened.about
-        file = pressure.FILES[tree.split(path)[1]]
-        owner, paths, *_ = about or ("", {})
-        source = file.source(self._reader, Container(owner, Cgroup(paths))) if about else file.host(self._reader)
-        if source is None:
-            raise pyfuse3.FUSEError(errno.EOPNOTSUPP)
-        trigger = pressure_file.trigger(buf)
-        if trigger is None:
-            raise pyfuse3.FUSEError(errno.EINVAL)
-        if number := self._triggers.write(fh, owner, source, trigger.text, privileged=right):
-            raise pyfuse3.FUSEError(number)
-        return len(buf)
+        found = about and Container(about[0], Cgroup(about[1]))
+        return self._pressure.write(fh, tree.split(path)[1], found, buf, right=right)
 
     @boundary
     async def poll(self, inode: int, fh: int, handle: pyfuse3.PollHandle | None, ctx: Any) -> int:
         """Say what may be done with an open file; never ENOSYS, by which the kernel would not ask for any again."""
-        if tree.split(self._nodes.path(inode))[1] not in pressure.FILES:
-            return READY
-        if not fh & WRITER:
-            return NO_TRIGGER
-        return self._triggers.poll(fh, self.wake_message(handle) if handle else b"")
+        path = tree.split(self._nodes.path(inode))[1]
+        return self._pressure.poll(fh, path, lambda: self.wake_message(handle) if handle else b"")
