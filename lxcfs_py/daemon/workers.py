@@ -21,6 +21,7 @@ from lxcfs_py import log, registry, tree
 from lxcfs_py.cgroup import v1, v2  # noqa: F401  (imported once, before the workers are forked)
 from lxcfs_py.fuse import driver, protocol
 from lxcfs_py.fuse.operations import Operations
+from lxcfs_py.fuse.pressure import Pressure
 from lxcfs_py.fuse.triggers import Triggers
 from lxcfs_py.host import Host
 from lxcfs_py.loads import Loads
@@ -94,8 +95,8 @@ def work(task: Task, number: int) -> NoReturn:
     try:
         shared = Shared(task.memory, task.workers, task.cpus, protocol.REQUEST_BYTES)
         reader = Reader(task.host, store=shared, loads=Loads(task.loads))
-        nodes, triggers = Nodes(task.table, gone), Triggers(task.triggers)
-        operations = Operations(number, reader, shared, nodes, tell, triggers)
+        nodes, pressure = Nodes(task.table, gone), Pressure(reader, Triggers(task.triggers))
+        operations = Operations(number, reader, shared, nodes, tell, pressure)
         slot = shared.relay(number)[: protocol.REQUEST_BYTES] if task.relay else None
         driver.serve(operations, task.fuse, task.init, slot)
         code = 0

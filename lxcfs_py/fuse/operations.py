@@ -17,8 +17,7 @@ import pyfuse3
 from lxcfs_py import registry, tree
 from lxcfs_py.container import Callers, Container, Live, by_registration
 from lxcfs_py.errors import Error
-from lxcfs_py.fuse.triggers import NO_TRIGGER, READY, Triggers, privileged
-from lxcfs_py.procfs import pressure as pressure_file
+from lxcfs_py.fuse.pressure import WRITER, Pressure
 from lxcfs_py.served import CPU, ROOT_ONLY
 from lxcfs_py.views import cpus, pressure, read
 
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-WRITER = 1 << 63
-"""In a file handle: opened for writing, so it may have a trigger."""
 FOREVER_SECONDS = 3600.0
 """How long the kernel may keep what does not change; names of containers it asks for each time."""
 
@@ -90,7 +87,7 @@ class Operations(pyfuse3.Operations):
         shared: Shared,
         nodes: Nodes,
         log: Callable[[str, str, Exception, int], None],
-        triggers: Triggers,
+        pressure: Pressure,
     ) -> None:
         super().__init__()
         self._worker, self._reader, self._shared, self._nodes, self.log = worker, reader, shared, nodes, log
@@ -98,7 +95,7 @@ class Operations(pyfuse3.Operations):
         self._live = Live(reader.host, reader.files)
         self._places: dict[int, tuple[str, str]] = {}
         self._files: dict[bytes, File] = {}
-        self._triggers = triggers
+        self._pressure = pressure
 
     # Who and what.
 
@@ -138,9 +135,8 @@ class Operations(pyfuse3.Operations):
         entry.st_ino = self._nodes.inode(path)
         passed = None
         if rest in pressure.FILES:
-            if not pressure.FILES[rest].exists(self._reader, self._container(container, pid) if container else None):
-                raise pyfuse3.FUSEError(errno.ENOENT)
-            entry.st_mode = stat.S_IFREG | pressure.FILES[rest].mode(self._reader)
+            whose = self._container(container, pid) if container else None
+            entry.st_mode = stat.S_IFREG | self._pressure.mode(rest, whose)
         elif tree.is_view(rest):
             entry.st_mode = stat.S_IFREG | (0o400 if rest in ROOT_ONLY else 0o444)
         elif tree.children(rest, container=bool(container)) is not None or path == tree.CONTAINERS:
@@ -229,7 +225,7 @@ class Operations(pyfuse3.Operations):
         if writes and path not in pressure.FILES:
             raise pyfuse3.FUSEError(errno.EACCES)
         found = self._container(name, ctx.pid)
-        right = writes and privileged(self._reader.host.proc, ctx.pid)
+        right = writes and self._pressure.right(ctx.pid)
         about = marshal.dumps((path, found.packed if found else None, right))
         handle = self._shared.open(self._worker, about, ctx.pid)
         return pyfuse3.FileInfo(fh=handle | WRITER if writes else handle, direct_io=True)
@@ -262,11 +258,8 @@ class Operations(pyfuse3.Operations):
         path, container, _ = file
         if container is None:
             return self._reader.host_bytes(path)
-        if path in pressure.FILES:  # never the host's
-            try:
-                return read(self._reader, container, path)
-            except OSError as error:
-                raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
+        if path in pressure.FILES:
+            return self._pressure.read(path, container)
         try:
             return read(self._reader, container, path)
         except Exception as error:  # noqa: BLE001  (a container gets the host's file rather than none)
@@ -288,8 +281,7 @@ class Operations(pyfuse3.Operations):
     def release(self, fh: int) -> None:
         """See pyfuse3.Operations."""
         self._shared.release(fh & ~WRITER)
-        if fh & WRITER:
-            self._triggers.close(fh)
+        self._pressure.close(fh)
 
     @boundary
     def releasedir(self, fh: int) -> None:
@@ -312,28 +304,15 @@ class Operations(pyfuse3.Operations):
 
     @boundary
     def write(self, fh: int, off: int, buf: bytes) -> int:
-        """Set a trigger, wherever in the file it is written, with the right of who opened the file."""
+        """Set a trigger, wherever in the file it is written."""
         opened = self._shared.opened(fh & ~WRITER)
         if opened is None or not fh & WRITER:
             raise pyfuse3.FUSEError(errno.EBADF)
         path, container, right = self._file(opened.about)
-        file = pressure.FILES[path]
-        source = file.source(self._reader, container) if container else file.host(self._reader)
-        if source is None:
-            raise pyfuse3.FUSEError(errno.EOPNOTSUPP)
-        trigger = pressure_file.trigger(buf)
-        if trigger is None:
-            raise pyfuse3.FUSEError(errno.EINVAL)
-        owner = container.key if container else ""
-        if number := self._triggers.write(fh, owner, source, trigger.text, privileged=right):
-            raise pyfuse3.FUSEError(number)
-        return len(buf)
+        return self._pressure.write(fh, path, container, buf, right=right)
 
     @boundary
     def poll(self, inode: int, fh: int, handle: pyfuse3.PollHandle | None, ctx: Any) -> int:
         """Say what may be done with an open file; never ENOSYS, by which the kernel would not ask for any again."""
-        if self._place(inode)[1] not in pressure.FILES:
-            return READY
-        if not fh & WRITER:
-            return NO_TRIGGER
-        return self._triggers.poll(fh, self.wake_message(handle) if handle else b"")
+        path = self._place(inode)[1]
+        return self._pressure.poll(fh, path, lambda: self.wake_message(handle) if handle else b"")

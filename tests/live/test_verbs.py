@@ -9,16 +9,17 @@ import select
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
+from lxcfs_py.served import BOUND
 from tests.live.apart import Apart
 from tests.live.box import BIN, Box
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-import pytest
 
 
 def status(box: Box, name: str) -> dict[str, object]:
