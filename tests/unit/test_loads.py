@@ -40,7 +40,10 @@ def container(key: str, **paths: str) -> Container:
 
 @given(st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 30)), min_size=1, max_size=20))
 def test_averages_are_the_exponential_ones(samples: list[tuple[int, int]]) -> None:
-    """The fixed-point averages follow avg' = avg x exp(-5 s / T) + active x (1 - exp(-5 s / T)) to a percent."""
+    """The fixed-point averages follow avg' = avg x exp(-5 s / T) + active x (1 - exp(-5 s / T)).
+
+    To three percent: the factor for 15 minutes has so few bits that the kernel's own is off by as much.
+    """
     load, exact, most = Load(0), [0.0, 0.0, 0.0], 0
     for active, steps in samples:
         load = advance(load, load.sampled_nsec + steps * EVERY_NSEC, active)
@@ -50,7 +53,7 @@ def test_averages_are_the_exponential_ones(samples: list[tuple[int, int]]) -> No
             exact[at] = exact[at] * share + active * (1 - share)
     for fixed, real in zip(load.averages, exact, strict=True):
         assert 0 <= fixed <= most * FIXED_1
-        assert fixed / FIXED_1 == pytest.approx(real, abs=0.01 + most * 0.01)
+        assert fixed / FIXED_1 == pytest.approx(real, abs=0.02 + most * 0.03)
 
 
 def test_averages_reach_what_is_active() -> None:
