@@ -83,10 +83,12 @@ class NoLoads:
 
 
 PLACES = 8192
+"""The memory begins with a byte for each that says who put a container there, 0 for nobody: whoever looks through
+them touches no page of those that are free."""
 PROBES = 32
 PLACE_BYTES = 2048
-_HEAD = struct.Struct("=16sBBxxIq")
-"""Whose it is, who put it there (0: free), which copy is valid, length of what is known, when it was last read."""
+_HEAD = struct.Struct("=16sB3xIq")
+"""Whose it is, which copy is valid, length of what is known, when it was last read."""
 _COPY = struct.Struct("=7q")
 _ABOUT = _HEAD.size + 2 * _COPY.size
 ASKED, REGISTERED = 1, 2
@@ -106,93 +108,100 @@ class Loads:
     """The table: a ``LoadStore``."""
 
     def __init__(self, descriptor: int) -> None:
-        os.ftruncate(descriptor, PLACES * PLACE_BYTES)
+        size = _at(PLACES)
+        os.ftruncate(descriptor, size)
         self._descriptor = descriptor
-        self._map = mmap.mmap(descriptor, PLACES * PLACE_BYTES)
+        self._map = mmap.mmap(descriptor, size)
 
     def load(self, container: Container) -> Load:
         """See ``LoadStore``; 0 for a container that there is no place for."""
-        at = self.add(container)
-        if at < 0:
+        place = self.add(container)
+        if place < 0:
             return Load(0)
-        struct.pack_into("=q", self._map, at + 24, _now())
-        return self.at(at)
+        struct.pack_into("=q", self._map, _at(place) + 24, _now())
+        return self.at(place)
 
     def add(self, container: Container, by: int = ASKED) -> int:
         """Return the place of a container, a new one if it has none; -1 if there is no room."""
         digest = hashlib.blake2b(container.key.encode("utf-8", "surrogateescape"), digest_size=16).digest()
-        at = self._find(digest, free=False)
-        if at < 0:
+        place = self._find(digest, free=False)
+        if place < 0:
             paths = {name: container.cgroup.paths[name] for name in KEPT if name in container.cgroup.paths}
             about = marshal.dumps((container.key, paths, container.init_pid))
             if len(about) > PLACE_BYTES - _ABOUT:
                 return -1
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1)
             try:
-                at = self._find(digest, free=False)
-                if at < 0 and (at := self._find(digest, free=True)) >= 0:
-                    now = _now()
+                place = self._find(digest, free=False)
+                if place < 0 and (place := self._find(digest, free=True)) >= 0:
+                    now, at = _now(), _at(place)
                     self._map[at + _ABOUT : at + _ABOUT + len(about)] = about
                     _COPY.pack_into(self._map, at + _HEAD.size, now, *(0,) * 6)
-                    _HEAD.pack_into(self._map, at, digest, 0, 0, len(about), now)
-                    self._map[at + 16] = by  # from now on it is there, whole
+                    _HEAD.pack_into(self._map, at, digest, 0, len(about), now)
+                    self._map[place] = by  # from now on it is there, whole
             finally:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1)
-        if at >= 0 and by == REGISTERED:
-            self._map[at + 16] = by
-        return at
+        if place >= 0 and by == REGISTERED:
+            self._map[place] = by
+        return place
 
     def _find(self, digest: bytes, *, free: bool) -> int:
         """Return where a container is, or the first place that is free for it; -1 for none."""
         home = int.from_bytes(digest[:4], "little")
         for probe in range(PROBES):
-            at = (home + probe) % PLACES * PLACE_BYTES
-            used = self._map[at + 16]
-            if not used if free else used and self._map[at : at + 16] == digest:
-                return at
+            place = (home + probe) % PLACES
+            used = self._map[place]
+            if not used if free else used and self.owner(place) == digest:
+                return place
         return -1
 
     def at(self, place: int) -> Load:
         """Return the load at a place."""
-        valid = self._map[place + 17]
-        sampled, one, five, fifteen, *rest = _COPY.unpack_from(
-            self._map, place + _HEAD.size + (valid & 1) * _COPY.size
-        )
+        at = _at(place)
+        copy = at + _HEAD.size + (self._map[at + 16] & 1) * _COPY.size
+        sampled, one, five, fifteen, *rest = _COPY.unpack_from(self._map, copy)
         return Load(sampled, (one, five, fifteen), *rest)
 
     # The sampler's.
 
     def places(self) -> list[int]:
         """Return the places that are taken."""
-        taken = enumerate(self._map[16::PLACE_BYTES])
-        return [number * PLACE_BYTES for number, by in taken if by]
+        return [place for place, by in enumerate(self._map[:PLACES]) if by]
 
     def owner(self, place: int) -> bytes:
         """Return whose a place is: the same as long as it is one container's."""
-        return self._map[place : place + 16]
+        at = _at(place)
+        return self._map[at : at + 16]
 
     def entry(self, place: int) -> Entry:
         """Return who is at a place."""
-        owner, _, _, length, _ = _HEAD.unpack_from(self._map, place)
-        about = self._map[place + _ABOUT : place + _ABOUT + length]
+        at = _at(place)
+        owner, _, length, _ = _HEAD.unpack_from(self._map, at)
+        about = self._map[at + _ABOUT : at + _ABOUT + length]
         key, paths, init = marshal.loads(about)  # noqa: S302  (written by a worker)
         return Entry(owner, Container(key, Cgroup(paths), init))
 
     def unread_nsec(self, place: int, now_nsec: int) -> int:
         """Return since when nobody has asked for a container; 0 for one that is registered."""
-        _, by, _, _, read_nsec = _HEAD.unpack_from(self._map, place)
-        return 0 if by == REGISTERED else max(1, now_nsec - read_nsec)
+        if self._map[place] == REGISTERED:
+            return 0
+        return max(1, now_nsec - int(_HEAD.unpack_from(self._map, _at(place))[3]))
 
     def store(self, place: int, load: Load) -> None:
         """Replace the load at a place."""
-        target = 1 - (self._map[place + 17] & 1)
+        at = _at(place)
+        target = 1 - (self._map[at + 16] & 1)
         row = (load.sampled_nsec, *load.averages, load.running, load.total, load.last_pid)
-        _COPY.pack_into(self._map, place + _HEAD.size + target * _COPY.size, *row)
-        self._map[place + 17] = target
+        _COPY.pack_into(self._map, at + _HEAD.size + target * _COPY.size, *row)
+        self._map[at + 16] = target
 
     def remove(self, place: int) -> None:
         """Give a place back."""
-        self._map[place + 16] = 0
+        self._map[place] = 0
+
+
+def _at(place: int) -> int:
+    return PLACES + place * PLACE_BYTES
 
 
 def _now() -> int:

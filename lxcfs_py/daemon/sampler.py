@@ -17,7 +17,7 @@ from lxcfs_py import log, registry
 from lxcfs_py.cgroup import Cgroups
 from lxcfs_py.errors import Error
 from lxcfs_py.files import Files
-from lxcfs_py.loads import AS_HOST, EVERY_NSEC, PLACE_BYTES, REGISTERED, Loads, advance
+from lxcfs_py.loads import AS_HOST, EVERY_NSEC, REGISTERED, Loads, advance
 from lxcfs_py.procfs import status
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Sampler:
     def __init__(self, host: Host, loads: Loads) -> None:
         self._host, self._loads = host, loads
         self._files = Files(max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
+        self._once = Files(1)
         self._cgroups = Cgroups(host, self._files)
         self._counts: dict[int, Count] = {}
         self._registered: dict[str, tuple[tuple[int, int] | None, int]] = {}
@@ -77,7 +78,7 @@ class Sampler:
             try:
                 yield from self._sample(place)
             except Exception as error:  # noqa: BLE001  (the others are sampled all the same)
-                self._tell(f"place {place // PLACE_BYTES}", error)
+                self._tell(f"place {place}", error)
             yield
 
     def _tell(self, what: str, error: Exception) -> None:
@@ -94,7 +95,8 @@ class Sampler:
             if known == stamp:
                 continue
             try:
-                place = self._loads.add(containers.by_registration(self._host, self._files, id_), REGISTERED)
+                container = containers.by_registration(self._host, self._once, id_)
+                place = self._loads.add(container, REGISTERED)
                 full = place < 0
             except Error:  # no registration, or its container has ended
                 place, full = -1, False
@@ -113,7 +115,7 @@ class Sampler:
         if count is None or count.entry.owner != self._loads.owner(place):
             count = Count(self._loads.entry(place))
         activity = self._cgroups.activity(count.entry.container.cgroup)
-        if activity is None or activity != count.activity or (self._rounds + place // PLACE_BYTES) % LOOK_ROUNDS == 0:
+        if activity is None or activity != count.activity or (self._rounds + place) % LOOK_ROUNDS == 0:
             count = yield from self._look(count, activity)
         self._counts[place] = count
         now_nsec = time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -6,59 +6,34 @@ Nothing is kept in the process that another worker would need: inodes and open f
 from __future__ import annotations
 
 import errno
-import functools
 import marshal
 import os
 import stat
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyfuse3
 
 from lxcfs_py import registry, tree
 from lxcfs_py.container import Callers, Container, Live, by_registration
 from lxcfs_py.errors import Error
+from lxcfs_py.fuse.boundary import boundary
 from lxcfs_py.fuse.pressure import WRITER, Pressure
 from lxcfs_py.served import CPU, ROOT_ONLY
 from lxcfs_py.views import cpus, pressure, read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from lxcfs_py.nodes import Nodes
     from lxcfs_py.reader import Reader
     from lxcfs_py.shared import Shared
 
-P = ParamSpec("P")
-R = TypeVar("R")
 FOREVER_SECONDS = 3600.0
 """How long the kernel may keep what does not change; names of containers it asks for each time."""
 
 
 MOST_KNOWN = 4096
 """Of how many inodes and open files the meaning is remembered."""
-
-
-def boundary(
-    handler: Callable[Concatenate[Operations, P], R],
-) -> Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]:
-    """Make a function pyfuse3's handler, and turn whatever goes wrong into an errno and a line of the log.
-
-    An exception would end the mount.
-    """
-
-    async def guarded(self: Operations, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return handler(self, *args, **kwargs)
-        except pyfuse3.FUSEError:
-            raise
-        except OSError as error:
-            self.log(handler.__name__, "", error, 0)
-            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
-        except Exception as error:  # noqa: BLE001  (see above)
-            self.log(handler.__name__, "", error, 0)
-            raise pyfuse3.FUSEError(errno.EIO) from None
-
-    return cast("Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]", functools.wraps(handler)(guarded))
 
 
 class File(NamedTuple):

@@ -234,3 +234,15 @@ def test_sampling_stays_within_its_budget(uses: list[tuple[float, float]]) -> No
         now, used = now + idle + spent, used + spent
         now += budget.rest(now, spent)
         assert used <= (now - 100) * SHARE + BURST_SECONDS + 1e-6
+
+
+def test_looking_for_containers_takes_no_memory() -> None:
+    """An empty table occupies a few pages, however often it is looked through."""
+    descriptor = os.memfd_create("test")
+    try:
+        table = Loads(descriptor)
+        table.add(container("a"))
+        assert len(table.places()) == 1
+        assert os.fstat(descriptor).st_blocks * 512 <= 8 * os.sysconf("SC_PAGESIZE")
+    finally:
+        os.close(descriptor)

@@ -9,7 +9,8 @@ from typing import Any
 import pyfuse3
 import pytest
 
-from lxcfs_py.fuse.operations import Operations, boundary
+from lxcfs_py.fuse.boundary import boundary
+from lxcfs_py.fuse.operations import Operations
 
 
 def run(coroutine: Any) -> int:
