@@ -170,11 +170,10 @@ class Keeper:
                     for slot in list(self._held):
                         await self._pass(slot)
                 await self._end(agent)
-            except trio.Cancelled:
-                agent.returncode = 0  # it stays, and nobody waits for it
-                raise
             finally:
                 self._control = None
+                if agent not in self._abandoned:
+                    agent.returncode = agent.returncode or 0  # if we were cancelled it stays; nobody waits for it
 
     async def _end(self, agent: subprocess.Popen[bytes]) -> None:
         """Kill an agent, if it has not gone by itself; one that is held up ends whenever it is let go."""

@@ -1,10 +1,10 @@
-"""Open, read to the end and close a file again and again; print median and p99 in us, and cycles a second."""
+"""Open, read to the end and close a file again and again, with a pause if one is named; print median and p99 in us, and cycles a second."""
 
 import os
 import sys
 import time
 
-path, seconds = sys.argv[1], float(sys.argv[2])
+path, seconds, *pause = sys.argv[1], *map(float, sys.argv[2:])
 times = []
 until = time.perf_counter() + seconds
 while (start := time.perf_counter()) < until:
@@ -13,5 +13,7 @@ while (start := time.perf_counter()) < until:
         pass
     os.close(descriptor)
     times.append(time.perf_counter() - start)
+    for each in pause:
+        time.sleep(each)
 times.sort()
 print(times[len(times) // 2] * 1e6, times[len(times) * 99 // 100] * 1e6, len(times) / seconds)
