@@ -20,7 +20,14 @@ MOUNTPOINT = "/var/lib/lxcfs"
 RUN = os.environ.get("LXCFS_PY_RUNTIME_DIR", "/run")
 MOST_WORKERS = 4
 
-mountpoint = click.argument("mountpoint", default=MOUNTPOINT, type=click.Path(resolve_path=True))
+
+def _resolved(_context: click.Context, _parameter: click.Parameter, path: str) -> str:
+    """Return a mount point's real path without a look at the mount itself, which perhaps nobody serves just now."""
+    directory, name = os.path.split(os.path.abspath(path))
+    return os.path.join(os.path.realpath(directory), name)
+
+
+mountpoint = click.argument("mountpoint", default=MOUNTPOINT, callback=_resolved)
 runtime_dir = click.option(
     "--runtime-dir", default=RUN, show_default=True, metavar="DIR", help="Registrations are in DIR/lxcfs-py."
 )
@@ -41,21 +48,49 @@ def cli() -> None:
     "--workers", type=click.IntRange(1, 64), metavar="N", help="Processes that serve (default: CPUs, at most 4)."
 )
 @click.option("-p", "--pidfile", default="", metavar="FILE", help="Write our pid there.")
+@click.option(
+    "--keeper",
+    type=click.Choice(["process", "systemd", "none"]),
+    default="process",
+    show_default=True,
+    help="Who keeps the mount when the daemon is killed or replaced: a small process, systemd's store, or nobody.",
+)
+@click.option("--held", default="", hidden=True, help="Descriptors that a keeper has: NAME=NUMBER,...")
 @lxcfs_options.accept
 @version
 def serve(
-    mountpoint: str, runtime_dir: str, workers: int | None, pidfile: str, mount_options: str, **lxcfs: bool
+    mountpoint: str,
+    runtime_dir: str,
+    workers: int | None,
+    pidfile: str,
+    keeper: str,
+    held: str,
+    mount_options: str,
+    **lxcfs: bool,
 ) -> None:
     """Serve at MOUNTPOINT (/var/lib/lxcfs) until SIGTERM."""
     lxcfs_options.check(lxcfs, mount_options)
     if os.geteuid() != 0:
         raise Error(f"user {os.geteuid()} can't mount", "run it as root, with sudo")
-    from lxcfs_py.daemon import supervisor
+    from lxcfs_py.daemon import holder, notify
+    from lxcfs_py.daemon.session import Session
 
     count = workers or min(len(os.sched_getaffinity(0)), MOST_WORKERS)
-    host = Host(run=os.path.abspath(runtime_dir))
-    nonempty = lxcfs_options.NONEMPTY in mount_options.split(",")
-    supervisor.run(supervisor.Options(mountpoint, count, host, pidfile, nonempty))
+    kept = notify.stored() if keeper == "systemd" else holder.given(held)
+    session = Session.adopt(kept, mountpoint)
+    if session is None:
+        if held:  # what was held is mounted no more: so it was unmounted, which is the end
+            return
+        nonempty = lxcfs_options.NONEMPTY in mount_options.split(",")
+        session = Session.make(mountpoint, count, nonempty=nonempty)
+        if keeper == "systemd":
+            for name, descriptor in session.descriptors.items():
+                notify.notify(f"FDSTORE=1\nFDNAME={name}", [descriptor])
+        if keeper == "process":
+            holder.become(session.descriptors)
+    from lxcfs_py.daemon import supervisor
+
+    sys.exit(supervisor.run(supervisor.Options(Host(run=os.path.abspath(runtime_dir)), pidfile, keeper), session))
 
 
 @cli.command()

@@ -1,4 +1,10 @@
-"""The supervisor: owns the mount and the descriptor of its session, keeps the workers running, writes the log."""
+"""The supervisor: keeps the workers of a session running, samples, watches, writes the log.
+
+                    nobody keeps the descriptors     a keeper does (``holder``, systemd)
+it is killed        its workers die with it          its workers serve on; the next supervisor's follow them
+SIGTERM             unmounts                         ``holder``: unmounts; systemd: as if it were killed
+SIGHUP, SIGUSR1     nothing                          begins anew, with the code that is there by then
+"""
 
 from __future__ import annotations
 
@@ -13,7 +19,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from lxcfs_py import __version__, log, registry
-from lxcfs_py.daemon import mount, sampler, triggers, workers
+from lxcfs_py.container import start_ticks
+from lxcfs_py.daemon import mount, notify, sampler, triggers, workers
+from lxcfs_py.daemon.processes import Template
 from lxcfs_py.files import Files
 from lxcfs_py.loads import Loads
 from lxcfs_py.procfs import cpulist, pid_stat
@@ -21,36 +29,46 @@ from lxcfs_py.record import Record
 from lxcfs_py.seccomp.keeper import Keeper
 
 if TYPE_CHECKING:
+    from lxcfs_py.daemon.session import Session
     from lxcfs_py.host import Host
 
 RELAY = "LXCFS_PY_RELAY"
 """Set to 1: serve as on a kernel that can't resend (before 6.9)."""
 PAUSE_SECONDS = 0.2
+LOOK_SECONDS = 0.25
+"""Between two looks at the workers: one that is stopped at both is killed."""
+ASK_SECONDS = 1.0
+"""Between two questions to the mount. They also wake a worker for what one that was just killed was woken for."""
+LEAVE_SECONDS = 2.0
+AGAIN = 3
+"""The exit code that has the keeper start us again."""
+NOBODY, HOLDER, SYSTEMD = "none", "process", "systemd"
 
 
 class Options(Record):
     """What ``lxcfs-py serve`` was asked for."""
 
-    mountpoint: str
-    workers: int
     host: Host
     pidfile: str = ""
-    nonempty: bool = False
-    """The mount point may hold files; the mount covers them."""
+    keeper: str = NOBODY
+    """Who keeps the descriptors when we die: ``none``, ``process`` or ``systemd``."""
+
+    @property
+    def pid(self) -> int:
+        """The process that signals are sent to, and that stays the same."""
+        return os.getppid() if self.keeper == HOLDER else os.getpid()
 
 
-def _announce(options: Options, loads: int) -> str:
+def _announce(options: Options, session: Session) -> str:
     """Write that we serve, and under which descriptor the loads are; return the file's path."""
     directory = f"{options.host.run}/lxcfs-py"
     os.makedirs(directory, mode=0o755, exist_ok=True)
-    with open("/proc/self/stat", "rb") as file:
-        own = pid_stat.parse(file.read())
     found = {
-        "pid": os.getpid(),
-        "start_ticks": own.start_ticks if own else 0,
-        "mountpoint": options.mountpoint,
+        "pid": options.pid,
+        "start_ticks": start_ticks(options.host, Files(), options.pid) or 0,
+        "mountpoint": session.mountpoint,
         "version": __version__,
-        "loads": loads,
+        "loads": session.descriptors["loads"],
     }
     path = f"{directory}/daemon.json"
     with open(f"{path}.{os.getpid()}", "w", encoding="utf-8") as file:
@@ -59,23 +77,23 @@ def _announce(options: Options, loads: int) -> str:
     return path
 
 
-def _withdraw(path: str) -> None:
+def _withdraw(path: str, pid: int) -> None:
     """Remove the announcement if it is still ours."""
     try:
         with open(path, encoding="utf-8") as file:
-            if json.load(file)["pid"] == os.getpid():
+            if json.load(file)["pid"] == pid:
                 os.unlink(path)
     except (OSError, ValueError, KeyError):
         return
 
 
-def _bound(options: Options) -> list[str]:
+def _bound(host: Host) -> list[str]:
     """Return the registered containers that still run: their files are gone when we are."""
     found = []
-    for id_ in registry.ids(options.host):
+    for id_ in registry.ids(host):
         try:
-            about = registry.load(options.host, id_)
-            with open(f"{options.host.proc}/{about.init_pid}/stat", "rb") as file:
+            about = registry.load(host, id_)
+            with open(f"{host.proc}/{about.init_pid}/stat", "rb") as file:
                 stat = pid_stat.parse(file.read())
         except Exception:  # noqa: BLE001, S112  (whatever is wrong with it, it names nobody)
             continue
@@ -85,52 +103,110 @@ def _bound(options: Options) -> list[str]:
 
 
 class Supervisor:
-    """Serves one mount."""
+    """Serves one session."""
 
-    def __init__(self, options: Options) -> None:
-        self.options = options
-        mount.prepare(options.mountpoint, nonempty=options.nonempty)
-        self.fuse, init = mount.mount(options.mountpoint)
-        cpus = len(cpulist.parse(Files().read(f"{options.host.sys}/devices/system/cpu/possible"))) or 1
+    def __init__(self, options: Options, session: Session) -> None:
+        self.options, self.session = options, session
+        shared = session.descriptors
         self.messages, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         control, workers_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.kept = theirs, control, workers_end
-        self.triggers = triggers.Service(self.fuse, control, log.write)
-        memory, table, loads = map(os.memfd_create, ("lxcfs-py", "lxcfs-py-nodes", "lxcfs-py-loads"))
-        relay = not init.has_resend or os.environ.get(RELAY) == "1"
-        descriptors = self.fuse, memory, table, loads, theirs.fileno(), workers_end.fileno()
-        self.task = workers.Task(*descriptors, options.workers, cpus, init, relay, options.host)
-        self.keeper = Keeper(options.host, theirs.fileno(), loads, log.write)
+        self.triggers = triggers.Service(shared["fuse"], control, log.write)
+        relay = not session.init.has_resend or os.environ.get(RELAY) == "1"
+        self.task = workers.Task(
+            **shared,
+            messages=theirs.fileno(),
+            triggers=workers_end.fileno(),
+            first=0,
+            workers=session.workers,
+            cpus=possible_cpus(options.host),
+            init=session.init,
+            relay=relay,
+            host=options.host,
+        )
+        self.keeper = Keeper(options.host, theirs.fileno(), shared["loads"], log.write)
+        self.code = 0
 
-    def _template(self) -> subprocess.Popen[bytes]:
-        task = self.task
+    def _template(self, task: workers.Task, *, cold: bool) -> subprocess.Popen[bytes]:
+        parent = os.getpid() if self.options.keeper == NOBODY else 0
         return subprocess.Popen(
-            [sys.executable, "-m", "lxcfs_py.daemon.workers", workers.pack(task), str(os.getpid())],
+            [
+                sys.executable,
+                "-m",
+                "lxcfs_py.daemon.workers",
+                workers.pack(task),
+                str(parent),
+                "cold" if cold else "",
+            ],
             pass_fds=task.descriptors,
             stdin=subprocess.DEVNULL,
             cwd="/",
+            start_new_session=True,  # the terminal's Ctrl-C is ours
         )
 
     async def _keep_workers(self, scope: trio.CancelScope) -> None:
+        host, processes = self.options.host, self.session.processes
         while True:
-            template = self._template()
+            before = self.session.template(host)
+            first = self.session.workers if before and before.first == 0 else 0
+            template = self._template(self.task.replace(first=first), cold=before is None)
+            processes.note_template(Template(template.pid, start_ticks(host, Files(), template.pid) or 0, first))
             try:
-                pidfd = os.pidfd_open(template.pid)
-                try:
-                    await trio.lowlevel.wait_readable(pidfd)
-                finally:
-                    os.close(pidfd)
-                code = template.wait()
-            except BaseException:
-                template.kill()
-                template.wait()
+                if before:
+                    await self._retire(before, first)
+                notify.notify("READY=1")
+                await _ended(template.pid)
+            except trio.Cancelled:
+                template.returncode = 0  # it goes on, or ``stop`` unmounts: nobody waits for it
                 raise
+            code = template.wait()
             if code == 0:
-                log.write(f"{self.options.mountpoint} was unmounted")
+                log.write(f"{self.session.mountpoint} was unmounted")
                 scope.cancel()
                 return
             log.write(f"the workers' template ended with {code}; another one starts")
             await trio.sleep(PAUSE_SECONDS)
+
+    async def _retire(self, before: Template, first: int) -> None:
+        """Have the workers of a supervisor before us leave, as soon as ours are there."""
+        while not self.session.processes.workers().get(first):
+            await trio.sleep(0.01)
+        pidfd = os.pidfd_open(before.pid)
+        try:
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+            with trio.move_on_after(LEAVE_SECONDS):
+                await trio.lowlevel.wait_readable(pidfd)
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        finally:
+            os.close(pidfd)
+
+    async def _watch(self) -> None:
+        """Kill workers, and templates, that are stopped: who reads would wait for them."""
+        stopped: set[int] = set()
+        while True:
+            await trio.sleep(LOOK_SECONDS)
+            processes = self.session.processes
+            pids = {processes.template().pid, *processes.workers().values()} - {0}
+            now = {pid for pid in pids if _is_stopped(self.options.host, pid)}
+            for pid in now & stopped:
+                log.write(f"process {pid} is stopped: killed, another one takes its place")
+                os.kill(pid, signal.SIGKILL)
+            stopped = now - stopped
+
+    async def _ask(self) -> None:
+        """Ask the mount something now and then; systemd's watchdog hears of it when it has answered."""
+        pause = min(ASK_SECONDS, notify.watchdog_seconds() or ASK_SECONDS)
+        while True:
+            await trio.sleep(pause)
+            try:
+                await trio.to_thread.run_sync(os.statvfs, self.session.mountpoint, abandon_on_cancel=True)
+            except OSError as error:
+                log.write(f"{self.session.mountpoint} does not answer: {log.cause(error)}")
+                await trio.sleep(10 * pause)
+                continue
+            notify.notify("WATCHDOG=1")
 
     async def _write_log(self) -> None:
         limiter = log.Limiter()
@@ -140,50 +216,90 @@ class Supervisor:
                 log.write(line)
 
     async def _wait_for_signal(self, scope: trio.CancelScope) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+        signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+        with trio.open_signal_receiver(*signals) as received:
             async for number in received:
-                if number != signal.SIGHUP:
-                    scope.cancel()
-                    return
+                again = number in (signal.SIGHUP, signal.SIGUSR1)
+                if again and self.options.keeper == NOBODY:
+                    continue
+                if again or self.options.keeper == SYSTEMD:
+                    self.code = AGAIN if again else 0
+                    self.left = True
+                scope.cancel()
+                return
 
     async def serve(self) -> None:
         """Serve until SIGTERM, SIGINT or an unmounting."""
         self.triggers.start()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keep_workers, nursery.cancel_scope)
+            scope = nursery.cancel_scope
+            nursery.start_soon(self._keep_workers, scope)
             nursery.start_soon(self._write_log)
+            nursery.start_soon(self._watch)
+            nursery.start_soon(self._ask)
             nursery.start_soon(sampler.sample, self.options.host, Loads(self.task.loads))
             nursery.start_soon(self.keeper.serve)
-            nursery.start_soon(self._wait_for_signal, nursery.cancel_scope)
+            nursery.start_soon(self._wait_for_signal, scope)
+
+    left = False
+    """Whether the mount is left to whoever comes next."""
 
     def stop(self) -> None:
-        """Unmount, and name who is left without us."""
+        """Unmount, and name who is left without us; or leave all as it is."""
+        notify.notify("STOPPING=1")
         self.triggers.stop()
-        if left := _bound(self.options):
-            log.write(f"stopped; these containers still had its files: {', '.join(left)}")
-        there = mount.mounted(self.options.mountpoint)
-        if there is not None and there.fstype == mount.FSTYPE:
-            mount.umount(self.options.mountpoint)
-        os.close(self.fuse)
         self.keeper.close()
+        if self.left:
+            return
+        if left := _bound(self.options.host):
+            log.write(f"stopped; these containers still had its files: {', '.join(left)}")
+        there = mount.mounted(self.session.mountpoint)
+        if there is not None and there.fstype == mount.FSTYPE:
+            mount.umount(self.session.mountpoint)
 
 
-def run(options: Options) -> None:
-    """Serve; raises an Error if it can't begin."""
-    supervisor = Supervisor(options)
-    announced = ""
+def possible_cpus(host: Host) -> int:
+    """Return how many CPUs this host may ever have."""
+    return len(cpulist.parse(Files().read(f"{host.sys}/devices/system/cpu/possible"))) or 1
+
+
+async def _ended(pid: int) -> None:
+    """Wait until a child of ours has ended."""
+    pidfd = os.pidfd_open(pid)
     try:
-        announced = _announce(options, supervisor.task.loads)
-        if options.pidfile:
-            with open(options.pidfile, "w", encoding="ascii") as file:
-                file.write(f"{os.getpid()}\n")
-        trio.run(supervisor.serve)
+        await trio.lowlevel.wait_readable(pidfd)
     finally:
-        if announced:
-            _withdraw(announced)
-        if options.pidfile and os.path.exists(options.pidfile):
-            os.unlink(options.pidfile)
+        os.close(pidfd)
+
+
+def _is_stopped(host: Host, pid: int) -> bool:
+    try:
+        with open(f"{host.proc}/{pid}/stat", "rb") as file:
+            found = pid_stat.parse(file.read())
+    except OSError:
+        return False
+    return found is not None and found.state in "Tt"
+
+
+def run(options: Options, session: Session) -> int:
+    """Serve; return the exit code. What goes wrong here ends us and nothing else: a keeper starts us again."""
+    supervisor = Supervisor(options, session)
+    announced = _announce(options, session)
+    if options.pidfile:
+        with open(options.pidfile, "w", encoding="ascii") as file:
+            file.write(f"{options.pid}\n")
+    try:
+        trio.run(supervisor.serve)
+    except BaseException:
+        supervisor.left = options.keeper != NOBODY
+        raise
+    finally:
+        if not supervisor.left:
+            _withdraw(announced, options.pid)
+            if options.pidfile and os.path.exists(options.pidfile):
+                os.unlink(options.pidfile)
         supervisor.stop()
+    return supervisor.code
 
 
-__all__ = ["Options", "Supervisor", "run"]
+__all__ = ["AGAIN", "HOLDER", "NOBODY", "SYSTEMD", "Options", "Supervisor", "run"]

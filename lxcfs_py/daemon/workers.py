@@ -1,7 +1,8 @@
 """The template: has imported all that workers need, forks them, and forks them again when they die.
 
-Run as ``python -m lxcfs_py.daemon.workers`` by the supervisor, with descriptors and numbers as arguments. Dies with
-it, as the workers die with the template.
+Run as ``python -m lxcfs_py.daemon.workers`` by the supervisor, with descriptors and numbers as arguments. The workers
+die with the template. The template dies with the supervisor only where nobody could go on from there; else they serve
+until the next supervisor's workers do, and SIGTERM then has each of them leave between two requests.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from lxcfs_py import log, registry, tree
 from lxcfs_py.cgroup import v1, v2  # noqa: F401  (imported once, before the workers are forked)
+from lxcfs_py.daemon.processes import Processes
 from lxcfs_py.fuse import driver, protocol
 from lxcfs_py.fuse.operations import Operations
 from lxcfs_py.fuse.pressure import Pressure
@@ -45,8 +47,11 @@ class Task(Record):
     memory: int
     table: int
     loads: int
+    record: int
     messages: int
     triggers: int
+    first: int
+    """The number of the first worker; there are twice as many numbers as workers."""
     workers: int
     cpus: int
     init: protocol.Init
@@ -56,7 +61,11 @@ class Task(Record):
     @property
     def descriptors(self) -> tuple[int, ...]:
         """What of it are descriptors."""
-        return self.fuse, self.memory, self.table, self.loads, self.messages, self.triggers
+        return self.fuse, self.memory, self.table, self.loads, self.record, self.messages, self.triggers
+
+    def shared(self) -> Shared:
+        """Return the memory that all workers have in common."""
+        return Shared(self.memory, 2 * self.workers, self.cpus, protocol.REQUEST_BYTES)
 
 
 def pack(task: Task) -> str:
@@ -93,13 +102,12 @@ def work(task: Task, number: int) -> NoReturn:
 
     code = 1
     try:
-        shared = Shared(task.memory, task.workers, task.cpus, protocol.REQUEST_BYTES)
+        shared = task.shared()
         reader = Reader(task.host, store=shared, loads=Loads(task.loads))
         nodes, pressure = Nodes(task.table, gone), Pressure(reader, Triggers(task.triggers))
         operations = Operations(number, reader, shared, nodes, tell, pressure)
         slot = shared.relay(number)[: protocol.REQUEST_BYTES] if task.relay else None
-        driver.serve(operations, task.fuse, task.init, slot)
-        code = 0
+        code = driver.serve(operations, task.fuse, task.init, slot)
     except Exception as error:  # noqa: BLE001  (the template starts another)
         tell(f"worker {number}", "", error, 0)
     finally:
@@ -112,7 +120,7 @@ def mourn(task: Task, number: int) -> None:
     if not task.relay:
         answer = protocol.resend()
     else:
-        slot = Shared(task.memory, task.workers, task.cpus, protocol.REQUEST_BYTES).relay(number)
+        slot = task.shared().relay(number)
         unique = int.from_bytes(slot[protocol.UNIQUE_OFFSET : protocol.UNIQUE_OFFSET + 8], sys.byteorder)
         slot[: protocol.UNIQUE_OFFSET + 8] = bytes(protocol.UNIQUE_OFFSET + 8)
         if not unique:
@@ -124,34 +132,65 @@ def mourn(task: Task, number: int) -> None:
         return
 
 
+class Flock:
+    """The workers of one template."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._own, self._leaving = task, os.getpid(), False
+        self._processes = Processes(task.record)
+        self._running: dict[int, tuple[int, float]] = {}
+
+    def leave(self, _number: int, _frame: object) -> None:
+        """Let each worker leave between two requests."""
+        self._leaving = True
+        for pid in tuple(self._running):
+            os.kill(pid, signal.SIGTERM)
+
+    def start(self, number: int) -> None:
+        """Fork a worker."""
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            die_with_parent(self._own)
+            work(self._task, number)
+        self._running[pid] = number, time.monotonic()
+        self._processes.note_worker(number, pid)
+
+    def tend(self) -> int:
+        """Replace workers that die; return why that is over (``driver.UNMOUNTED`` or ``driver.LEFT``)."""
+        while self._running:
+            pid, status = os.wait()
+            number, since = self._running.pop(pid)
+            self._processes.note_worker(number, 0)
+            if self._leaving:
+                continue
+            if status == driver.UNMOUNTED:
+                return driver.UNMOUNTED
+            mourn(self._task, number)
+            if time.monotonic() - since < QUICK_SECONDS:
+                time.sleep(PAUSE_SECONDS)
+            self.start(number)
+        return driver.LEFT
+
+
 def main(words: list[str]) -> int:
-    """Keep the workers running until one says that the mount is gone."""
-    task = unpack(words[0])
-    die_with_parent(int(words[1]))
+    """Be the template; the words are the task, the parent to die with (0: none), and whether no other was before."""
+    task, parent, cold = unpack(words[0]), int(words[1]), words[2] == "cold"
+    if parent:
+        die_with_parent(parent)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # kernel files and containers' pidfds stay open
     gc.freeze()  # what was imported is the workers' in common: a collection would write to it
-    own, running = os.getpid(), {}
-
-    def start(number: int) -> None:
-        pid = os.fork()
-        if pid == 0:
-            die_with_parent(own)
-            work(task, number)
-        running[pid] = number, time.monotonic()
-
-    for number in range(task.workers):
-        mourn(task, number)  # a template before this one may have died with its workers
-        start(number)
-    while True:
-        pid, status = os.wait()
-        number, since = running.pop(pid)
-        if status == 0:
-            return 0
-        mourn(task, number)
-        if time.monotonic() - since < QUICK_SECONDS:
-            time.sleep(PAUSE_SECONDS)
-        start(number)
+    flock = Flock(task)
+    signal.signal(signal.SIGTERM, flock.leave)
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):  # they are the supervisor's
+        signal.signal(ignored, signal.SIG_IGN)
+    for number in range(task.first, task.first + task.workers):
+        flock.start(number)
+    if cold:  # one before us may have died with its workers
+        for number in range(2 * task.workers):
+            mourn(task, number)
+    return flock.tend()
 
 
 if __name__ == "__main__":

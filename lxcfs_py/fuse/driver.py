@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import signal
 import socket
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,8 +30,16 @@ if TYPE_CHECKING:
     from lxcfs_py.fuse.operations import Operations
 
 
+UNMOUNTED, LEFT = 0, 4
+"""How ``serve`` ended."""
+
+
 class _UnmountedError(Exception):
     """The relay's way out of pyfuse3's loop."""
+
+
+class _LeaveError(Exception):
+    """SIGTERM's way out of it, between two requests."""
 
 
 class _Done:
@@ -166,10 +175,23 @@ class Queue:
     def __init__(self, fuse_fd: int) -> None:
         self._epoll = select.epoll()
         self._epoll.register(fuse_fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        self._waiting = self._leaving = False
+        signal.signal(signal.SIGTERM, self._leave)
+
+    def _leave(self, _number: int, _frame: object) -> None:
+        self._leaving = True
+        if self._waiting:
+            raise _LeaveError
 
     def wait(self, _fd: int = -1) -> None:
-        """Return when there is a request, or the mount is gone."""
-        self._epoll.poll(-1, 1)
+        """Return when there is a request, or the mount is gone; after SIGTERM it is the end."""
+        self._waiting = True
+        try:
+            if self._leaving:
+                raise _LeaveError
+            self._epoll.poll(-1, 1)
+        finally:
+            self._waiting = False
 
 
 class Relay:
@@ -214,8 +236,8 @@ class Relay:
         self._slot[: protocol.UNIQUE_OFFSET + 8] = bytes(protocol.UNIQUE_OFFSET + 8)
 
 
-def serve(operations: Operations, fuse_fd: int, init: protocol.Init, slot: memoryview | None) -> None:
-    """Serve the session behind ``fuse_fd`` until it is unmounted.
+def serve(operations: Operations, fuse_fd: int, init: protocol.Init, slot: memoryview | None) -> int:
+    """Serve the session behind ``fuse_fd`` until it is unmounted (``UNMOUNTED``), or SIGTERM comes (``LEFT``).
 
     ``slot`` is this worker's part of shared memory for the relay, at least ``protocol.REQUEST_BYTES`` long;
     None reads /dev/fuse directly. Raises OSError or RuntimeError if libfuse will not take the session over.
@@ -228,5 +250,7 @@ def serve(operations: Operations, fuse_fd: int, init: protocol.Init, slot: memor
     try:
         session.send(None)
     except (StopIteration, _UnmountedError):
-        return
+        return UNMOUNTED
+    except _LeaveError:
+        return LEFT
     raise RuntimeError("pyfuse3 waited for something a blocking driver can't give it")

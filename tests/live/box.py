@@ -26,11 +26,11 @@ class Box:
         self.inside = Path("/")
         self.served: subprocess.Popen[bytes] | None = None
 
-    def start_daemon(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start the daemon and wait until it serves."""
+    def start_daemon(self, *options: str, keeper: str = "none", **environment: str) -> subprocess.Popen[bytes]:
+        """Start the daemon and wait until it serves; without a keeper it is one process and its descendants."""
         with self.log.open("ab") as log:
             self.served = subprocess.Popen(
-                [*self.enter, BIN / "lxcfs-py", "serve", str(self.mountpoint), *options],
+                [*self.enter, BIN / "lxcfs-py", "serve", str(self.mountpoint), "--keeper", keeper, *options],
                 env={**self.environment, **environment},
                 stderr=log,
                 stdin=subprocess.DEVNULL,

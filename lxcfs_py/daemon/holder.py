@@ -1,0 +1,46 @@
+"""The holder: a shell that holds a session's descriptors and starts the supervisor again when it dies.
+
+It is what ``lxcfs-py serve`` becomes where no service manager keeps descriptors: 0.2 MB, and nothing in it that could
+fail. Signals to it are the supervisor's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import NoReturn
+
+SHELL = "/bin/sh"
+SCRIPT = """
+for signal in TERM INT HUP USR1; do trap "kill -$signal \\$child 2>/dev/null" $signal; done
+while :; do
+    "$@" & child=$!
+    while :; do
+        wait $child
+        status=$?
+        kill -0 $child 2>/dev/null || break
+    done
+    [ $status -ne 0 ] || exit 0
+    sleep 0.1
+done
+"""
+"""(A signal that is trapped interrupts ``wait``.)"""
+
+
+def given(text: str) -> dict[str, int]:
+    """Return the descriptors by name of ``NAME=NUMBER,...``."""
+    return {name: int(number) for name, _, number in (part.partition("=") for part in text.split(",") if part)}
+
+
+def become(descriptors: Mapping[str, int]) -> NoReturn:
+    """Become the holder of these, and have this command begin again as its child."""
+    for descriptor in descriptors.values():
+        os.set_inheritable(descriptor, True)
+    listed = ",".join(f"{name}={number}" for name, number in descriptors.items())
+    again = [sys.executable, "-m", "lxcfs_py.cli", *sys.argv[1:], "--held", listed]
+    os.execv(SHELL, [SHELL, "-c", SCRIPT, "lxcfs-py", *again])
+    raise AssertionError

@@ -1,0 +1,72 @@
+"""What outlives a supervisor: the mount's descriptor, the memory its workers share, and a record of both.
+
+A keeper holds the descriptors meanwhile: systemd's store (sd_pid_notify_with_fds(3)), or ``holder``'s process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Self
+
+from lxcfs_py.container import start_ticks
+from lxcfs_py.daemon import mount
+from lxcfs_py.daemon.processes import BYTES, FACTS_BYTES, Processes, Template
+from lxcfs_py.files import Files
+from lxcfs_py.fuse import protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lxcfs_py.host import Host
+
+NAMES = ("fuse", "memory", "table", "loads", "record")
+LAYOUT = 1
+"""Of all that is shared. Memory of another layout is left alone, and files opened before then fail with EBADF."""
+
+
+class Session:
+    """One mount. Its descriptors are inherited by whoever is started."""
+
+    def __init__(self, descriptors: Mapping[str, int], mountpoint: str, init: protocol.Init, workers: int) -> None:
+        self.descriptors = descriptors
+        self.mountpoint, self.init, self.workers = mountpoint, init, workers
+        self.processes = Processes(descriptors["record"])
+
+    @classmethod
+    def make(cls, mountpoint: str, workers: int, *, nonempty: bool) -> Self:
+        """Mount; raises an Error if that can't be."""
+        mount.prepare(mountpoint, nonempty=nonempty)
+        fuse, init = mount.mount(mountpoint)
+        return cls._begun(fuse, mountpoint, init, workers)
+
+    @classmethod
+    def _begun(cls, fuse: int, mountpoint: str, init: protocol.Init, workers: int) -> Self:
+        memory = {name: os.memfd_create(f"lxcfs-py-{name}") for name in NAMES[1:]}
+        facts = {"layout": LAYOUT, "mountpoint": mountpoint, "init": init.as_dict(), "workers": workers}
+        os.ftruncate(memory["record"], BYTES)
+        os.pwrite(memory["record"], json.dumps(facts).encode().ljust(FACTS_BYTES, b"\0"), 0)
+        return cls({"fuse": fuse, **memory}, mountpoint, init, workers)
+
+    @classmethod
+    def adopt(cls, descriptors: Mapping[str, int], mountpoint: str) -> Self | None:
+        """Take a session over; None if this is none, or its mount has gone."""
+        there = mount.mounted(mountpoint)
+        if set(descriptors) != set(NAMES) or there is None or there.fstype != mount.FSTYPE:
+            return None
+        try:
+            facts = json.loads(os.pread(descriptors["record"], FACTS_BYTES, 0).rstrip(b"\0"))
+            init, workers = protocol.Init(**facts["init"]), int(facts["workers"])
+            if facts["mountpoint"] != mountpoint:
+                return None
+            if facts["layout"] == LAYOUT:
+                return cls(descriptors, mountpoint, init, workers)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return cls._begun(descriptors["fuse"], mountpoint, init, workers)
+
+    def template(self, host: Host) -> Template | None:
+        """Return the template whose workers serve, None if there is none."""
+        found = self.processes.template()
+        alive = found.pid > 0 and start_ticks(host, Files(), found.pid) == found.start_ticks
+        return found if alive else None

@@ -1,0 +1,179 @@
+"""With a keeper of the mount's descriptor, whatever else dies: containers read on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lxcfs_py.daemon import mount
+from tests.live.box import BIN, Box
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+READER = """
+import sys, time
+until, bad, count, worst, eio = time.monotonic() + float(sys.argv[1]), 0, 0, 0.0, 0
+while (start := time.monotonic()) < until:
+    try:
+        text = open('/proc/meminfo').read()
+    except OSError as error:
+        eio += error.errno == 5
+        bad += error.errno != 5
+        continue
+    count += 1
+    worst = max(worst, time.monotonic() - start)
+    bad += not (text.startswith('MemTotal:          65536 kB\\n') and text.endswith('\\n') and text.count(':') > 15)
+print(count, bad, eio, worst)
+"""
+BOUND_SECONDS = 2.0
+"""No read may wait for longer."""
+
+
+class Processes:
+    """Who is who below a holder."""
+
+    def __init__(self, holder: int) -> None:
+        listing = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+        rows = [line.split(None, 2) for line in listing.splitlines()]
+        parents = {int(pid): int(parent) for pid, parent, _ in rows}
+        serving = [int(pid) for pid, _, words in rows if "lxcfs_py.daemon.workers" in words]
+        self.supervisors = [pid for pid, parent in parents.items() if parent == holder]
+        self.templates = [pid for pid in serving if parents.get(pid) not in serving]
+        self.workers = [pid for pid in serving if pid not in self.templates]
+
+
+def supervisor(now: Processes) -> list[int]:
+    """Return the supervisor alone."""
+    return now.supervisors
+
+
+def template(now: Processes) -> list[int]:
+    """Return the template, with which its workers die."""
+    return now.templates
+
+
+def everything(now: Processes) -> list[int]:
+    """Return all but the holder."""
+    return now.supervisors + now.templates + now.workers
+
+
+def kill(choose: Callable[[Processes], list[int]]) -> Callable[[int], None]:
+    """Return what kills some of the processes below a holder."""
+
+    def act(holder: int) -> None:
+        for pid in choose(Processes(holder)):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+    return act
+
+
+def stop_a_worker(holder: int) -> None:
+    """SIGSTOP a worker, wherever it is."""
+    if pids := Processes(holder).workers:
+        os.kill(pids[0], signal.SIGSTOP)
+
+
+def begin_anew(holder: int) -> None:
+    """Ask for another supervisor and other workers, as an upgrade does."""
+    os.kill(holder, signal.SIGHUP)
+
+
+@pytest.fixture
+def own(tmp_path: Path, time_scale: float) -> Iterator[Box]:
+    """Yield a box without a daemon yet."""
+    found = Box(tmp_path, time_scale)
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("relay", ["0", "1"])
+@pytest.mark.parametrize(
+    "act",
+    [kill(supervisor), kill(template), kill(everything), stop_a_worker, begin_anew],
+    ids=["supervisor", "template", "everything", "stopped-worker", "anew"],
+)
+def test_readers_read_on(own: Box, lane: str, relay: str, act: Callable[[int], None]) -> None:
+    """Whatever happens below the holder, under hammering readers: no read fails or is wrong or waits for long.
+
+    On kernels before 6.9 a process that is killed fails the one read it held with EIO.
+    """
+    holder = own.start_daemon(keeper="process", LXCFS_PY_RELAY=relay)
+    resends = relay == "0" and lane != "uml"
+    name = own.start("-m", "64m", "--memory-swap", "64m", "--", "sleep", "1000")
+    seconds = 4 if lane == "here" else 20
+    readers = [
+        subprocess.Popen(
+            [BIN / "pyproc", "exec", *own.places, name, "--", "python3", "-c", READER, str(seconds)],
+            stdout=subprocess.PIPE,
+            env=own.environment,
+        )
+        for _ in range(8 if lane == "here" else 2)
+    ]
+    acts, until = 0, time.monotonic() + seconds - 1
+    while time.monotonic() < until:
+        time.sleep(0.8 * own.scale)
+        act(holder.pid)
+        acts += 1
+    results = [list(map(float, reader.communicate(timeout=30 * own.scale)[0].split())) for reader in readers]
+    assert acts > 1
+    assert all(count > 5 and bad == 0 for count, bad, *_ in results), results
+    workers = len(os.sched_getaffinity(0))
+    assert sum(eio for _, _, eio, _ in results) <= (0 if resends or act is begin_anew else acts * workers), results
+    assert max(worst for *_, worst in results) < BOUND_SECONDS * own.scale, results
+    assert holder.poll() is None
+
+
+def test_counters_and_open_files_survive(own: Box) -> None:
+    """CPU counters go on and an open file is read on, whoever serves it now."""
+    holder = own.start_daemon(keeper="process")
+    script = """
+import sys, time
+def cpu(): return list(map(int, open('/proc/stat').readline().split()[1:5]))
+while sum(cpu()) < 60: pass
+file = open('/proc/meminfo', buffering=100)
+first, before = file.readline(), cpu()
+print('go', flush=True)
+sys.stdin.readline()
+rest, after = file.read(), cpu()
+assert all(b >= a for a, b in zip(before, after)), (before, after)
+assert (first + rest).startswith('MemTotal:          65536 kB\\n') and rest.endswith('\\n'), rest
+print('ok')
+"""
+    command = own.command("--rm", "-i", "-m", "64m", "--", "python3", "-c", script)
+    with subprocess.Popen(
+        command, env=own.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as inside:
+        assert inside.stdin is not None
+        assert inside.stdout is not None
+        assert inside.stdout.readline() == "go\n"
+        kill(everything)(holder.pid)
+        (own.mountpoint / "proc/uptime").read_text()  # answered: it is served again
+        inside.stdin.write("\n")
+        inside.stdin.close()
+        assert inside.stdout.read() == "ok\n"
+        assert inside.wait(30 * own.scale) == 0
+
+
+def test_sigterm_unmounts(own: Box) -> None:
+    """SIGTERM to the holder is the end of it all."""
+    own.start_daemon(keeper="process")
+    own.stop_daemon()
+    assert mount.mounted(str(own.mountpoint)) is None
+    assert not (own.base / "run/lxcfs-py/daemon.json").exists()
+
+
+def test_unmounted_by_somebody_else(own: Box) -> None:
+    """Once the mount is gone, the holder ends by itself."""
+    holder = own.start_daemon(keeper="process")
+    subprocess.run([BIN / "lxcfs-py", "umount", own.mountpoint], env=own.environment, check=True)
+    assert holder.wait(20 * own.scale) == 0
