@@ -27,6 +27,8 @@ class Probe(NamedTuple):
     package: str
     command: str
     answers: tuple[Answer, ...]
+    needs: str = ""
+    """What of a lane it can't do without (``tests.lanes.Lane``)."""
 
 
 def memory(pattern: str, scale: float = 1) -> Answer:
@@ -97,14 +99,22 @@ def _python(code: str) -> str:
 PROBES = (
     Probe("free", "procps", "free -b", (memory(r"Mem: +(\d+)"), swap(r"Swap: +(\d+)"))),
     Probe(
-        "top", "procps", "top -bn1", (memory(rf"MiB Mem : +{PLACE}", MIB), swap(rf"MiB Swap: +{PLACE}", MIB), LOAD)
+        "top",
+        "procps",
+        "top -bn1",
+        (memory(rf"MiB Mem : +{PLACE}", MIB), swap(rf"MiB Swap: +{PLACE}", MIB), LOAD),
+        "procps",
     ),
     Probe(
-        "vmstat -s", "procps", "vmstat -s", (memory(r"(\d+) K total memory", KIB), swap(r"(\d+) K total swap", KIB))
+        "vmstat -s",
+        "procps",
+        "vmstat -s",
+        (memory(r"(\d+) K total memory", KIB), swap(r"(\d+) K total swap", KIB)),
+        "procps",
     ),
     Probe("uptime", "procps", f"{SECONDS_SINCE.format('uptime -s')}; uptime", (up(r"^(\d+)"), LOAD)),
     Probe("w", "procps", "w", (MINUTES, LOAD)),
-    Probe("ps", "procps", "ps -o etimes=,pcpu= -p 1", (up(r"^ *(\d+)"),)),
+    Probe("ps", "procps", "ps -o etimes=,pcpu= -p 1", (up(r"^ *(\d+)"),), "timens"),
     Probe(
         "htop",
         "htop",
