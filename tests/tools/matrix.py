@@ -7,6 +7,7 @@ import sysconfig
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests import lanes
 from tests.tools.probes import MIB, PROBES, said
 
 if TYPE_CHECKING:
@@ -84,8 +85,9 @@ def agrees(fact: str, value: float | None, truth: float, scale: float) -> bool:
 
 
 def ask(box: Box, limits: Limits) -> Iterator[Row]:
-    """Run every program in one container, one after the other."""
-    machine = host()
+    """Run every program that this lane can run in one container, one after the other."""
+    machine, (_, lane) = host(), lanes.current()
+    probes = [probe for probe in PROBES if not probe.needs or getattr(lane, probe.needs)]
     truth = {
         "memory": min(limits.memory_bytes or machine["memory"], machine["memory"]),
         "swap": machine["swap"] if limits.swap_bytes is None else min(limits.swap_bytes, machine["swap"]),
@@ -94,13 +96,13 @@ def ask(box: Box, limits: Limits) -> Iterator[Row]:
     truth["heap"] = truth["memory"]
     seconds = round(30 * box.scale)
     script = "".join(
-        f"echo {MARK}; (timeout {seconds} sh <<'END'\n{probe.command}\nEND\n) 2>&1\n" for probe in PROBES
+        f"echo {MARK}; (timeout {seconds} sh <<'END'\n{probe.command}\nEND\n) 2>&1\n" for probe in probes
     )
     site = sysconfig.get_path("platlib")
     start = time.monotonic()
     text = box.run("--rm", *limits.options, "-v", f"{site}:/site:ro", "--", "sh", "-c", script).stdout
     span = time.monotonic() - start
-    for probe, output in zip(PROBES, text.split(f"{MARK}\n")[1:], strict=True):
+    for probe, output in zip(probes, text.split(f"{MARK}\n")[1:], strict=True):
         for answer in probe.answers:
             value = said(answer, output)
             # How long it had run when it was asked, and how busy it was, lies within the container's life.
@@ -111,15 +113,23 @@ def ask(box: Box, limits: Limits) -> Iterator[Row]:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Return the rows as a Markdown table."""
-    lines = ["| limits | program | fact | it says | the cgroup says | |", "|---|---|---|---|---|---|"]
+    """Return the rows as a Markdown table: a line for each fact that a program tells, a column for each limits."""
+    columns: dict[str, None] = {}
+    lines: dict[tuple[str, str, int], dict[str, Row]] = {}
     for row in rows:
-        says = "nothing" if row.said is None else _text(row.fact, row.said)
-        allowed = _text(row.fact, row.truth) if row.fact in ("memory", "swap", "cpus") else "-"
-        lines.append(
-            f"| {row.limits} | {row.tool} | {row.fact} | {says} | {allowed} | {'agrees' if row.agrees else 'NO'} |"
-        )
-    return "\n".join(lines)
+        columns[row.limits] = None
+        times = sum(row.limits in found for (tool, fact, _), found in lines.items() if (tool, fact) == row[1:3])
+        lines.setdefault((row.tool, row.fact, times), {})[row.limits] = row
+    found = [f"| program | fact | {' | '.join(columns)} |", f"|---|---{'|---' * len(columns)}|"]
+    for (tool, fact, _), by_limits in lines.items():
+        cells = (_cell(by_limits[name]) if name in by_limits else "" for name in columns)
+        found.append(f"| {tool} | {fact} | {' | '.join(cells)} |")
+    return "\n".join(found)
+
+
+def _cell(row: Row) -> str:
+    says = "nothing" if row.said is None else _text(row.fact, row.said)
+    return says if row.agrees else f"**{says}, not {_text(row.fact, row.truth)}**"
 
 
 def _text(fact: str, value: float) -> str:

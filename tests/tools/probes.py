@@ -112,7 +112,7 @@ PROBES = (
         (memory(r"(\d+) K total memory", KIB), swap(r"(\d+) K total swap", KIB)),
         "procps",
     ),
-    Probe("uptime", "procps", f"{SECONDS_SINCE.format('uptime -s')}; uptime", (up(r"^(\d+)"), LOAD)),
+    Probe("uptime", "procps", f"{SECONDS_SINCE.format('uptime -s')}; uptime", (up(r"^-?(\d+)"), LOAD)),
     Probe("w", "procps", "w", (MINUTES, LOAD)),
     Probe("ps", "procps", "ps -o etimes=,pcpu= -p 1", (up(r"^ *(\d+)"),), "timens"),
     Probe(
