@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lxcfs_py.cgroup.layout import Hierarchy
-from lxcfs_py.cgroup.v1 import V1
-from lxcfs_py.cgroup.v2 import V2
+from lxcfs_py.cgroup import Cgroups
+from lxcfs_py.cgroup.api import Cgroup
+from lxcfs_py.cgroup.layout import Hierarchy, Layout
 from lxcfs_py.files import Files
 from lxcfs_py.host import Host
 from lxcfs_py.seccomp import affinity, protocol, sysinfo
@@ -171,14 +171,14 @@ def test_places(slot: int, id_: str) -> None:
     assert protocol.parse_place(protocol.place(slot, id_)) == (slot, id_)
 
 
-@pytest.mark.parametrize(("driver", "version", "file"), [(V2, 2, "cgroup.threads"), (V1, 1, "tasks")])
-def test_tasks(tmp_path: Path, driver: type[V1 | V2], version: int, file: str) -> None:
+@pytest.mark.parametrize(("key", "version", "file"), [("", 2, "cgroup.threads"), ("pids", 1, "tasks")])
+def test_tasks(tmp_path: Path, key: str, version: int, file: str) -> None:
     """Tasks are pids.current's where there is one, otherwise counted in the cgroup and all below it."""
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / file).write_text("1\n2\n")
     (tmp_path / "a" / "b" / file).write_text("3\n")
-    found = driver(Files(), Hierarchy(version, str(tmp_path)))
-    assert found.tasks("/a") == 3
+    found = Cgroups(Host(), Files(), Layout({key: Hierarchy(version, str(tmp_path))}))
+    assert found.tasks(Cgroup({key: "/a"})) == 3
     (tmp_path / "a" / "pids.current").write_text("5\n")
-    assert found.tasks("/a") == 5
-    assert found.tasks("/gone") == 0
+    assert found.tasks(Cgroup({key: "/a"})) == 5
+    assert found.tasks(Cgroup({key: "/gone"})) == 0
