@@ -19,8 +19,7 @@ from lxcfs_py.files import Files
 from lxcfs_py.procfs import pid_stat
 from lxcfs_py.record import Record
 from lxcfs_py.rule import Rule
-from lxcfs_py.served import CPU
-from lxcfs_py.views import VIEWS, cpus, read
+from lxcfs_py.views import VIEWS, directory, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -106,23 +105,23 @@ def value(text: bytes, key: str) -> str | None:
     if not key:
         return None if "\n" in words else words
     for line in words.split("\n"):
-        name, _, rest = line.partition(" ")
-        if name.rstrip(":") == key:
-            return rest.strip()
+        if line.startswith((f"{key}:", f"{key} ")):
+            return line[len(key) + 1 :].strip()
     return None
 
 
 def _manner(path: str) -> tuple[Mapping[str, Rule], Rows]:
     """Return the rules of a file's lines, if there are any, and what takes its text apart."""
-    if not path.startswith(CPU + "/"):
+    below = directory(path)
+    if below is None:
         return getattr(VIEWS[path], "LINES", {}), getattr(VIEWS[path], "rows", rows)
-    name = path[len(CPU) + 1 :]
+    name = path.rpartition("/")[2]
 
     def one(text: bytes, cpus: Sequence[int]) -> dict[str, str]:
         words = text.decode("utf-8", "replace").strip()
         return rows(text, cpus) if "\n" in words else {name: words}
 
-    return {key: rule for key, rule in cpus.LINES.items() if key == name}, one
+    return below.rules(path), one
 
 
 class Explainer:

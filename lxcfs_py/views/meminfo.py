@@ -187,13 +187,16 @@ def _huge(host: Mapping[str, int], pages: tuple[HugePages, ...]) -> dict[str, in
     }  # fmt: skip
 
 
+def of(
+    reader: Reader, container: Container, host: Mapping[str, int], levels: tuple[MemoryLevel, ...]
+) -> dict[str, int]:
+    """Return the lines that are the container's, as ``values`` does."""
+    # A machine without huge pages has none to limit, and the controller has a file a size and level.
+    pages = reader.cgroups.hugetlb(container.cgroup) if host.get("Hugetlb") or host.get("HugePages_Total") else ()
+    return values(host, levels, pages)
+
+
 def read(reader: Reader, container: Container) -> bytes:
     """Return the text for a container."""
     levels = reader.cgroups.memory(container.cgroup)
-
-    def decide(host: Mapping[str, int]) -> Mapping[str, int]:
-        # A machine without huge pages has none to limit, and the controller has a file a size and level.
-        pages = reader.cgroups.hugetlb(container.cgroup) if host.get("Hugetlb") or host.get("HugePages_Total") else ()
-        return values(host, levels, pages)
-
-    return _rewrite(reader.host_one(PATH), decide)
+    return _rewrite(reader.host_one(PATH), lambda host: of(reader, container, host, levels))
