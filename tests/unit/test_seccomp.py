@@ -171,14 +171,15 @@ def test_places(slot: int, id_: str) -> None:
     assert protocol.parse_place(protocol.place(slot, id_)) == (slot, id_)
 
 
-@pytest.mark.parametrize(("key", "version", "file"), [("", 2, "cgroup.threads"), ("pids", 1, "tasks")])
-def test_tasks(tmp_path: Path, key: str, version: int, file: str) -> None:
+@pytest.mark.parametrize(("name", "version", "file"), [("", 2, "cgroup.threads"), ("pids", 1, "tasks")])
+def test_tasks(tmp_path: Path, name: str, version: int, file: str) -> None:
     """Tasks are pids.current's where there is one, otherwise counted in the cgroup and all below it."""
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / file).write_text("1\n2\n")
     (tmp_path / "a" / "b" / file).write_text("3\n")
-    found = Cgroups(Host(), Files(), Layout({key: Hierarchy(version, str(tmp_path))}))
-    assert found.tasks(Cgroup({key: "/a"})) == 3
+    layout = Layout({name: Hierarchy(version, str(tmp_path), controllers=("pids",))})
+    found = Cgroups(Host(), Files(), layout)
+    assert found.tasks(Cgroup({name: "/a"})) == 3
     (tmp_path / "a" / "pids.current").write_text("5\n")
-    assert found.tasks(Cgroup({key: "/a"})) == 5
-    assert found.tasks(Cgroup({key: "/gone"})) == 0
+    assert found.tasks(Cgroup({name: "/a"})) == 5
+    assert found.tasks(Cgroup({name: "/gone"})) == 0
