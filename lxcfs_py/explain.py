@@ -19,8 +19,7 @@ from lxcfs_py.files import Files
 from lxcfs_py.procfs import pid_stat
 from lxcfs_py.record import Record
 from lxcfs_py.rule import Rule
-from lxcfs_py.served import CPU
-from lxcfs_py.views import VIEWS, cpus, read
+from lxcfs_py.views import VIEWS, directory, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -106,23 +105,23 @@ def value(text: bytes, key: str) -> str | None:
     if not key:
         return None if "\n" in words else words
     for line in words.split("\n"):
-        name, _, rest = line.partition(" ")
-        if name.rstrip(":") == key:
-            return rest.strip()
+        if line.startswith((f"{key}:", f"{key} ")):
+            return line[len(key) + 1 :].strip()
     return None
 
 
 def _manner(path: str) -> tuple[Mapping[str, Rule], Rows]:
     """Return the rules of a file's lines, if there are any, and what takes its text apart."""
-    if not path.startswith(CPU + "/"):
+    below = directory(path)
+    if below is None:
         return getattr(VIEWS[path], "LINES", {}), getattr(VIEWS[path], "rows", rows)
-    name = path[len(CPU) + 1 :]
+    name = path.rpartition("/")[2]
 
     def one(text: bytes, cpus: Sequence[int]) -> dict[str, str]:
         words = text.decode("utf-8", "replace").strip()
         return rows(text, cpus) if "\n" in words else {name: words}
 
-    return {key: rule for key, rule in cpus.LINES.items() if key == name}, one
+    return below.rules(path), one
 
 
 class Explainer:
@@ -134,6 +133,8 @@ class Explainer:
         self._cpus = reader.cpus(container)
         recorder.asked.clear()
         self._served = self._read()
+        if any(rule.sampled for rule in self._rules.values()):  # of whom the daemon takes samples, the view reads not
+            reader.cgroups.threads(container.cgroup)
         self._files = [path for path in dict.fromkeys(recorder.asked) if recorder.texts[path] is not None]
         self._host = self._rows(reader.host_bytes(path), self._cpus)
         self._without: dict[frozenset[str], dict[str, str]] = {}
@@ -153,7 +154,8 @@ class Explainer:
         if rule is None:
             return line(name, served, host, "", "", tuple(self._source(path, "") for path in self._files))
         sources = tuple(self._sources(rule, name))
-        formula = f"{rule.formula}; {UNKNOWN}" if (rule.v1 or rule.v2) and not sources else rule.formula
+        none = (rule.v1 or rule.v2) and not sources and not rule.sampled
+        formula = f"{rule.formula}; {UNKNOWN}" if none else rule.formula
         return line(name, served, host, rule.unit, formula, sources)
 
     def _source(self, path: str, key: str) -> Source:
@@ -164,19 +166,19 @@ class Explainer:
         hierarchies = self._reader.cgroups.layout.hierarchies.values()
         return next((h.version for h in hierarchies if path.startswith(h.mount + "/")), 0)
 
-    def _of_cgroups(self, rule: Rule) -> list[Source]:
+    def _of_cgroups(self, rule: Rule, name: str) -> list[Source]:
         """Return the lines of cgroup files that a rule names, of every level that was read, nearest first."""
         found = []
         for path in self._files:
             specs = {1: rule.v1, 2: rule.v2}.get(self._version(path), ())
             for file, _, key in (spec.partition(":") for spec in specs):
                 if fnmatch.fnmatchcase(path.rpartition("/")[2], file):
-                    source = self._source(path, key)
-                    found += [source] if source.value is not None else []
+                    source = self._source(path, name if key == "LINE" else key)
+                    found += [source] if source.value is not None or not key else []
         return found
 
     def _sources(self, rule: Rule, name: str) -> Iterable[Source]:
-        found = self._of_cgroups(rule)
+        found = self._of_cgroups(rule, name)
         if not rule.least:
             nearest: dict[tuple[str, str], Source] = {}
             for source in found:
@@ -211,7 +213,7 @@ class Explainer:
             except OSError:  # no such process, namespace or line on this host
                 continue
             source = self._source(path, key)
-            if source.value is not None:
+            if source.value is not None or not key:
                 yield source
 
 

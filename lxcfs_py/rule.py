@@ -1,8 +1,8 @@
 """What a line of a served file says and where it comes from, in words: for ``explain`` and docs/semantics.md.
 
 A source is a kernel file, ``NAME`` or ``NAME:KEY`` for one of its lines: of a cgroup by its bare name
-(``memory.stat:anon``), of the host by its path (``proc/meminfo:LINE``, where LINE is the line's own name;
-``proc/PID/stat:starttime``, where PID is the container's first process).
+(``memory.stat:anon``), of the host by its path (``proc/meminfo:LINE``; ``proc/PID/stat:starttime``, where PID is
+the container's first process). LINE is the name of the line that the rule is of.
 """
 
 from __future__ import annotations
@@ -22,5 +22,7 @@ class Rule(Record):
     """Sources on any host."""
     least: bool = False
     """Say whether the smallest of several levels' and the host's value counts, so that one of them has decided."""
+    sampled: bool = False
+    """Say whether what counts is what the sources held when the daemon last took samples."""
     unit: str = ""
     """The unit, where the line itself names none."""

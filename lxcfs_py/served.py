@@ -16,8 +16,10 @@ FILES = {
 }  # fmt: skip
 """Each file below the mount point, and its module in ``views``."""
 CPU = "sys/devices/system/cpu"
-"""The directory that is served as a whole, by ``views.cpus``."""
-BOUND = (*FILES, CPU)
+NODE = "sys/devices/system/node"
+PASSED = {CPU: "cpus", NODE: "nodes"}
+"""Each directory that is the host's with some of its files made anew, and its module in ``views``."""
+BOUND = (*FILES, *PASSED)
 """What is bound into a container, where its host has such a file."""
 ROOT_ONLY = ("proc/slabinfo",)
 """What only root may read, as the kernel has it (mm/slab_common.c, SLABINFO_RIGHTS)."""

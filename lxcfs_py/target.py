@@ -10,7 +10,7 @@ from lxcfs_py import tree
 from lxcfs_py.container import Callers, Container, by_cgroup, by_registration, start_ticks
 from lxcfs_py.errors import Error, reason
 from lxcfs_py.record import Record
-from lxcfs_py.served import CPU, FILES
+from lxcfs_py.served import CPU, FILES, PASSED
 from lxcfs_py.views import cpus, read
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def path(file: str, served: Iterable[str] = NAMED) -> str:
     if len(found) > 1:
         raise Error(f"{file!r}: several files have that name", f"name one of {', '.join(found)}")
     if not found:
-        raise Error(f"{file!r}: no such file is served", f"there are {', '.join(served)} and what else is in {CPU}")
+        there = f"{', '.join(served)} and what else is in {' and '.join(PASSED)}"
+        raise Error(f"{file!r}: no such file is served", f"there are {there}")
     return found[0]
 
 

@@ -1,21 +1,21 @@
 """What the mount holds: pure functions from paths to nodes. A path is relative to the mount point, "" its root.
 
-    proc/NAME, sys/devices/system/cpu/...             by caller
+    proc/NAME, sys/devices/system/{cpu,node}/...      by caller
     containers/ID/{proc,sys}/...                      by registration; inside, ID is ID@START so that a name used
                                                       again is another container
-Below sys/devices/system/cpu there is what the host has, for the CPUs that are seen (``views.cpus``).
+Below the directories of ``served.PASSED`` there is what the host has, for the CPUs that are seen (``views.cpus``).
 """
 
 from __future__ import annotations
 
-from lxcfs_py.served import BOUND, CPU, FILES
+from lxcfs_py.served import BOUND, FILES, PASSED
 
 CONTAINERS = "containers"
 
 
 def _directories() -> dict[str, tuple[str, ...]]:
     """Return the names in every directory that leads to what is served."""
-    found: dict[str, set[str]] = {"": {CONTAINERS}, CPU: set()}
+    found: dict[str, set[str]] = {"": {CONTAINERS}, **{path: set() for path in PASSED}}
     for path in BOUND:
         parts = path.split("/")
         for depth, name in enumerate(parts):
@@ -41,11 +41,11 @@ def is_view(path: str) -> bool:
 
 def is_passed(path: str) -> bool:
     """Say whether a path within a tree is there because the host has one like it."""
-    return path.startswith(CPU + "/")
+    return any(path.startswith(f"{directory}/") for directory in PASSED)
 
 
 def children(path: str, *, container: bool) -> tuple[str, ...] | None:
-    """Return the names in a directory of ours, None if it is none; the host's names come beside them in CPU."""
+    """Return the names in a directory of ours, None if it is none; in those passed on come the host's."""
     names = DIRECTORIES.get(path)
     if names is not None and container and path == "":
         return tuple(name for name in names if name != CONTAINERS)

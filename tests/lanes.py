@@ -28,14 +28,26 @@ class Lane(NamedTuple):
     """Whether cgroup2 stands beside v1 hierarchies."""
     ia32: bool
     """Whether 64-bit processes can make 32-bit system calls."""
+    nodes: bool
+    """Whether sysfs has memory nodes."""
     time_scale: float
     """How much longer than on an idle machine a step of Python may take here."""
 
 
 GUESTS = {
-    "qemu": Lane(cpus=4, psi=True, timens=True, cpuset=True, procps=True, hybrid=False, ia32=True, time_scale=15.0),
+    "qemu": Lane(
+        cpus=4, psi=True, timens=True, cpuset=True, procps=True, hybrid=False, ia32=True, nodes=True, time_scale=15.0
+    ),
     "uml": Lane(
-        cpus=1, psi=False, timens=False, cpuset=False, procps=False, hybrid=False, ia32=False, time_scale=3.0
+        cpus=1,
+        psi=False,
+        timens=False,
+        cpuset=False,
+        procps=False,
+        hybrid=False,
+        ia32=False,
+        nodes=False,
+        time_scale=3.0,
     ),
 }
 
@@ -55,6 +67,7 @@ def here() -> Lane:
         procps=True,
         hybrid=os.path.isdir("/sys/fs/cgroup/unified"),
         ia32=os.path.exists("/proc/sys/abi/vsyscall32"),
+        nodes=os.path.isdir("/sys/devices/system/node"),
         time_scale=1.0,
     )
 

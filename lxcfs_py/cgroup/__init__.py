@@ -6,6 +6,8 @@ from lxcfs_py.cgroup import layout as layouts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lxcfs_py.cgroup.api import Cgroup, CpuTime, DeviceUse, Driver, HugePages, MemoryLevel
     from lxcfs_py.cgroup.layout import Layout
     from lxcfs_py.files import Files
@@ -50,6 +52,11 @@ class Cgroups:
         """See ``Driver.memory``."""
         found = self._driver("memory", cgroup)
         return found[0].memory(found[1]) if found else ()
+
+    def numa_stat(self, cgroup: Cgroup) -> Mapping[int, Mapping[str, int]]:
+        """See ``Driver.numa_stat``."""
+        found = self._driver("memory", cgroup)
+        return found[0].numa_stat(found[1]) if found else {}
 
     def cpu_quota(self, cgroup: Cgroup) -> float | None:
         """Return the smallest CPU quota over the levels, in CPUs."""

@@ -83,6 +83,9 @@ class Driver(Protocol):
     def memory(self, path: str) -> tuple[MemoryLevel, ...]:
         """Return the nearest level that has the memory controller, and those above it that limit something."""
 
+    def numa_stat(self, path: str) -> Mapping[int, Mapping[str, int]]:
+        """Return by node what memory.stat has for all, by v2's names; empty where that is not known."""
+
     def cpu_quota(self, path: str) -> float | None:
         """Return the smallest quota/period over the levels, in CPUs."""
 

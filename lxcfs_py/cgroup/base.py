@@ -9,7 +9,7 @@ from lxcfs_py.cgroup.sizes import PAGE_SIZES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from lxcfs_py.cgroup.layout import Hierarchy
     from lxcfs_py.files import Files
@@ -76,6 +76,10 @@ class Base:
             return self._files.read(f"{self._places(path)[0]}/memory.kmem.slabinfo")
         except OSError:
             return b""
+
+    def numa_stat(self, path: str) -> Mapping[int, Mapping[str, int]]:  # noqa: ARG002
+        """Return nothing: v1's memory.numa_stat counts the pages of three lists alone."""
+        return {}
 
     def _threads(self, path: str, file: str) -> tuple[int, ...]:
         """Return the threads that the files of this name list, of the cgroup and all below it."""

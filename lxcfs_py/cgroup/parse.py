@@ -48,6 +48,18 @@ def flat(data: bytes | None) -> dict[str, int]:
         return {line[0]: int(line[1]) for line in lines if len(line) == 2 and _is_number(line[1])}
 
 
+def by_node(data: bytes | None) -> dict[int, dict[str, int]]:
+    """Return each node's numbers by key, from lines ``anon N0=4096 N1=0`` (v2's memory.numa_stat)."""
+    found: dict[int, dict[str, int]] = {}
+    for line in (data or b"").decode("ascii", "replace").split("\n"):
+        key, *words = line.split() or [""]
+        for word in words:
+            node, _, value = word.removeprefix("N").partition("=")
+            if word.startswith("N") and _is_number(node) and _is_number(value):
+                found.setdefault(int(node), {})[key] = int(value)
+    return found
+
+
 def _is_number(word: str) -> bool:
     return word.isascii() and word.isdigit() and len(word) < 25
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from lxcfs_py.cgroup.api import CpuTime, DeviceUse, HugePages, MemoryLevel
 from lxcfs_py.cgroup.base import Base
-from lxcfs_py.cgroup.parse import devices, flat
+from lxcfs_py.cgroup.parse import by_node, devices, flat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class V2(Base):
@@ -35,6 +39,11 @@ class V2(Base):
                 )
             )
         return tuple(found)
+
+    def numa_stat(self, path: str) -> Mapping[int, Mapping[str, int]]:
+        """Return memory.numa_stat of the nearest level that has it (Linux 5.11)."""
+        texts = (self._text(directory, "memory.numa_stat") for directory in self._places(path)[1])
+        return by_node(next((text for text in texts if text is not None), None))
 
     def cpu_quota(self, path: str) -> float | None:
         """Return the smallest of cpu.max's quota/period, in CPUs."""

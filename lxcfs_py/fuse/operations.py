@@ -18,7 +18,7 @@ from lxcfs_py.container import Callers, Container, Live, by_registration
 from lxcfs_py.errors import Error
 from lxcfs_py.fuse.boundary import boundary
 from lxcfs_py.fuse.pressure import WRITER, Pressure
-from lxcfs_py.served import CPU, ROOT_ONLY
+from lxcfs_py.served import PASSED, ROOT_ONLY
 from lxcfs_py.views import cpus, pressure, read
 
 if TYPE_CHECKING:
@@ -114,14 +114,14 @@ class Operations(pyfuse3.Operations):
             entry.st_mode = stat.S_IFREG | self._pressure.mode(rest, whose)
         elif tree.is_view(rest):
             entry.st_mode = stat.S_IFREG | (0o400 if rest in ROOT_ONLY else 0o444)
-        elif tree.children(rest, container=bool(container)) is not None or path == tree.CONTAINERS:
-            entry.st_mode = stat.S_IFDIR | 0o555
-        elif tree.is_passed(rest):
+        elif rest in PASSED or tree.is_passed(rest):
             try:
                 passed = os.lstat(self._host_path(path, pid))
             except OSError as error:
                 raise pyfuse3.FUSEError(error.errno or errno.ENOENT) from None
             entry.st_mode = passed.st_mode & ~0o222
+        elif tree.children(rest, container=bool(container)) is not None or path == tree.CONTAINERS:
+            entry.st_mode = stat.S_IFDIR | 0o555
         else:
             raise pyfuse3.FUSEError(errno.ENOENT)
         entry.st_nlink = 2 if stat.S_ISDIR(entry.st_mode) else 1
@@ -155,7 +155,8 @@ class Operations(pyfuse3.Operations):
     @boundary
     def readlink(self, inode: int, ctx: Any = None) -> bytes:
         """See pyfuse3.Operations."""
-        return os.fsencode(os.readlink(self._host_path(self._nodes.path(inode), ctx.pid)))
+        path = self._nodes.path(inode)
+        return os.fsencode(cpus.target(tree.split(path)[1], os.readlink(self._host_path(path, ctx.pid))))
 
     @boundary
     def opendir(self, inode: int, ctx: Any = None) -> int:
@@ -167,10 +168,10 @@ class Operations(pyfuse3.Operations):
         if path == tree.CONTAINERS:
             return list(registry.ids(self._reader.host))
         ours = tree.children(rest, container=bool(container)) or ()
-        theirs = os.listdir(self._host_path(path, pid)) if rest == CPU or tree.is_passed(rest) else []
-        if rest == CPU and (found := self._whose(path, pid)):
-            seen = cpus.seen_by(self._reader, found)
-            theirs = theirs if seen is None else cpus.names(theirs, seen)
+        theirs: list[str] = []
+        if rest in PASSED or tree.is_passed(rest):
+            theirs, found = os.listdir(self._host_path(path, pid)), self._whose(path, pid)
+            theirs = cpus.listed(self._reader, found, rest, theirs) if found else theirs
         return sorted({*ours, *theirs})
 
     @boundary

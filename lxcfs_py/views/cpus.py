@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from typing import TYPE_CHECKING
 
 from lxcfs_py.procfs import cpulist, cpumask
 from lxcfs_py.reader import COUNT
 from lxcfs_py.record import Record
-from lxcfs_py.served import CPU
+from lxcfs_py.served import CPU, NODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lxcfs_py.container import Container
     from lxcfs_py.reader import Reader
+    from lxcfs_py.rule import Rule
 
 WHOLE = ("online", "present", "possible", "enabled")
 """Lists of all CPUs (Documentation/ABI/testing/sysfs-devices-system-cpu)."""
@@ -34,6 +36,10 @@ POLICY = ("affected_cpus", "related_cpus")
 IDS = ("physical_package_id", "die_id", "core_id")
 
 
+_OF_CPU = re.compile(rf"((?:{CPU}|{NODE}/node[0-9]+)/)cpu([0-9]{{1,5}})(/.*)?", re.DOTALL)
+"""A CPU's directory, or a node's link to it, or what is below."""
+
+
 class Seen(Record):
     """The CPUs that are seen."""
 
@@ -45,26 +51,32 @@ class Seen(Record):
 
 def number(path: str) -> int | None:
     """Return which CPU's a path is, None for what is not below a cpuN."""
-    name = path[len(CPU) + 1 :].partition("/")[0].removeprefix("cpu")
-    plain = path.startswith(CPU + "/cpu") and name.isascii() and name.isdigit() and len(name) < 6
-    return int(name) if plain else None
+    match = _OF_CPU.fullmatch(path)
+    return int(match[2]) if match else None
 
 
 def names(host: Iterable[str], seen: tuple[int, ...]) -> list[str]:
-    """Return the names in the directory; ``host`` are the host's own."""
-    others = [name for name in host if number(f"{CPU}/{name}") is None]
-    return others + [f"cpu{at}" for at in range(len(seen))]
+    """Return the names in a directory that has CPUs; ``host`` are the host's own."""
+    theirs = set(host)
+    others = [name for name in theirs if number(f"{CPU}/{name}") is None]
+    return others + [f"cpu{at}" for at, cpu in enumerate(seen) if f"cpu{cpu}" in theirs]
 
 
 def host_path(path: str, seen: tuple[int, ...]) -> str:
     """Return the host's path of a file; raises FileNotFoundError for a CPU that is not seen."""
-    at = number(path)
-    if at is None:
+    match = _OF_CPU.fullmatch(path)
+    if match is None:
         return path
-    own, _, rest = path[len(CPU) + 1 :].partition("/")
-    if own != f"cpu{at}" or at >= len(seen):
+    at = int(match[2])
+    if match[2] != str(at) or at >= len(seen):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    return f"{CPU}/cpu{seen[at]}" + (f"/{rest}" if rest else "")
+    return f"{match[1]}cpu{seen[at]}{match[3] or ''}"
+
+
+def target(path: str, host: str) -> str:
+    """Return where a link leads that on the host leads to ``host``: a node's to a CPU has that CPU's new number."""
+    match = _OF_CPU.fullmatch(path)
+    return host if match is None or match[3] else f"{host.rpartition('/')[0]}/{path.rpartition('/')[2]}"
 
 
 def render(path: str, host: bytes, seen: Seen) -> bytes:
@@ -80,12 +92,12 @@ def render(path: str, host: bytes, seen: Seen) -> bytes:
         if name == "offline":
             return b"\n"
         if name in PARTS and cpulist.parse(host):  # "(null)" says that there is no such list
-            return f"{cpulist.render(_renumbered(cpulist.parse(host), seen.cpus))}\n".encode()
+            return f"{cpulist.render(renumbered(cpulist.parse(host), seen.cpus))}\n".encode()
     if name in IDS and at is not None and not seen.apart:
         return f"{at if name == 'core_id' else 0}\n".encode()
     if name in POLICY:
         old = {int(word) for word in host.split() if word.isdigit() and len(word) < 6}
-        return " ".join(map(str, sorted(_renumbered(old, seen.cpus)))).encode() + b"\n"
+        return " ".join(map(str, sorted(renumbered(old, seen.cpus)))).encode() + b"\n"
     if kind not in MASKS or at is None:
         return host
     if kind in CORE and not seen.apart:
@@ -93,11 +105,12 @@ def render(path: str, host: bytes, seen: Seen) -> bytes:
     elif kind in PACKAGE and not seen.apart:
         new = everyone
     else:
-        new = _renumbered(cpulist.parse(host) if listed else cpumask.parse(host), seen.cpus)
+        new = renumbered(cpulist.parse(host) if listed else cpumask.parse(host), seen.cpus)
     return f"{cpulist.render(new) if listed else cpumask.render(new, host)}\n".encode()
 
 
-def _renumbered(host: Iterable[int], seen: tuple[int, ...]) -> list[int]:
+def renumbered(host: Iterable[int], seen: tuple[int, ...]) -> list[int]:
+    """Return the new numbers of those of the host's CPUs that are seen."""
     of = {cpu: at for at, cpu in enumerate(seen)}
     return [of[cpu] for cpu in host if cpu in of]
 
@@ -114,6 +127,18 @@ def path_for(reader: Reader, container: Container, path: str) -> str:
         return path
     seen = seen_by(reader, container)
     return path if seen is None else host_path(path, seen)
+
+
+def listed(reader: Reader, container: Container, path: str, host: list[str]) -> list[str]:
+    """Return a container's names in a directory that has ``host``'s on the host."""
+    seen = seen_by(reader, container) if number(f"{path}/cpu0") is not None else None
+    return host if seen is None else names(host, seen)
+
+
+def rules(path: str) -> dict[str, Rule]:
+    """Return the rules of a file's lines."""
+    name = path.rpartition("/")[2]
+    return {name: LINES[name]} if path == f"{CPU}/{name}" and name in LINES else {}
 
 
 def read(reader: Reader, container: Container, path: str) -> bytes:

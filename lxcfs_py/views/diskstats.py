@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lxcfs_py.rule import Rule
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from lxcfs_py.cgroup.api import DeviceUse
     from lxcfs_py.container import Container
@@ -14,6 +16,41 @@ if TYPE_CHECKING:
 PATH = "proc/diskstats"
 SECTOR_BYTES = 512
 """A sector of this file, whatever the device's (Documentation/admin-guide/iostats.rst)."""
+
+COLUMNS = (
+    "reads", "reads merged", "sectors read", "ms reading", "writes", "writes merged", "sectors written", "ms writing",
+    "in flight", "ms busy", "ms waited", "discards", "discards merged", "sectors discarded", "ms discarding",
+    "flushes", "ms flushing",
+)  # fmt: skip
+_COUNT = Rule("", v2=("io.stat",), v1=("blkio.throttle.io_serviced*",))
+_SECTORS = _COUNT.replace(v1=("blkio.throttle.io_service_bytes*",))
+LINES = {
+    **{
+        f"* {name}": _COUNT.replace(formula=f"the device's {v2}; v1: {v1}")
+        for name, v2, v1 in (("reads", "rios", "Read"), ("writes", "wios", "Write"), ("discards", "dios", "Discard"))
+    },
+    **{
+        f"* sectors {name}": _SECTORS.replace(formula=f"the device's {v2} / 512; v1: {v1} / 512")
+        for name, v2, v1 in (
+            ("read", "rbytes", "Read"),
+            ("written", "wbytes", "Write"),
+            ("discarded", "dbytes", "Discard"),
+        )
+    },
+    "*": Rule("0: not known of a cgroup"),
+}
+"""Columns of a device."""
+
+
+def rows(text: bytes, _cpus: Sequence[int]) -> dict[str, str]:
+    """Return what ``explain`` shows of a text."""
+    lines = (line.split() for line in text.decode("utf-8", "replace").splitlines())
+    return {
+        f"{words[2]} {column}": word
+        for words in lines
+        if len(words) > 3
+        for column, word in zip(COLUMNS, words[3:], strict=False)
+    }
 
 
 def render(host: bytes, uses: Iterable[DeviceUse]) -> bytes:

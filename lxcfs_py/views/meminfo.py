@@ -49,7 +49,8 @@ HOST = (*MACHINE, *OWN, "Hugepagesize")
 RECLAIMABLE = ("active_file", "inactive_file", "slab_reclaimable")
 
 
-def _stat(formula: str, *keys: str) -> Rule:
+def from_stat(formula: str, *keys: str) -> Rule:
+    """Return the rule of a line that is made of these keys, v2's, of memory.stat."""
     return Rule(
         formula,
         tuple(f"memory.stat:{key}" for key in keys),
@@ -57,7 +58,7 @@ def _stat(formula: str, *keys: str) -> Rule:
     )
 
 
-_RECLAIMABLE = _stat("", *RECLAIMABLE)
+_RECLAIMABLE = from_stat("", *RECLAIMABLE)
 _LIMIT = Rule(
     "least of the host's and, at each level, the limit", ("memory.max",), ("memory.limit_in_bytes",), least=True
 )
@@ -87,9 +88,9 @@ LINES = {
         v2=_ROOM.v2 + _RECLAIMABLE.v2,
         v1=_ROOM.v1 + _RECLAIMABLE.v1,
     ),
-    "Cached": _stat("file - swapcached", "file", "swapcached"),
-    **{name: _stat(key, key) for name, key in FROM_STAT.items()},
-    **{name: _stat(" + ".join(two), *(FROM_STAT[one] for one in two)) for name, two in SUMS.items()},
+    "Cached": from_stat("file - swapcached", "file", "swapcached"),
+    **{name: from_stat(key, key) for name, key in FROM_STAT.items()},
+    **{name: from_stat(" + ".join(two), *(FROM_STAT[one] for one in two)) for name, two in SUMS.items()},
     "SwapTotal": _SWAP,
     "SwapFree": _SWAP.replace(
         formula="least of the host's, SwapTotal - the leaf's use and, at each level with a limit, limit - use",
@@ -187,13 +188,16 @@ def _huge(host: Mapping[str, int], pages: tuple[HugePages, ...]) -> dict[str, in
     }  # fmt: skip
 
 
+def of(
+    reader: Reader, container: Container, host: Mapping[str, int], levels: tuple[MemoryLevel, ...]
+) -> dict[str, int]:
+    """Return the lines that are the container's, as ``values`` does."""
+    # A machine without huge pages has none to limit, and the controller has a file a size and level.
+    pages = reader.cgroups.hugetlb(container.cgroup) if host.get("Hugetlb") or host.get("HugePages_Total") else ()
+    return values(host, levels, pages)
+
+
 def read(reader: Reader, container: Container) -> bytes:
     """Return the text for a container."""
     levels = reader.cgroups.memory(container.cgroup)
-
-    def decide(host: Mapping[str, int]) -> Mapping[str, int]:
-        # A machine without huge pages has none to limit, and the controller has a file a size and level.
-        pages = reader.cgroups.hugetlb(container.cgroup) if host.get("Hugetlb") or host.get("HugePages_Total") else ()
-        return values(host, levels, pages)
-
-    return _rewrite(reader.host_one(PATH), decide)
+    return _rewrite(reader.host_one(PATH), lambda host: of(reader, container, host, levels))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from lxcfs_py.rule import Rule
 from lxcfs_py.served import PRESSURE, STALLS
 
 if TYPE_CHECKING:
@@ -16,8 +17,14 @@ if TYPE_CHECKING:
     from lxcfs_py.reader import Reader
 
 
+_SOURCE = ("*.pressure:LINE",)
+_RULE = Rule("the line of the container's cgroup2, beside v1 too, byte for byte", v2=_SOURCE, v1=_SOURCE)
+
+
 class Pressure:
     """The file of one resource."""
+
+    LINES: Final = dict.fromkeys(("some", "full"), _RULE)
 
     def __init__(self, resource: str) -> None:
         self.PATH = f"{PRESSURE}/{resource}"

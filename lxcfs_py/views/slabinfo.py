@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lxcfs_py.rule import Rule
+
 if TYPE_CHECKING:
     from lxcfs_py.container import Container
     from lxcfs_py.reader import Reader
 
 PATH = "proc/slabinfo"
 HEADER_LINES = 2
+LINES = {
+    "*": Rule("the cgroup's own text if it has any, else the host's header alone", v1=("memory.kmem.slabinfo",)),
+}
 
 
 def render(host: bytes, own: bytes) -> bytes:

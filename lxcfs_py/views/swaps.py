@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lxcfs_py.procfs import meminfo as meminfo_parser
+from lxcfs_py.rule import Rule
 from lxcfs_py.views import meminfo
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lxcfs_py.container import Container
     from lxcfs_py.reader import Reader
 
@@ -15,6 +18,33 @@ PATH = "proc/swaps"
 HEADER = b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority"
 WIDE_KIB = 10_000_000
 """Numbers from here on take no second tab (mm/swapfile.c, swap_show)."""
+
+COLUMNS = ("Filename", "Type", "Size", "Used", "Priority")
+_SIZE, _FREE = (
+    meminfo.LINES[name].replace(host=(f"proc/meminfo:{name}",), unit="KiB") for name in ("SwapTotal", "SwapFree")
+)
+LINES = {
+    **dict.fromkeys(("Filename", "Type"), Rule("`none`, `virtual`: one device for whatever the container may use")),
+    "Size": _SIZE.replace(formula="SwapTotal of proc/meminfo"),
+    "Used": _FREE.replace(formula="SwapTotal - SwapFree of proc/meminfo"),
+    "Priority": Rule("that of the host's first", host=(PATH,)),
+}
+
+
+def rows(text: bytes, _cpus: Sequence[int]) -> dict[str, str]:
+    """Return what ``explain`` shows of a text: of several devices the sizes together, of the rest the first's."""
+    lines = [line.split() for line in text.decode("utf-8", "replace").splitlines()[1:]]
+    devices = [dict(zip(COLUMNS, words, strict=True)) for words in lines if len(words) == len(COLUMNS)]
+    if not devices:
+        return {}
+    sizes = {
+        name: str(sum(int(device[name]) for device in devices if _is_size(device[name]))) for name in ("Size", "Used")
+    }
+    return {**devices[0], **sizes}
+
+
+def _is_size(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) < 25
 
 
 def render(host: bytes, space: meminfo.Swap) -> bytes:

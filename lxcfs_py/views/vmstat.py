@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lxcfs_py.procfs import meminfo as meminfo_parser
 from lxcfs_py.procfs import vmstat
+from lxcfs_py.rule import Rule
 from lxcfs_py.views import meminfo
 
 if TYPE_CHECKING:
@@ -32,6 +33,30 @@ MACHINE = ("nr_dirty_threshold", "nr_dirty_background_threshold", "nr_memmap_pag
 """Properties of the machine, which stay."""
 AMOUNTS = "nr_"
 """What begins so is an amount in units of its own: never taken from memory.stat, which has bytes."""
+
+
+def _amount(line: str) -> Rule:
+    rule = meminfo.LINES[line]
+    host = (f"{meminfo.PATH}:{line}",) if rule.least else ()
+    return rule.replace(formula=f"{line} of proc/meminfo, in pages", host=host, unit="pages")
+
+
+LINES = {
+    **{name: _amount(line) for name, line in FROM_MEMINFO.items()},
+    "nr_file_pages": meminfo.from_stat("Cached + SwapCached of proc/meminfo, in pages", "file").replace(unit="pages"),
+    "nr_kernel_stack": meminfo.LINES["KernelStack"].replace(formula="KernelStack of proc/meminfo", unit="KiB"),
+    **dict.fromkeys(MACHINE, Rule("the host's: a property of the machine", host=("proc/vmstat:LINE",))),
+    "nr_*": Rule("0: not known of a cgroup"),
+    **{name: meminfo.from_stat(name, name) for name in ("pgfault", "pgmajfault")},
+    **{
+        name: Rule(
+            f"bytes {done} all devices / 1024", ("io.stat",), ("blkio.throttle.io_service_bytes*",), unit="KiB"
+        )
+        for name, done in (("pgpgin", "read from"), ("pgpgout", "written to"))
+    },
+    "oom_kill": Rule("oom_kill", ("memory.events:oom_kill",), ("memory.oom_control:oom_kill",)),
+    "*": Rule("the key of that name, 0 if there is none", v2=("memory.stat:LINE",)),
+}
 
 
 def values(

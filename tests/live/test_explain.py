@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lxcfs_py.served import FILES, NODE
 from tests.live.box import BIN, Box
 
 if TYPE_CHECKING:
@@ -102,6 +103,20 @@ def test_explain_the_clock(box: Box, name: str) -> None:
     about = json.loads((box.base / f"run/lxcfs-py/containers/{name}.json").read_text())
     source = explained(box, "uptime", "--container", name)["up"]["sources"][0]
     assert (source["path"], source["value"]) == (f"/proc/{about['init_pid']}/stat", about["init_start_ticks"])
+
+
+def test_every_file_is_explained(box: Box, name: str) -> None:
+    """Every line of every file that this host has, has a rule, and sources that are there."""
+    tree = box.mountpoint / "containers" / name
+    paths = [path for path in FILES if (tree / path).exists() and Path(f"/{path}").exists()]
+    paths += [str(path.relative_to(tree)) for path in (tree / NODE).glob("node0/meminfo")]
+    assert len(paths) > 7
+    for path in paths:
+        lines = explained(box, path, "--container", name)
+        assert all(line["formula"] for line in lines.values()), path
+        assert all(Path(source["path"]).exists() for line in lines.values() for source in line["sources"]), path
+    averages = explained(box, "loadavg", "--container", name)["1 minute"]
+    assert [Path(source["path"]).parent.name for source in averages["sources"]] == [name]
 
 
 def test_nobody_gets_the_hosts_figures(box: Box) -> None:

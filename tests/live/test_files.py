@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.live.box import Box
 
 CPU = "/sys/devices/system/cpu"
+NODE = "/sys/devices/system/node"
 BUSY = "import os, time\nfor _ in range(2):\n    if os.fork() == 0:\n        while 1: pass\ntime.sleep(1000)"
 
 
@@ -197,3 +198,55 @@ def test_cpus_by_caller(clean: Box) -> None:
     outside = clean.mountpoint / CPU[1:]
     assert (outside / "online").read_text() == Path(f"{CPU}/online").read_text()
     assert sorted(os.listdir(outside)) == sorted(os.listdir(CPU))
+
+
+NODES = f"""
+lscpu | grep '^NUMA node0 CPU'
+cd {NODE}/node0
+cat cpulist; ls -d cpu[0-9]*; readlink cpu0; cat cpu0/node0/cpulist {CPU}/cpu0/node0/cpulist
+cat ../possible; cat numastat | cut -d' ' -f2 | sort -u
+echo ---; cat meminfo; echo ---; cat /proc/meminfo
+"""
+
+
+@pytest.mark.needs_nodes
+def test_one_picture_of_the_nodes(clean: Box) -> None:
+    """lscpu and all below sys/devices/system/node say the container's CPU and, of memory, what proc/meminfo says."""
+    text = clean.run("--rm", "--cpus", "1", "-m", "256m", "--", "sh", "-c", NODES).stdout
+    head, node, whole = text.split("---\n")
+    lines = head.splitlines()
+    assert re.fullmatch(r"NUMA node0 CPU\(s\): +0", lines[0])
+    assert lines[1:] == ["0", "cpu0", "../../cpu/cpu0", "0", "0", Path(f"{NODE}/possible").read_text().strip(), "0"]
+    amounts, most = (
+        {name: int(value) for name, value in re.findall(r"^(?:Node 0 )?(\S+): +(\d+)", part, re.M)}
+        for part in (node, whole)
+    )
+    assert amounts["MemTotal"] == 256 << 10
+    assert amounts["MemUsed"] == amounts["MemTotal"] - amounts["MemFree"]
+    slack = 4 << 10  # the two are read one after the other
+    assert {name for name in amounts.keys() & most.keys() if amounts[name] > most[name] + slack} == set()
+    host = Path(f"{NODE}/node0/meminfo").read_text()
+    assert [line.partition(":")[0] for line in node.splitlines()] == [
+        line.partition(":")[0] for line in host.splitlines()
+    ]
+
+
+@pytest.mark.needs_nodes
+@pytest.mark.needs_cpuset
+@pytest.mark.needs_cpus(2)
+def test_a_nodes_cpus_are_counted_anew(clean: Box) -> None:
+    """On CPU 1 alone a container's node has CPU 0 alone, and its link leads to what is CPU 0 inside."""
+    script = f"cd {NODE}/node0; ls -d cpu[0-9]*; readlink cpu0; cat cpulist; test -e cpu1 || echo none"
+    lines = clean.run("--rm", "--cpuset-cpus", "1", "--", "sh", "-c", script).stdout.split()
+    assert lines == ["cpu0", "../../cpu/cpu0", "0", "none"]
+
+
+def test_the_node_directory_is_there_where_the_host_has_it(box: Box) -> None:
+    """The mount has the directory of nodes, for the host with the host's names and links, if the kernel has one."""
+    ours, theirs = box.mountpoint / NODE[1:], Path(NODE)
+    assert ours.exists() == theirs.exists()
+    assert ("node" in os.listdir(ours.parent)) == theirs.exists()
+    for at in theirs.glob("node[0-9]*"):
+        assert sorted(os.listdir(ours / at.name)) == sorted(os.listdir(at))
+        assert (ours / at.name / "cpu0").resolve() == ours.parent / "cpu/cpu0"
+        assert (ours / at.name / "cpulist").read_text() == (at / "cpulist").read_text()

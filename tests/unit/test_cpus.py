@@ -14,7 +14,7 @@ from lxcfs_py.container import Container
 from lxcfs_py.host import Host
 from lxcfs_py.procfs import cpulist, cpumask
 from lxcfs_py.reader import Reader
-from lxcfs_py.served import BOUND, CPU, FILES
+from lxcfs_py.served import BOUND, CPU, FILES, NODE
 from lxcfs_py.views import cpus, read
 from lxcfs_py.views.cpus import Seen
 
@@ -52,12 +52,16 @@ def test_paths_lead_to_the_cpus_that_are_seen() -> None:
     """cpu0 is the first CPU of the cpuset; those beyond N, and odd spellings, are not there."""
     assert cpus.host_path(f"{CPU}/cpu1/topology/core_id", (2, 5)) == f"{CPU}/cpu5/topology/core_id"
     assert cpus.host_path(f"{CPU}/cpu0", (2, 5)) == f"{CPU}/cpu2"
+    assert cpus.host_path(f"{NODE}/node1/cpu1", (2, 5)) == f"{NODE}/node1/cpu5"
+    assert cpus.target(f"{NODE}/node1/cpu1", "../../cpu/cpu5") == "../../cpu/cpu1"
+    assert cpus.target(f"{CPU}/cpu1/node0", "../../node/node0") == "../../node/node0"
     assert cpus.host_path(f"{CPU}/cpuidle/current_driver", (2, 5)) == f"{CPU}/cpuidle/current_driver"
-    for path in ("cpu2", "cpu01", "cpu99/online"):
+    for path in (f"{CPU}/cpu2", f"{CPU}/cpu01", f"{CPU}/cpu99/online", f"{NODE}/node1/cpu2"):
         with pytest.raises(FileNotFoundError):
-            cpus.host_path(f"{CPU}/{path}", (2, 5))
+            cpus.host_path(path, (2, 5))
     host = ["cpu0", "cpu1", "cpu10", "cpu2", "cpufreq", "cpuidle", "online"]
     assert sorted(cpus.names(host, (0, 10))) == ["cpu0", "cpu1", "cpufreq", "cpuidle", "online"]
+    assert sorted(cpus.names(["cpu8", "cpu10", "meminfo"], (0, 10))) == ["cpu1", "meminfo"]
 
 
 @pytest.mark.parametrize(
@@ -129,8 +133,9 @@ def test_the_tree_is_derived_from_the_list() -> None:
         parent, _, name = path.rpartition("/")
         assert name in (tree.children(parent, container=True) or ())
         assert tree.is_view(path)
-    assert tree.children(CPU, container=False) == ()
-    assert tree.is_passed(f"{CPU}/online")
-    assert not tree.is_passed(CPU)
-    assert set(BOUND) == {*FILES, CPU}
+    for directory in (CPU, NODE):
+        assert tree.children(directory, container=False) == ()
+        assert tree.is_passed(f"{directory}/online")
+        assert not tree.is_passed(directory)
+    assert set(BOUND) == {*FILES, CPU, NODE}
     assert tree.children("", container=False) == ("containers", "proc", "sys")

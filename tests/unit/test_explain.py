@@ -1,4 +1,4 @@
-"""`explain`, and which file and whose `show` and `explain` take."""
+"""`explain`: each line beside the host's, with its rule and sources."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lxcfs_py import explain, target
+from lxcfs_py import explain
 from lxcfs_py.container import by_cgroup, of
-from lxcfs_py.errors import Error
 from lxcfs_py.host import Host
 from lxcfs_py.reader import Reader
 from lxcfs_py.registry import Registration
@@ -157,6 +156,85 @@ def test_golden_hosts(registration: Path) -> None:
         assert line.sources or line.served == "0"
 
 
+CLOCKLESS = ("diskstats", "slabinfo", "swaps", "vmstat")
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(path for path in HOSTS.glob("*/expected/*/proc/*") if path.name in CLOCKLESS),
+    ids=lambda path: str(path.relative_to(HOSTS)),
+)
+def test_the_other_files_of_golden_hosts(path: Path) -> None:
+    """Of every file that needs no clock the lines are those that are served, with formulas and true sources."""
+    host, _, id_, *rest = path.relative_to(HOSTS).parts
+    tree, recorder, name = HOSTS / host, explain.Recorder(), "/".join(rest)
+    reader = Reader(Host(f"{tree}/proc", f"{tree}/sys", f"{tree}/cgroup"), recorder)
+    registration = Registration(**json.loads((tree / f"containers/{id_}.json").read_text()))
+    lines = explain.explain(reader, recorder, name, of(reader.host, recorder, registration))
+    expected = getattr(VIEWS[name], "rows", explain.rows)(path.read_bytes(), ())
+    assert {line.line: line.served for line in lines} == expected
+    for line in lines:
+        assert line.formula
+        assert all(explain.value(Path(s.path).read_bytes(), s.key) == s.value for s in line.sources)
+        assert line.sources or line.served in ("0", "none", "virtual")
+
+
+OTHERS = {
+    **V2,
+    "cgroup/cgroup.controllers": "cpu cpuset io memory\n",
+    "cgroup/pod/leaf/io.stat": "8:0 rbytes=4096 wbytes=0 rios=2 wios=0 dbytes=0 dios=0\n",
+    "cgroup/pod/leaf/cpu.pressure": "some avg10=1.00\nfull avg10=0.00\n",
+    "cgroup/pod/leaf/pids.current": "3\n",
+    "cgroup/pod/leaf/cgroup.threads": "5\n6\n7\n",
+    "cgroup/pod/leaf/memory.swap.max": "4096\n",
+    "cgroup/pod/leaf/memory.swap.current": "1024\n",
+    "proc/meminfo": V2["proc/meminfo"].replace("SwapTotal:             0", "SwapTotal:            20"),
+    "proc/diskstats": "   8       0 sda 9 9 9 9 9 9 9 9 9 9 9\n   8      16 sdb 1 2 3 4 5 6 7 8 9 10 11\n",
+    "proc/loadavg": "9.00 8.00 7.00 6/500 4321\n",
+    "proc/pressure/cpu": "some avg10=9.00\nfull avg10=9.00\n",
+    "proc/slabinfo": "slabinfo - version: 2.1\n# name\ndentry 1 2\n",
+    "proc/swaps": "Filename Type Size Used Priority\n/dev/a partition 10 0 -2\n/dev/b partition 10 4 -3\n",
+    "proc/vmstat": "nr_free_pages 9\nnr_odd 9\npgfault 9\npgscan 9\npgpgin 9\nnr_memmap_pages 8\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "served", "host", "source"),
+    [
+        ("loadavg", "1 minute", "0.00", "9.00", "leaf/cgroup.threads =None"),
+        ("loadavg", "running", "0", "6", "leaf/cgroup.threads =None"),
+        ("loadavg", "total", "3", "500", "leaf/pids.current =3"),
+        ("loadavg", "last pid", "4321", "4321", None),
+        ("swaps", "Size", "4", "20", "leaf/memory.swap.max =4096"),
+        ("swaps", "Priority", "-2", "-2", "swaps =None"),
+        ("diskstats", "sda reads", "2", "9", "leaf/io.stat =8:0 rbytes=4096 wbytes=0 rios=2 wios=0 dbytes=0 dios=0"),
+        ("diskstats", "sda sectors read", "8", "9", None),
+        ("diskstats", "sda reads merged", "0", "9", None),
+        ("slabinfo", "slabinfo - version", "2.1", "2.1", None),
+        ("vmstat", "nr_free_pages", "14336", "9", "pod/memory.max =268435456"),
+        ("vmstat", "pgscan", "7", "9", "leaf/memory.stat pgscan=7"),
+        ("vmstat", "pgpgin", "4", "9", None),
+        ("vmstat", "nr_odd", "0", "9", None),
+        ("vmstat", "nr_memmap_pages", "8", "8", "vmstat nr_memmap_pages=8"),
+        ("pressure/cpu", "some", "avg10=1.00", "avg10=9.00", "leaf/cpu.pressure some=avg10=1.00"),
+    ],
+)
+def test_lines(tmp_path: Path, path: str, line: str, served: str, host: str, source: str | None) -> None:
+    """A line of each other file says what is served, what the host has, and where it came from."""
+    stat = V2["cgroup/pod/leaf/memory.stat"] + "pgscan 7\npgfault 5\n"
+    found = said(tmp_path, {**OTHERS, "cgroup/pod/leaf/memory.stat": stat}, "/pod/leaf", f"proc/{path}")[line]
+    assert (found.served, found.host) == (served, host)
+    assert found.formula
+    if source:
+        assert any(each.endswith(source) for each in sources(tmp_path, found)), sources(tmp_path, found)
+
+
+def test_what_is_sampled_is_not_said_to_be_unknown(tmp_path: Path) -> None:
+    """Where no cgroup file was read, an average of the daemon's samples still has its formula alone."""
+    found = said(tmp_path, V2 | {"proc/loadavg": OTHERS["proc/loadavg"]}, "/pod/leaf", "proc/loadavg")
+    assert found["1 minute"].formula == VIEWS["proc/loadavg"].LINES["1 minute"].formula  # type: ignore[attr-defined]
+
+
 def test_a_view_without_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file whose lines have no rules is told by lines, with all that was read for it."""
 
@@ -220,68 +298,3 @@ def test_the_documentation_has_the_rules(path: str) -> None:
     """docs/semantics.md has the table of the rules that `explain` prints, word by word."""
     text = (Path(__file__).parents[2] / "docs/semantics.md").read_text()
     assert markdown(VIEWS[path].LINES) in text  # type: ignore[attr-defined]
-
-
-SERVED = ("proc/meminfo", "proc/pressure/memory", "sys/devices/system/memory", "sys/devices/system/cpu/online")
-
-
-@pytest.mark.parametrize(
-    ("file", "path"),
-    [
-        ("meminfo", "proc/meminfo"), ("/proc/meminfo", "proc/meminfo"), ("proc//meminfo", "proc/meminfo"),
-        ("online", "sys/devices/system/cpu/online"), ("pressure/memory", "proc/pressure/memory"),
-        ("/sys/devices/system/cpu/possible", "sys/devices/system/cpu/possible"),
-    ],
-)  # fmt: skip
-def test_a_file_by_name_or_path(file: str, path: str) -> None:
-    """A file is named by its path, or by as much of its end as is only its own."""
-    assert target.path(file, SERVED) == path
-
-
-@pytest.mark.parametrize(
-    ("file", "words"),
-    [
-        ("memory", "name one of proc/pressure/memory, sys/devices/system/memory"),
-        ("info", "there are proc/meminfo"), ("", "no such file"), ("../../etc/passwd", "no such file"),
-        ("sys/devices/system/cpu/../../../../etc/passwd", "no such file"),
-    ],
-)  # fmt: skip
-def test_a_file_that_can_not_be_meant(file: str, words: str) -> None:
-    """What names no file, or several, is an error that lists what there is."""
-    with pytest.raises(Error, match=words):
-        target.path(file, SERVED)
-
-
-def reader_of(at: Path) -> Reader:
-    """Return a reader of a tree with one cgroup."""
-    for name, text in V2.items():
-        (at / name).parent.mkdir(parents=True, exist_ok=True)
-        (at / name).write_text(text)
-    return Reader(Host(f"{at}/proc", f"{at}/sys", f"{at}/cgroup", f"{at}/run"))
-
-
-@pytest.mark.parametrize("name", ["/pod/leaf", "pod/leaf/", "//pod/./leaf", "{0}/cgroup/pod/leaf"])
-def test_a_cgroup_by_path_or_directory(tmp_path: Path, name: str) -> None:
-    """A cgroup is named as /proc/PID/cgroup does, or by its directory."""
-    found = target.container(reader_of(tmp_path), target.Whose(cgroup=name.format(tmp_path)))
-    assert found is not None
-    assert dict(found.cgroup.paths) == {"": "/pod/leaf"}
-
-
-def test_the_root_cgroup_is_the_host(tmp_path: Path) -> None:
-    """Whoever is in the root cgroup sees the host's files."""
-    assert target.container(reader_of(tmp_path), target.Whose(cgroup="/")) is None
-
-
-@pytest.mark.parametrize(
-    ("whose", "words"),
-    [
-        (target.Whose(), "name one of"), (target.Whose(pid=1, cgroup="/pod"), "name one of"),
-        (target.Whose(cgroup="/pod/none"), "/pod/none: no such cgroup"),
-        (target.Whose(pid=4711), "4711: no such process"), (target.Whose(container="x"), "'x' is not registered"),
-    ],
-)  # fmt: skip
-def test_nobody_is_an_error(tmp_path: Path, whose: target.Whose, words: str) -> None:
-    """A process, cgroup or container that is not there is named in an error; it does not get the host's figures."""
-    with pytest.raises(Error, match=words):
-        target.container(reader_of(tmp_path), whose)
