@@ -96,9 +96,10 @@ class Supervisor:
         control, workers_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.kept = theirs, control, workers_end
         self.triggers = triggers.Service(self.fuse, control, log.write)
-        memory, table, loads = map(os.memfd_create, ("lxcfs-py", "lxcfs-py-nodes", "lxcfs-py-loads"))
+        names = "lxcfs-py", "lxcfs-py-nodes", "lxcfs-py-loads", "lxcfs-py-counters"
+        memory, table, loads, counters = map(os.memfd_create, names)
         relay = not init.has_resend or os.environ.get(RELAY) == "1"
-        descriptors = self.fuse, memory, table, loads, theirs.fileno(), workers_end.fileno()
+        descriptors = self.fuse, memory, table, loads, counters, theirs.fileno(), workers_end.fileno()
         self.task = workers.Task(*descriptors, options.workers, cpus, init, relay, options.host)
         self.keeper = Keeper(options.host, theirs.fileno(), loads, log.write)
 

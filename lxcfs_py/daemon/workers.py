@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from lxcfs_py import log, registry, tree
 from lxcfs_py.cgroup import v1, v2  # noqa: F401  (imported once, before the workers are forked)
+from lxcfs_py.counters import Table
 from lxcfs_py.fuse import driver, protocol
 from lxcfs_py.fuse.operations import Operations
 from lxcfs_py.fuse.pressure import Pressure
@@ -45,6 +46,7 @@ class Task(Record):
     memory: int
     table: int
     loads: int
+    counters: int
     messages: int
     triggers: int
     workers: int
@@ -56,7 +58,7 @@ class Task(Record):
     @property
     def descriptors(self) -> tuple[int, ...]:
         """What of it are descriptors."""
-        return self.fuse, self.memory, self.table, self.loads, self.messages, self.triggers
+        return self.fuse, self.memory, self.table, self.loads, self.counters, self.messages, self.triggers
 
 
 def pack(task: Task) -> str:
@@ -96,7 +98,9 @@ def work(task: Task, number: int) -> NoReturn:
         shared = Shared(task.memory, task.workers, task.cpus, protocol.REQUEST_BYTES)
         reader = Reader(task.host, store=shared, loads=Loads(task.loads))
         nodes, pressure = Nodes(task.table, gone), Pressure(reader, Triggers(task.triggers))
-        operations = Operations(number, reader, shared, nodes, tell, pressure)
+        row = Table(task.counters, task.workers).row(number)
+        row.start()
+        operations = Operations(number, reader, shared, nodes, tell, pressure, row)
         slot = shared.relay(number)[: protocol.REQUEST_BYTES] if task.relay else None
         driver.serve(operations, task.fuse, task.init, slot)
         code = 0
