@@ -16,7 +16,7 @@ from lxcfs_py.record import Record
 from lxcfs_py.served import CPU, FILES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 NAMES = (*FILES, CPU)
 """Whose reads are timed apart; all that is below CPU counts as one."""
@@ -107,9 +107,13 @@ def digest(key: str) -> bytes:
 
 
 class Row:
-    """A worker's own row. ``words`` are its numbers; who counts on the hot way does it in place."""
+    """A worker's own row, of a table's ``memory``. ``words`` are its numbers; who counts on the hot way does it in
+    place. ``first`` is told the key of a container that no worker has counted a read for.
+    """
 
-    def __init__(self, memory: memoryview) -> None:
+    def __init__(self, table: memoryview, number: int, first: Callable[[str], None]) -> None:
+        self._table, self._first = table, first
+        memory = _rows(table)[number]
         self.words = memory[:_CELLS_AT].cast("Q")
         self._cells = memory[_CELLS_AT:_KEYS_AT].cast("Q")
         self._keys = memory[_KEYS_AT:]
@@ -142,6 +146,8 @@ class Row:
         number = self.words[CELLS_USED] + 1
         if number >= CELLS:
             return -1
+        if not any(wanted in found for found in map(_keys, _rows(self._table))):
+            self._first(key)
         self._cells[number] = 0
         self._keys[number * KEY_BYTES : (number + 1) * KEY_BYTES] = wanted
         self.words[CELLS_USED] = number  # from now on it is there, whole
@@ -163,13 +169,13 @@ class Table:
         self.workers = workers
         self._memory = memoryview(mmap.mmap(descriptor, size))
 
-    def row(self, number: int) -> Row:
+    def row(self, number: int, first: Callable[[str], None] = lambda _key: None) -> Row:
         """Return a worker's row, for that worker."""
-        return Row(self._memory[number * WORKER_BYTES : (number + 1) * WORKER_BYTES])
+        return Row(self._memory, number, first)
 
     def worker(self, number: int) -> Worker:
         """Return what a worker's row says now."""
-        memory = self._memory[number * WORKER_BYTES : (number + 1) * WORKER_BYTES]
+        memory = _rows(self._memory)[number]
         words, cells = memory[:_CELLS_AT].cast("Q"), memory[_CELLS_AT:_KEYS_AT].cast("Q")
         files = {}
         for file, name in enumerate(NAMES):
@@ -194,6 +200,15 @@ class Table:
 
 def _taken(memory: memoryview) -> list[tuple[int, bytes]]:
     """Return the cells of a row that are containers', and whose each is."""
+    keys = _keys(memory)
+    return [(at // KEY_BYTES, keys[at : at + KEY_BYTES]) for at in range(KEY_BYTES, len(keys), KEY_BYTES)]
+
+
+def _keys(memory: memoryview) -> bytes:
+    """Return the keys of a row's cells, the first the host's."""
     used = min(memory[:_CELLS_AT].cast("Q")[CELLS_USED] + 1, CELLS)
-    keys = bytes(memory[_KEYS_AT : _KEYS_AT + KEY_BYTES * used])
-    return [(number, keys[number * KEY_BYTES : (number + 1) * KEY_BYTES]) for number in range(1, used)]
+    return bytes(memory[_KEYS_AT : _KEYS_AT + KEY_BYTES * used])
+
+
+def _rows(table: memoryview) -> list[memoryview]:
+    return [table[at : at + WORKER_BYTES] for at in range(0, len(table), WORKER_BYTES)]

@@ -137,7 +137,7 @@ class Supervisor:
         limiter = log.Limiter()
         messages = trio.socket.from_stdlib_socket(self.messages)
         while True:
-            if line := limiter.line(*log.unpack(await messages.recv(4096))):
+            if line := limiter.line(log.unpack(await messages.recv(log.MOST_BYTES))):
                 log.write(line)
 
     async def _wait_for_signal(self, scope: trio.CancelScope) -> None:

@@ -79,15 +79,23 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def say(messages: socket.socket, line: log.Line) -> None:
+    """Have the supervisor write a line."""
+    try:
+        messages.send(log.pack(line), socket.MSG_DONTWAIT)
+    except OSError:  # it is away or behind: a line less
+        return
+
+
 def work(task: Task, number: int) -> NoReturn:
     """Be worker ``number``: serve until the mount is gone."""
     messages = socket.socket(fileno=task.messages)
 
     def tell(what: str, key: str, error: Exception, pid: int) -> None:
-        try:
-            messages.send(log.pack(f"{key or '-'} {what}: {log.cause(error)}", pid), socket.MSG_DONTWAIT)
-        except OSError:  # the supervisor is away or behind: a line less
-            return
+        say(messages, log.Line(log.cause(error), key, what, pid))
+
+    def first_seen(key: str) -> None:
+        say(messages, log.Line("first read", key, f"worker {number}", detail=True))
 
     def gone(path: str) -> bool:
         name = tree.split(path)[0].rpartition("@")[0]
@@ -98,7 +106,7 @@ def work(task: Task, number: int) -> NoReturn:
         shared = Shared(task.memory, task.workers, task.cpus, protocol.REQUEST_BYTES)
         reader = Reader(task.host, store=shared, loads=Loads(task.loads))
         nodes, pressure = Nodes(task.table, gone), Pressure(reader, Triggers(task.triggers))
-        row = Table(task.counters, task.workers).row(number)
+        row = Table(task.counters, task.workers).row(number, first_seen)
         row.start()
         operations = Operations(number, reader, shared, nodes, tell, pressure, row)
         slot = shared.relay(number)[: protocol.REQUEST_BYTES] if task.relay else None
@@ -135,13 +143,17 @@ def main(words: list[str]) -> int:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # kernel files and containers' pidfds stay open
     gc.freeze()  # what was imported is the workers' in common: a collection would write to it
-    own, running = os.getpid(), {}
+    own, running, messages = os.getpid(), {}, socket.socket(fileno=task.messages)
+
+    def note(number: int, what: str) -> None:
+        say(messages, log.Line(what, "", f"worker {number}", detail=True))
 
     def start(number: int) -> None:
         pid = os.fork()
         if pid == 0:
             die_with_parent(own)
             work(task, number)
+        note(number, f"pid {pid} takes the session over")
         running[pid] = number, time.monotonic()
 
     for number in range(task.workers):
@@ -150,6 +162,8 @@ def main(words: list[str]) -> int:
     while True:
         pid, status = os.wait()
         number, since = running.pop(pid)
+        how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit status {os.WEXITSTATUS(status)}"
+        note(number, f"pid {pid} has ended: {how}")
         if status == 0:
             return 0
         mourn(task, number)
