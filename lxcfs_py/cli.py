@@ -41,21 +41,55 @@ def cli() -> None:
     "--workers", type=click.IntRange(1, 64), metavar="N", help="Processes that serve (default: CPUs, at most 4)."
 )
 @click.option("-p", "--pidfile", default="", metavar="FILE", help="Write our pid there.")
+@click.option(
+    "--metrics", default="", metavar="ADDR", help="Tell Prometheus how it goes, at HOST:PORT or unix:/PATH."
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(("text", "json")),
+    default="text",
+    help="What a line of the log is (default: text).",
+)
+@click.option("--verbose", is_flag=True, help="Log workers that begin and end, and new containers.")
 @lxcfs_options.accept
 @version
 def serve(
-    mountpoint: str, runtime_dir: str, workers: int | None, pidfile: str, mount_options: str, **lxcfs: bool
+    mountpoint: str,
+    runtime_dir: str,
+    workers: int | None,
+    pidfile: str,
+    metrics: str,
+    log_format: str,
+    verbose: bool,
+    mount_options: str,
+    **lxcfs: bool,
 ) -> None:
     """Serve at MOUNTPOINT (/var/lib/lxcfs) until SIGTERM."""
     lxcfs_options.check(lxcfs, mount_options)
     if os.geteuid() != 0:
         raise Error(f"user {os.geteuid()} can't mount", "run it as root, with sudo")
+    from lxcfs_py import log
     from lxcfs_py.daemon import supervisor
 
+    log.configure(as_json=log_format == "json", verbose=verbose)
     count = workers or min(len(os.sched_getaffinity(0)), MOST_WORKERS)
     host = Host(run=os.path.abspath(runtime_dir))
     nonempty = lxcfs_options.NONEMPTY in mount_options.split(",")
-    supervisor.run(supervisor.Options(mountpoint, count, host, pidfile, nonempty))
+    supervisor.run(supervisor.Options(mountpoint, count, host, pidfile, nonempty, metrics))
+
+
+@cli.command()
+@runtime_dir
+@as_json
+def status(runtime_dir: str, json: bool) -> None:
+    """Say how the daemon goes: its workers, how long reads take, who reads; exit with 1 if none serves."""
+    from lxcfs_py import control, status
+
+    found = control.ask(Host(run=os.path.abspath(runtime_dir)), "status")
+    if json:
+        _print_json(found)
+    else:
+        click.echo(status.table(found))
 
 
 @cli.command()

@@ -9,11 +9,11 @@ from lxcfs_py.record import Record
 
 
 class Listening(Record):
-    """A socket that listens, root's alone; ``inode`` tells whether the path is still its own."""
+    """A socket that listens; ``inode`` tells whether the path, if it has one, is still its own."""
 
     socket: socket.socket
-    path: str
-    inode: int
+    path: str = ""
+    inode: int = 0
 
     def close(self) -> None:
         """Stop, and remove the path unless another has taken it over."""
@@ -23,7 +23,7 @@ class Listening(Record):
 
 
 def listen(path: str) -> Listening:
-    """Listen at a path; one that was there is replaced, in one step. Raises OSError."""
+    """Listen at a path, for root alone; one that was there is replaced, in one step. Raises OSError."""
     directory, name = os.path.split(path)
     os.makedirs(directory, mode=0o755, exist_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)

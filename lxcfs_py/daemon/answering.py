@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from lxcfs_py import log
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
@@ -32,7 +34,7 @@ class Asked(NamedTuple):
 async def serve(listening: socket.socket, asked: Asked) -> None:
     """Answer one question a connection, until cancelled."""
     accepting = trio.socket.from_stdlib_socket(listening)
-    free = trio.Semaphore(MOST_CONNECTIONS)
+    free, limiter = trio.Semaphore(MOST_CONNECTIONS), log.Limiter()
     async with trio.open_nursery() as nursery:
         while True:
             await free.acquire()
@@ -42,10 +44,10 @@ async def serve(listening: socket.socket, asked: Asked) -> None:
                 free.release()
                 await trio.sleep(PAUSE_SECONDS)
                 continue
-            nursery.start_soon(_answer, connection, asked, free)
+            nursery.start_soon(_answer, connection, asked, free, limiter)
 
 
-async def _answer(connection: SocketType, asked: Asked, free: trio.Semaphore) -> None:
+async def _answer(connection: SocketType, asked: Asked, free: trio.Semaphore, limiter: log.Limiter) -> None:
     try:
         with connection, trio.move_on_after(SECONDS):
             if not asked.may(connection):
@@ -63,5 +65,8 @@ async def _answer(connection: SocketType, asked: Asked, free: trio.Semaphore) ->
                 pass
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):  # it has gone
         return
+    except Exception as error:  # noqa: BLE001  (one answer's trouble is nobody else's)
+        if line := limiter.line(log.Line(log.cause(error), subject="status")):
+            log.write(line)
     finally:
         free.release()

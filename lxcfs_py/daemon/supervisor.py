@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from lxcfs_py import __version__, log, registry
-from lxcfs_py.daemon import mount, sampler, triggers, workers
+from lxcfs_py.counters import Table
+from lxcfs_py.daemon import control, metrics, mount, sampler, triggers, workers
+from lxcfs_py.daemon.status import Status
 from lxcfs_py.files import Files
 from lxcfs_py.loads import Loads
 from lxcfs_py.procfs import cpulist, pid_stat
@@ -37,6 +39,8 @@ class Options(Record):
     pidfile: str = ""
     nonempty: bool = False
     """The mount point may hold files; the mount covers them."""
+    metrics: str = ""
+    """Where Prometheus asks, as ``metrics.listen`` has it; "" for nowhere."""
 
 
 def _announce(options: Options, loads: int) -> str:
@@ -90,18 +94,20 @@ class Supervisor:
     def __init__(self, options: Options) -> None:
         self.options = options
         mount.prepare(options.mountpoint, nonempty=options.nonempty)
+        self.metrics = metrics.listen(options.metrics) if options.metrics else None
         self.fuse, init = mount.mount(options.mountpoint)
         cpus = len(cpulist.parse(Files().read(f"{options.host.sys}/devices/system/cpu/possible"))) or 1
         self.messages, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        control, workers_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.kept = theirs, control, workers_end
-        self.triggers = triggers.Service(self.fuse, control, log.write)
+        triggers_end, workers_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.kept = theirs, triggers_end, workers_end
+        self.triggers = triggers.Service(self.fuse, triggers_end, log.write)
         names = "lxcfs-py", "lxcfs-py-nodes", "lxcfs-py-loads", "lxcfs-py-counters"
         memory, table, loads, counters = map(os.memfd_create, names)
         relay = not init.has_resend or os.environ.get(RELAY) == "1"
         descriptors = self.fuse, memory, table, loads, counters, theirs.fileno(), workers_end.fileno()
         self.task = workers.Task(*descriptors, options.workers, cpus, init, relay, options.host)
         self.keeper = Keeper(options.host, theirs.fileno(), loads, log.write)
+        self.control = control.listen(options.host)
 
     def _template(self) -> subprocess.Popen[bytes]:
         task = self.task
@@ -150,16 +156,24 @@ class Supervisor:
     async def serve(self) -> None:
         """Serve until SIGTERM, SIGINT or an unmounting."""
         self.triggers.start()
+        table = Table(self.task.counters, self.options.workers)
+        status = Status(self.options.host, self.options.mountpoint, table, self.keeper, self.triggers)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_workers, nursery.cancel_scope)
             nursery.start_soon(self._write_log)
             nursery.start_soon(sampler.sample, self.options.host, Loads(self.task.loads))
             nursery.start_soon(self.keeper.serve)
+            nursery.start_soon(control.serve, self.control, {"status": status.get})
+            if self.metrics:
+                nursery.start_soon(metrics.serve, self.metrics, status.get)
             nursery.start_soon(self._wait_for_signal, nursery.cancel_scope)
 
     def stop(self) -> None:
         """Unmount, and name who is left without us."""
         self.triggers.stop()
+        self.control.close()
+        if self.metrics:
+            self.metrics.close()
         if left := _bound(self.options):
             log.write(f"stopped; these containers still had its files: {', '.join(left)}")
         there = mount.mounted(self.options.mountpoint)
