@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import stat
 
 from lxcfs_py.record import Record
 
@@ -23,9 +25,11 @@ class Listening(Record):
 
 
 def listen(path: str) -> Listening:
-    """Listen at a path, for root alone; one that was there is replaced, in one step. Raises OSError."""
+    """Listen at a path, for root alone; a socket that was there is replaced, in one step. Raises OSError."""
     directory, name = os.path.split(path)
     os.makedirs(directory, mode=0o755, exist_ok=True)
+    if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise FileExistsError(errno.EEXIST, "there is something else", path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     at = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     temporary = f"{name}.{os.getpid()}"

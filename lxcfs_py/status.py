@@ -26,6 +26,7 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
             (row["number"], row["pid"], age(row["age_seconds"]), row["starts"], row["requests"], row["errors"],
              row["fallbacks"], _state(row))
             for row in found["workers"]
+            if row["pid"]
         ],
     )  # fmt: skip
     yield ""

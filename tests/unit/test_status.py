@@ -137,6 +137,21 @@ def test_no_address(address: str) -> None:
         metrics.listen(address)
 
 
+def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+    """A socket of one before us is replaced, a file of somebody's is not, and who is replaced leaves ours there."""
+    path = tmp_path / "file"
+    path.write_text("x")
+    with pytest.raises(Error, match="something else"):
+        metrics.listen(f"unix:{path}")
+    assert path.read_text() == "x"
+    path.unlink()
+    first, second = (metrics.listen(f"unix:{path}") for _ in range(2))
+    first.close()
+    assert path.is_socket()
+    second.close()
+    assert not path.exists()
+
+
 def ask(at: sockets.Listening, *questions: bytes) -> list[bytes]:
     """Return what is answered to each question on a connection of its own."""
 
