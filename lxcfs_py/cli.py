@@ -56,6 +56,16 @@ def cli() -> None:
     help="Who keeps the mount when the daemon is killed or replaced: a small process, systemd's store, or nobody.",
 )
 @click.option("--held", default="", hidden=True, help="Descriptors that a keeper has: NAME=NUMBER,...")
+@click.option(
+    "--metrics", default="", metavar="ADDR", help="Tell Prometheus how it goes, at HOST:PORT or unix:/PATH."
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(("text", "json")),
+    default="text",
+    help="What a line of the log is (default: text).",
+)
+@click.option("--verbose", is_flag=True, help="Log workers that begin and end, and new containers.")
 @lxcfs_options.accept
 @version
 def serve(
@@ -65,6 +75,9 @@ def serve(
     pidfile: str,
     keeper: str,
     held: str,
+    metrics: str,
+    log_format: str,
+    verbose: bool,
     mount_options: str,
     **lxcfs: bool,
 ) -> None:
@@ -72,9 +85,11 @@ def serve(
     lxcfs_options.check(lxcfs, mount_options)
     if os.geteuid() != 0:
         raise Error(f"user {os.geteuid()} can't mount", "run it as root, with sudo")
+    from lxcfs_py import log
     from lxcfs_py.daemon import holder, notify
     from lxcfs_py.daemon.session import Session
 
+    log.configure(as_json=log_format == "json", verbose=verbose)
     count = workers or min(len(os.sched_getaffinity(0)), MOST_WORKERS)
     kept = notify.stored() if keeper == "systemd" else holder.given(held)
     session = Session.adopt(kept, mountpoint)
@@ -88,9 +103,31 @@ def serve(
                 notify.notify(f"FDSTORE=1\nFDNAME={name}", [descriptor])
         if keeper == "process":
             holder.become(session.descriptors)
-    from lxcfs_py.daemon import supervisor
+    from lxcfs_py.daemon import mount, supervisor
 
-    sys.exit(supervisor.run(supervisor.Options(Host(run=os.path.abspath(runtime_dir)), pidfile, keeper), session))
+    options = supervisor.Options(Host(run=os.path.abspath(runtime_dir)), pidfile, keeper, metrics)
+    try:
+        code = supervisor.run(options, session)
+    except Error as error:
+        if not session.processes.template().pid:  # it has never begun, and would not the next time
+            mount.umount(mountpoint)
+            error.exit_code = holder.GIVE_UP if held else error.exit_code
+        raise
+    sys.exit(code)
+
+
+@cli.command()
+@runtime_dir
+@as_json
+def status(runtime_dir: str, json: bool) -> None:
+    """Say how the daemon goes: its workers, how long reads take, who reads; exit with 1 if none serves."""
+    from lxcfs_py import control, status
+
+    found = control.ask(Host(run=os.path.abspath(runtime_dir)), "status")
+    if json:
+        _print_json(found)
+    else:
+        click.echo(status.table(found))
 
 
 @cli.command()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import NoReturn
 
+GIVE_UP = 78
+"""The exit code (EX_CONFIG) of a supervisor that should not be started again."""
 SHELL = "/bin/sh"
 SCRIPT = """
 for signal in TERM INT HUP USR1; do trap "kill -$signal \\$child 2>/dev/null" $signal; done
@@ -25,6 +27,7 @@ while :; do
         kill -0 $child 2>/dev/null || break
     done
     [ $status -ne 0 ] || exit 0
+    [ $status -ne 78 ] || exit 1
     sleep 0.1
 done
 """

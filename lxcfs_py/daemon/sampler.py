@@ -82,7 +82,7 @@ class Sampler:
             yield
 
     def _tell(self, what: str, error: Exception) -> None:
-        if line := self._limiter.line(f"{what} loadavg: {log.cause(error)}"):
+        if line := self._limiter.line(log.Line(log.cause(error), what, "loadavg")):
             log.write(line)
 
     def _see_registrations(self) -> Iterator[None]:

@@ -20,8 +20,10 @@ import trio
 
 from lxcfs_py import __version__, log, registry
 from lxcfs_py.container import start_ticks
-from lxcfs_py.daemon import mount, notify, sampler, triggers, workers
+from lxcfs_py.counters import Table
+from lxcfs_py.daemon import control, metrics, mount, notify, sampler, triggers, workers
 from lxcfs_py.daemon.processes import Template
+from lxcfs_py.daemon.status import Status
 from lxcfs_py.files import Files
 from lxcfs_py.loads import Loads
 from lxcfs_py.procfs import cpulist, pid_stat
@@ -52,6 +54,8 @@ class Options(Record):
     pidfile: str = ""
     keeper: str = NOBODY
     """Who keeps the descriptors when we die: ``none``, ``process`` or ``systemd``."""
+    metrics: str = ""
+    """Where Prometheus asks, as ``metrics.listen`` has it; "" for nowhere."""
 
     @property
     def pid(self) -> int:
@@ -108,10 +112,11 @@ class Supervisor:
     def __init__(self, options: Options, session: Session) -> None:
         self.options, self.session = options, session
         shared = session.descriptors
+        self.metrics = metrics.listen(options.metrics) if options.metrics else None
         self.messages, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        control, workers_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.kept = theirs, control, workers_end
-        self.triggers = triggers.Service(shared["fuse"], control, log.write)
+        triggers_end, workers_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.kept = theirs, triggers_end, workers_end
+        self.triggers = triggers.Service(shared["fuse"], triggers_end, log.write)
         relay = not session.init.has_resend or os.environ.get(RELAY) == "1"
         self.task = workers.Task(
             **shared,
@@ -125,6 +130,7 @@ class Supervisor:
             host=options.host,
         )
         self.keeper = Keeper(options.host, theirs.fileno(), shared["loads"], log.write)
+        self.control = control.listen(options.host)
         self.code = 0
 
     def _template(self, task: workers.Task, *, cold: bool) -> subprocess.Popen[bytes]:
@@ -212,7 +218,7 @@ class Supervisor:
         limiter = log.Limiter()
         messages = trio.socket.from_stdlib_socket(self.messages)
         while True:
-            if line := limiter.line(*log.unpack(await messages.recv(4096))):
+            if line := limiter.line(log.unpack(await messages.recv(log.MOST_BYTES))):
                 log.write(line)
 
     async def _wait_for_signal(self, scope: trio.CancelScope) -> None:
@@ -231,6 +237,8 @@ class Supervisor:
     async def serve(self) -> None:
         """Serve until SIGTERM, SIGINT or an unmounting."""
         self.triggers.start()
+        table = Table(self.task.counters, 2 * self.task.workers)
+        status = Status(self.options.host, self.session.mountpoint, table, self.keeper, self.triggers)
         async with trio.open_nursery() as nursery:
             scope = nursery.cancel_scope
             nursery.start_soon(self._keep_workers, scope)
@@ -239,6 +247,9 @@ class Supervisor:
             nursery.start_soon(self._ask)
             nursery.start_soon(sampler.sample, self.options.host, Loads(self.task.loads))
             nursery.start_soon(self.keeper.serve)
+            nursery.start_soon(control.serve, self.control, {"status": status.get})
+            if self.metrics:
+                nursery.start_soon(metrics.serve, self.metrics, status.get)
             nursery.start_soon(self._wait_for_signal, scope)
 
     left = False
@@ -248,6 +259,9 @@ class Supervisor:
         """Unmount, and name who is left without us; or leave all as it is."""
         notify.notify("STOPPING=1")
         self.triggers.stop()
+        self.control.close()
+        if self.metrics:
+            self.metrics.close()
         self.keeper.close()
         if self.left:
             return

@@ -95,6 +95,11 @@ class Service:
         self._watch(self._end, select.EPOLLIN, lambda _events: None)
         self._watch(control.fileno(), select.EPOLLIN, self._connected)
 
+    @property
+    def count(self) -> int:
+        """How many triggers there are."""
+        return len(self._held)
+
     def start(self) -> None:
         """Begin."""
         self._watcher.start()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from lxcfs_py import log, registry, tree
 from lxcfs_py.cgroup import v1, v2  # noqa: F401  (imported once, before the workers are forked)
+from lxcfs_py.counters import Table
 from lxcfs_py.daemon.processes import Processes
 from lxcfs_py.fuse import driver, protocol
 from lxcfs_py.fuse.operations import Operations
@@ -47,6 +48,7 @@ class Task(Record):
     memory: int
     table: int
     loads: int
+    counters: int
     record: int
     messages: int
     triggers: int
@@ -61,7 +63,8 @@ class Task(Record):
     @property
     def descriptors(self) -> tuple[int, ...]:
         """What of it are descriptors."""
-        return self.fuse, self.memory, self.table, self.loads, self.record, self.messages, self.triggers
+        memory = self.memory, self.table, self.loads, self.counters, self.record
+        return self.fuse, *memory, self.messages, self.triggers
 
     def shared(self) -> Shared:
         """Return the memory that all workers have in common."""
@@ -86,15 +89,23 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def say(messages: socket.socket, line: log.Line) -> None:
+    """Have the supervisor write a line."""
+    try:
+        messages.send(log.pack(line), socket.MSG_DONTWAIT)
+    except OSError:  # it is away or behind: a line less
+        return
+
+
 def work(task: Task, number: int) -> NoReturn:
     """Be worker ``number``: serve until the mount is gone."""
     messages = socket.socket(fileno=task.messages)
 
     def tell(what: str, key: str, error: Exception, pid: int) -> None:
-        try:
-            messages.send(log.pack(f"{key or '-'} {what}: {log.cause(error)}", pid), socket.MSG_DONTWAIT)
-        except OSError:  # the supervisor is away or behind: a line less
-            return
+        say(messages, log.Line(log.cause(error), key, what, pid))
+
+    def first_seen(key: str) -> None:
+        say(messages, log.Line("first read", key, f"worker {number}", detail=True))
 
     def gone(path: str) -> bool:
         name = tree.split(path)[0].rpartition("@")[0]
@@ -105,7 +116,9 @@ def work(task: Task, number: int) -> NoReturn:
         shared = task.shared()
         reader = Reader(task.host, store=shared, loads=Loads(task.loads))
         nodes, pressure = Nodes(task.table, gone), Pressure(reader, Triggers(task.triggers))
-        operations = Operations(number, reader, shared, nodes, tell, pressure)
+        row = Table(task.counters, 2 * task.workers).row(number, first_seen)
+        row.start()
+        operations = Operations(number, reader, shared, nodes, tell, pressure, row)
         slot = shared.relay(number)[: protocol.REQUEST_BYTES] if task.relay else None
         code = driver.serve(operations, task.fuse, task.init, slot)
     except Exception as error:  # noqa: BLE001  (the template starts another)
@@ -139,6 +152,10 @@ class Flock:
         self._task, self._own, self._leaving = task, os.getpid(), False
         self._processes = Processes(task.record)
         self._running: dict[int, tuple[int, float]] = {}
+        self._messages = socket.socket(fileno=task.messages)
+
+    def _note(self, number: int, what: str) -> None:
+        say(self._messages, log.Line(what, "", f"worker {number}", detail=True))
 
     def leave(self, _number: int, _frame: object) -> None:
         """Let each worker leave between two requests."""
@@ -153,6 +170,7 @@ class Flock:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             die_with_parent(self._own)
             work(self._task, number)
+        self._note(number, f"pid {pid} takes the session over")
         self._running[pid] = number, time.monotonic()
         self._processes.note_worker(number, pid)
 
@@ -162,6 +180,10 @@ class Flock:
             pid, status = os.wait()
             number, since = self._running.pop(pid)
             self._processes.note_worker(number, 0)
+            how = (
+                f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit status {os.WEXITSTATUS(status)}"
+            )
+            self._note(number, f"pid {pid} has ended: {how}")
             if self._leaving:
                 continue
             if status == driver.UNMOUNTED:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import errno
 import functools
+import time
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 import pyfuse3
+
+from lxcfs_py.counters import BUSY_SINCE_NSEC, ERRORS, OPCODE, OPCODES, REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from lxcfs_py.fuse.operations import Operations
+
+ANSWERS = (errno.ENOENT, errno.ENOSYS)
+"""That there is no such file or request is no error, and not counted as one."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,18 +28,26 @@ def boundary(
 ) -> Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]:
     """Make a function pyfuse3's handler, and turn whatever goes wrong into an errno and a line of the log.
 
-    An exception would end the mount.
+    An exception would end the mount. The request is counted, and that it is being answered is seen from outside.
     """
+    opcode, now_nsec = OPCODES[handler.__name__], time.monotonic_ns
 
     async def guarded(self: Operations, *args: P.args, **kwargs: P.kwargs) -> R:
+        words = self.words
+        words[OPCODE] = opcode
+        words[BUSY_SINCE_NSEC] = now_nsec()
+        words[REQUESTS] += 1
         try:
             return handler(self, *args, **kwargs)
-        except pyfuse3.FUSEError:
+        except pyfuse3.FUSEError as error:
+            words[ERRORS] += error.errno not in ANSWERS
             raise
         except OSError as error:
+            words[ERRORS] += 1
             self.log(handler.__name__, "", error, 0)
             raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
         except Exception as error:  # noqa: BLE001  (see above)
+            words[ERRORS] += 1
             self.log(handler.__name__, "", error, 0)
             raise pyfuse3.FUSEError(errno.EIO) from None
 

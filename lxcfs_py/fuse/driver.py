@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pyfuse3
 
+from lxcfs_py.counters import BUSY_SINCE_NSEC, IDLE, OPCODE, RECEIVING
 from lxcfs_py.fuse import protocol
 
 if TYPE_CHECKING:
@@ -116,8 +117,8 @@ class Takeover:
     descriptor becomes /dev/fuse (``direct``) or the relay takes its place.
     """
 
-    def __init__(self, fuse_fd: int, init: protocol.Init, slot: memoryview | None) -> None:
-        self._fuse_fd = fuse_fd
+    def __init__(self, fuse_fd: int, init: protocol.Init, slot: memoryview | None, words: memoryview) -> None:
+        self._fuse_fd, self._words = fuse_fd, words
         self._slot = slot
         self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if slot is not None:
@@ -154,7 +155,7 @@ class Takeover:
         number = protocol.reply_error(self._ours.recv(4096))
         if number:
             raise OSError(number, "libfuse refused the FUSE_INIT of the session")
-        queue = Queue(self._fuse_fd)
+        queue = Queue(self._fuse_fd, self._words)
         if self._slot is None:
             os.dup2(self._fuse_fd, fd)
             self._ours.close()
@@ -169,10 +170,12 @@ class Queue:
 
     Those that wait in read(2) are woken in turn, each on a CPU where nothing of it is in the caches any more: one
     reader waits twice as long with two workers as with one. Exclusive waiters of epoll(7) are asked in a fixed
-    order. The read that follows may still block, when another worker was faster.
+    order. The read that follows may still block, when another worker was faster. ``words`` is the worker's row of
+    the counters: it is at a request until it waits here for the next.
     """
 
-    def __init__(self, fuse_fd: int) -> None:
+    def __init__(self, fuse_fd: int, words: memoryview) -> None:
+        self._words = words
         self._epoll = select.epoll()
         self._epoll.register(fuse_fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
         self._waiting = self._leaving = False
@@ -185,6 +188,9 @@ class Queue:
 
     def wait(self, _fd: int = -1) -> None:
         """Return when there is a request, or the mount is gone; after SIGTERM it is the end."""
+        words = self._words
+        words[BUSY_SINCE_NSEC] = 0
+        words[OPCODE] = IDLE
         self._waiting = True
         try:
             if self._leaving:
@@ -192,6 +198,7 @@ class Queue:
             self._epoll.poll(-1, 1)
         finally:
             self._waiting = False
+        words[OPCODE] = RECEIVING
 
 
 class Relay:
@@ -242,7 +249,7 @@ def serve(operations: Operations, fuse_fd: int, init: protocol.Init, slot: memor
     ``slot`` is this worker's part of shared memory for the relay, at least ``protocol.REQUEST_BYTES`` long;
     None reads /dev/fuse directly. Raises OSError or RuntimeError if libfuse will not take the session over.
     """
-    takeover = Takeover(fuse_fd, init, slot)
+    takeover = Takeover(fuse_fd, init, slot, operations.words)
     operations.wake_message = takeover.wake_message
     pyfuse3.trio = Blocking(lambda fd: takeover.wait(fd))  # type: ignore[attr-defined]
     pyfuse3.init(operations, takeover.path, set())

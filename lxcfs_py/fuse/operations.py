@@ -15,6 +15,7 @@ import pyfuse3
 
 from lxcfs_py import registry, tree
 from lxcfs_py.container import Callers, Container, Live, by_registration
+from lxcfs_py.counters import FALLBACKS, HOST, NAMES
 from lxcfs_py.errors import Error
 from lxcfs_py.fuse.boundary import boundary
 from lxcfs_py.fuse.pressure import WRITER, Pressure
@@ -24,6 +25,7 @@ from lxcfs_py.views import cpus, pressure, read
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lxcfs_py.counters import Row
     from lxcfs_py.nodes import Nodes
     from lxcfs_py.reader import Reader
     from lxcfs_py.shared import Shared
@@ -43,6 +45,13 @@ class File(NamedTuple):
     container: Container | None
     privileged: bool
     """Whether who opened it for writing has CAP_SYS_RESOURCE."""
+    number: int
+    """What its reads are counted under: in ``NAMES``, the last for all that are not named there."""
+    cell: int
+    """And the container's."""
+
+
+NUMBERS = {name: number for number, name in enumerate(NAMES)}
 
 
 class Operations(pyfuse3.Operations):
@@ -63,6 +72,7 @@ class Operations(pyfuse3.Operations):
         nodes: Nodes,
         log: Callable[[str, str, Exception, int], None],
         pressure: Pressure,
+        row: Row,
     ) -> None:
         super().__init__()
         self._worker, self._reader, self._shared, self._nodes, self.log = worker, reader, shared, nodes, log
@@ -70,7 +80,7 @@ class Operations(pyfuse3.Operations):
         self._live = Live(reader.host, reader.files)
         self._places: dict[int, tuple[str, str]] = {}
         self._files: dict[bytes, File] = {}
-        self._pressure = pressure
+        self._pressure, self._row, self.words = pressure, row, row.words
 
     # Who and what.
 
@@ -215,9 +225,11 @@ class Operations(pyfuse3.Operations):
         about, pid, length = opened
         if off and length >= 0:
             return b"" if off >= length else self._shared.text(fh, off, min(size, length - off))
-        text = self._text(self._file(about), pid)
+        file = self._file(about)
+        text = self._text(file, pid)
         whole = len(text) <= size and not off
         self._shared.keep(fh, text, whole=whole)
+        self._row.read(file.number, file.cell)
         return text if whole else text[off : off + size]
 
     def _file(self, about: bytes) -> File:
@@ -227,11 +239,21 @@ class Operations(pyfuse3.Operations):
             path, container, right = marshal.loads(about)  # noqa: S302  (written by a worker)
             if len(self._files) >= MOST_KNOWN:
                 self._files.clear()
-            found = self._files[about] = File(path, container and Container.unpacked(container), right)
+            whose = container and Container.unpacked(container)
+            number, cell = NUMBERS.get(path, len(NAMES) - 1), self._cell(whose.key) if whose else HOST
+            found = self._files[about] = File(path, whose, right, number, cell)
         return found
 
+    def _cell(self, key: str) -> int:
+        cell = self._row.cell(key)
+        if cell < 0:
+            self._files.clear()
+            self._row.forget()
+            cell = self._row.cell(key)
+        return cell
+
     def _text(self, file: File, pid: int) -> bytes:
-        path, container, _ = file
+        path, container = file.path, file.container
         if container is None:
             return self._reader.host_bytes(path)
         if path in pressure.FILES:
@@ -239,6 +261,7 @@ class Operations(pyfuse3.Operations):
         try:
             return read(self._reader, container, path)
         except Exception as error:  # noqa: BLE001  (a container gets the host's file rather than none)
+            self.words[FALLBACKS] += 1
             self.log(path, container.key, error, pid)
         finally:
             while self._reader.files.failures:
@@ -284,8 +307,8 @@ class Operations(pyfuse3.Operations):
         opened = self._shared.opened(fh & ~WRITER)
         if opened is None or not fh & WRITER:
             raise pyfuse3.FUSEError(errno.EBADF)
-        path, container, right = self._file(opened.about)
-        return self._pressure.write(fh, path, container, buf, right=right)
+        file = self._file(opened.about)
+        return self._pressure.write(fh, file.path, file.container, buf, right=file.privileged)
 
     @boundary
     def poll(self, inode: int, fh: int, handle: pyfuse3.PollHandle | None, ctx: Any) -> int:

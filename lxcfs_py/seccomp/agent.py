@@ -281,7 +281,7 @@ def main(words: list[str]) -> int:
 
     def tell(id_: str, error: Exception) -> None:
         try:
-            lines.send(log.pack(f"{id_} seccomp: {log.cause(error)}", 0), socket.MSG_DONTWAIT)
+            lines.send(log.pack(log.Line(log.cause(error), id_, "seccomp")), socket.MSG_DONTWAIT)
         except OSError:  # the supervisor is away or behind: a line less
             return
 

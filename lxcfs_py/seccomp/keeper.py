@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from lxcfs_py import sockets
 from lxcfs_py.record import Record
 from lxcfs_py.seccomp import protocol
 
@@ -56,26 +57,14 @@ class Keeper:
         self._passed: set[int] = set()
         self._held_up = False
         self._abandoned: list[subprocess.Popen[bytes]] = []
-        self._socket, self._own = self._listen(protocol.socket_path(host))
+        self._listening = sockets.listen(protocol.socket_path(host))
+        self.agent_pid = 0
+        """0 while there is none."""
 
-    def _listen(self, path: str) -> tuple[socket.socket, int]:
-        """Return the socket runtimes connect to, and its inode; one of a daemon before us is replaced."""
-        directory, name = os.path.split(path)
-        os.makedirs(directory, mode=0o755, exist_ok=True)
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        at = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        temporary = f"{name}.{os.getpid()}"
-        mask = os.umask(0o177)
-        try:
-            listening.bind(
-                f"/proc/self/fd/{at}/{temporary}"
-            )  # a socket's address has 108 bytes, a path may have more
-            listening.listen(128)
-            os.rename(temporary, name, src_dir_fd=at, dst_dir_fd=at)
-        finally:
-            os.umask(mask)
-            os.close(at)
-        return listening, os.stat(path).st_ino
+    @property
+    def listeners(self) -> int:
+        """How many are held."""
+        return len(self._held)
 
     async def serve(self) -> None:
         """Do all of it until it is cancelled; the agent is left to serve what it has."""
@@ -84,7 +73,7 @@ class Keeper:
             nursery.start_soon(self._accept, nursery)
 
     async def _accept(self, nursery: trio.Nursery) -> None:
-        listening = trio.socket.from_stdlib_socket(self._socket)
+        listening = trio.socket.from_stdlib_socket(self._listening.socket)
         while True:
             try:
                 connection, _ = await listening.accept()
@@ -161,7 +150,7 @@ class Keeper:
         with trio.socket.from_stdlib_socket(ours) as control:
             with theirs:
                 agent = self._spawn(theirs)
-            self._control, self._held_up = control, False
+            self._control, self._held_up, self.agent_pid = control, False, agent.pid
             self._passed.clear()
             try:
                 async with trio.open_nursery() as nursery:
@@ -171,7 +160,7 @@ class Keeper:
                         await self._pass(slot)
                 await self._end(agent)
             finally:
-                self._control = None
+                self._control, self.agent_pid = None, 0
                 if agent not in self._abandoned:
                     agent.returncode = agent.returncode or 0  # if we were cancelled it stays; nobody waits for it
 
@@ -230,10 +219,7 @@ class Keeper:
 
     def close(self) -> None:
         """Close everything; the agent goes on until its last container has ended."""
-        self._socket.close()
-        path = protocol.socket_path(self._host)
-        if os.path.exists(path) and os.stat(path).st_ino == self._own:
-            os.unlink(path)
+        self._listening.close()
         for held in self._held.values():
             os.close(held.descriptor)
         os.close(self._memory)

@@ -9,6 +9,7 @@ from typing import Any
 import pyfuse3
 import pytest
 
+from lxcfs_py.counters import ERRORS, FILES_AT, REQUESTS
 from lxcfs_py.fuse.boundary import boundary
 from lxcfs_py.fuse.operations import Operations
 
@@ -21,25 +22,27 @@ def run(coroutine: Any) -> int:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "lines"),
+    ("error", "code", "lines", "errors"),
     [
-        (OSError(errno.EACCES, "denied"), errno.EACCES, 1),
-        (OSError("no number"), errno.EIO, 1),
-        (KeyError("x"), errno.EIO, 1),
-        (RecursionError(), errno.EIO, 1),
-        (pyfuse3.FUSEError(errno.ENOENT), errno.ENOENT, 0),
+        (OSError(errno.EACCES, "denied"), errno.EACCES, 1, 1),
+        (OSError("no number"), errno.EIO, 1, 1),
+        (KeyError("x"), errno.EIO, 1, 1),
+        (RecursionError(), errno.EIO, 1, 1),
+        (pyfuse3.FUSEError(errno.ESTALE), errno.ESTALE, 0, 1),
+        (pyfuse3.FUSEError(errno.ENOENT), errno.ENOENT, 0, 0),
     ],
 )
-def test_nothing_passes_the_boundary(error: Exception, code: int, lines: int) -> None:
-    """Whatever a handler raises becomes an errno; what was not meant as one is logged."""
+def test_nothing_passes_the_boundary(error: Exception, code: int, lines: int, errors: int) -> None:
+    """Whatever a handler raises becomes an errno, and is counted; what was not meant as one is logged."""
     logged: list[Any] = []
 
-    def handler(_self: Operations) -> None:
+    def read(_self: Operations) -> None:
         raise error
 
-    asked: Any = SimpleNamespace(log=lambda *about: logged.append(about))
-    assert run(boundary(handler)(asked)) == code
+    asked: Any = SimpleNamespace(log=lambda *about: logged.append(about), words=[0] * FILES_AT)
+    assert run(boundary(read)(asked)) == code
     assert len(logged) == lines
+    assert (asked.words[REQUESTS], asked.words[ERRORS]) == (1, errors)
 
 
 def test_every_handler_has_the_boundary() -> None:
@@ -52,4 +55,4 @@ def test_every_handler_has_the_boundary() -> None:
 
 def test_flush_is_no_request() -> None:
     """FLUSH is answered with ENOSYS: the kernel then leaves it out for ever."""
-    assert run(Operations.flush(SimpleNamespace(), 1)) == errno.ENOSYS  # type: ignore[arg-type]
+    assert run(Operations.flush(SimpleNamespace(words=[0] * FILES_AT), 1)) == errno.ENOSYS  # type: ignore[arg-type]
