@@ -56,6 +56,7 @@ def cli() -> None:
     help="Who keeps the mount when the daemon is killed or replaced: a small process, systemd's store, or nobody.",
 )
 @click.option("--held", default="", hidden=True, help="Descriptors that a keeper has: NAME=NUMBER,...")
+@click.option("--ended", is_flag=True, hidden=True, help="The keeper was told to end while nobody served.")
 @click.option(
     "--metrics", default="", metavar="ADDR", help="Tell Prometheus how it goes, at HOST:PORT or unix:/PATH."
 )
@@ -75,6 +76,7 @@ def serve(
     pidfile: str,
     keeper: str,
     held: str,
+    ended: bool,
     metrics: str,
     log_format: str,
     verbose: bool,
@@ -86,13 +88,17 @@ def serve(
     if os.geteuid() != 0:
         raise Error(f"user {os.geteuid()} can't mount", "run it as root, with sudo")
     from lxcfs_py import log
-    from lxcfs_py.daemon import holder, notify
+    from lxcfs_py.daemon import holder, mount, notify
     from lxcfs_py.daemon.session import Session
 
     log.configure(as_json=log_format == "json", verbose=verbose)
     count = workers or min(len(os.sched_getaffinity(0)), MOST_WORKERS)
     kept = notify.stored() if keeper == "systemd" else holder.given(held)
     session = Session.adopt(kept, mountpoint)
+    if ended:
+        if session is not None:
+            mount.umount(mountpoint)
+        return
     if session is None:
         if held:  # what was held is mounted no more: so it was unmounted, which is the end
             return
@@ -103,13 +109,16 @@ def serve(
                 notify.notify(f"FDSTORE=1\nFDNAME={name}", [descriptor])
         if keeper == "process":
             holder.become(session.descriptors)
-    from lxcfs_py.daemon import mount, supervisor
+    from lxcfs_py.daemon import supervisor
+    from lxcfs_py.daemon.processes import GENERATIONS
 
     options = supervisor.Options(Host(run=os.path.abspath(runtime_dir)), pidfile, keeper, metrics)
     try:
         code = supervisor.run(options, session)
     except Error as error:
-        if not session.processes.template().pid:  # it has never begun, and would not the next time
+        if not any(
+            session.processes.template(generation).pid for generation in GENERATIONS
+        ):  # it has never begun, and would not the next time
             mount.umount(mountpoint)
             error.exit_code = holder.GIVE_UP if held else error.exit_code
         raise

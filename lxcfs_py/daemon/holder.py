@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 GIVE_UP = 78
 """The exit code (EX_CONFIG) of a supervisor that should not be started again."""
 SHELL = "/bin/sh"
-SCRIPT = """
-for signal in TERM INT HUP USR1; do trap "kill -$signal \\$child 2>/dev/null" $signal; done
+SCRIPT = r"""
+for signal in TERM INT HUP USR1; do
+    trap "asked=$signal; kill -$signal \$child 2>/dev/null" $signal
+done
 while :; do
     "$@" & child=$!
     while :; do
@@ -26,12 +28,17 @@ while :; do
         status=$?
         kill -0 $child 2>/dev/null || break
     done
-    [ $status -ne 0 ] || exit 0
-    [ $status -ne 78 ] || exit 1
+    case $status in
+    0) exit 0 ;;
+    78) exit 1 ;;
+    130 | 143) asked=TERM ;;
+    esac
+    case $asked in TERM | INT) exec "$@" --ended ;; esac
     sleep 0.1
 done
 """
-"""(A signal that is trapped interrupts ``wait``.)"""
+"""A signal that is trapped interrupts ``wait``. One that comes while there is nobody to take it, or who could take it
+has hardly begun, must not be lost."""
 
 
 def given(text: str) -> dict[str, int]:
@@ -44,6 +51,6 @@ def become(descriptors: Mapping[str, int]) -> NoReturn:
     for descriptor in descriptors.values():
         os.set_inheritable(descriptor, True)
     listed = ",".join(f"{name}={number}" for name, number in descriptors.items())
-    again = [sys.executable, "-m", "lxcfs_py.cli", *sys.argv[1:], "--held", listed]
+    again = [sys.executable, "-P", "-m", "lxcfs_py.cli", *sys.argv[1:], "--held", listed]
     os.execv(SHELL, [SHELL, "-c", SCRIPT, "lxcfs-py", *again])
     raise AssertionError

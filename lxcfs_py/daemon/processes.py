@@ -1,10 +1,12 @@
 """Which processes serve a session: a table in shared memory, for the supervisor that comes next and for its watch.
 
-Two generations of workers have numbers of their own, so that one can follow the other without a gap.
+There are two generations, so that one can follow the other without a gap: each has a template and numbers of its own
+for its workers. A template holds its generation by a record lock as long as it lives (fcntl(2)).
 """
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import struct
@@ -14,35 +16,41 @@ from lxcfs_py.record import Record
 MOST_WORKERS = 64
 FACTS_BYTES = 4096
 """Before the table there is what a session is (``session.Session``)."""
-_TEMPLATE = struct.Struct("=3q")
+GENERATIONS = (0, 1)
+_TEMPLATE = struct.Struct("=2q")
 _PID = struct.Struct("=q")
 _PIDS_AT = FACTS_BYTES + 64
 BYTES = _PIDS_AT + 2 * MOST_WORKERS * _PID.size
 
 
 class Template(Record):
-    """The process that keeps the workers running."""
+    """The process that keeps the workers of a generation running."""
 
     pid: int
     start_ticks: int
-    first: int
-    """The number of its first worker."""
 
 
 class Processes:
-    """The table; the template has one writer, and so has each worker's place."""
+    """The table; each entry has one writer."""
 
     def __init__(self, descriptor: int) -> None:
         os.ftruncate(descriptor, BYTES)
+        self._descriptor = descriptor
         self._map = mmap.mmap(descriptor, BYTES)
 
-    def note_template(self, template: Template) -> None:
-        """Enter the template."""
-        _TEMPLATE.pack_into(self._map, FACTS_BYTES, template.pid, template.start_ticks, template.first)
+    def take(self, generation: int, template: Template) -> bool:
+        """Hold a generation for as long as we live; return False if another one does."""
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, generation)
+        except BlockingIOError:
+            return False
+        at = FACTS_BYTES + generation * _TEMPLATE.size
+        _TEMPLATE.pack_into(self._map, at, template.pid, template.start_ticks)
+        return True
 
-    def template(self) -> Template:
-        """Return the template that was entered last, pid 0 if none was."""
-        return Template(*_TEMPLATE.unpack_from(self._map, FACTS_BYTES))
+    def template(self, generation: int) -> Template:
+        """Return who took a generation last, pid 0 for nobody."""
+        return Template(*_TEMPLATE.unpack_from(self._map, FACTS_BYTES + generation * _TEMPLATE.size))
 
     def note_worker(self, number: int, pid: int) -> None:
         """Enter a worker, pid 0 for none."""

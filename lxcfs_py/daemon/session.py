@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from lxcfs_py.container import start_ticks
 from lxcfs_py.daemon import mount
-from lxcfs_py.daemon.processes import BYTES, FACTS_BYTES, Processes, Template
+from lxcfs_py.daemon.processes import BYTES, FACTS_BYTES, GENERATIONS, Processes, Template
 from lxcfs_py.files import Files
 from lxcfs_py.fuse import protocol
 
@@ -65,8 +65,11 @@ class Session:
             return None
         return cls._begun(descriptors["fuse"], mountpoint, init, workers)
 
-    def template(self, host: Host) -> Template | None:
-        """Return the template whose workers serve, None if there is none."""
-        found = self.processes.template()
-        alive = found.pid > 0 and start_ticks(host, Files(), found.pid) == found.start_ticks
-        return found if alive else None
+    def templates(self, host: Host) -> dict[int, Template]:
+        """Return the templates whose workers serve, by generation."""
+        found = {generation: self.processes.template(generation) for generation in GENERATIONS}
+        return {
+            generation: template
+            for generation, template in found.items()
+            if template.pid > 0 and start_ticks(host, Files(), template.pid) == template.start_ticks
+        }

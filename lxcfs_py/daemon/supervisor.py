@@ -22,7 +22,6 @@ from lxcfs_py import __version__, log, registry
 from lxcfs_py.container import start_ticks
 from lxcfs_py.counters import Table
 from lxcfs_py.daemon import control, metrics, mount, notify, sampler, triggers, workers
-from lxcfs_py.daemon.processes import Template
 from lxcfs_py.daemon.status import Status
 from lxcfs_py.files import Files
 from lxcfs_py.loads import Loads
@@ -31,6 +30,7 @@ from lxcfs_py.record import Record
 from lxcfs_py.seccomp.keeper import Keeper
 
 if TYPE_CHECKING:
+    from lxcfs_py.daemon.processes import Template
     from lxcfs_py.daemon.session import Session
     from lxcfs_py.host import Host
 
@@ -151,17 +151,24 @@ class Supervisor:
         )
 
     async def _keep_workers(self, scope: trio.CancelScope) -> None:
-        host, processes = self.options.host, self.session.processes
+        processes = self.session.processes
         while True:
-            before = self.session.template(host)
-            first = self.session.workers if before and before.first == 0 else 0
-            template = self._template(self.task.replace(first=first), cold=before is None)
-            processes.note_template(Template(template.pid, start_ticks(host, Files(), template.pid) or 0, first))
+            before = self.session.templates(self.options.host)
+            if len(before) == 2:  # a supervisor was killed while one followed the other
+                await _retire(before.pop(0))
+            generation = 0 if 1 in before else 1
+            first = generation * self.session.workers
+            template = self._template(self.task.replace(first=first), cold=not before)
             try:
-                if before:
-                    await self._retire(before, first)
-                notify.notify("READY=1")
-                await _ended(template.pid)
+                while processes.template(generation).pid != template.pid or first not in processes.workers():
+                    if template.poll() is not None:
+                        break
+                    await trio.sleep(0.01)
+                else:
+                    for each in before.values():
+                        await _retire(each)
+                    notify.notify("READY=1")
+                    await _ended(template.pid)
             except trio.Cancelled:
                 template.returncode = 0  # it goes on, or ``stop`` unmounts: nobody waits for it
                 raise
@@ -173,28 +180,14 @@ class Supervisor:
             log.write(f"the workers' template ended with {code}; another one starts")
             await trio.sleep(PAUSE_SECONDS)
 
-    async def _retire(self, before: Template, first: int) -> None:
-        """Have the workers of a supervisor before us leave, as soon as ours are there."""
-        while not self.session.processes.workers().get(first):
-            await trio.sleep(0.01)
-        pidfd = os.pidfd_open(before.pid)
-        try:
-            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-            with trio.move_on_after(LEAVE_SECONDS):
-                await trio.lowlevel.wait_readable(pidfd)
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        finally:
-            os.close(pidfd)
-
     async def _watch(self) -> None:
         """Kill workers, and templates, that are stopped: who reads would wait for them."""
         stopped: set[int] = set()
         while True:
             await trio.sleep(LOOK_SECONDS)
             processes = self.session.processes
-            pids = {processes.template().pid, *processes.workers().values()} - {0}
+            templates = self.session.templates(self.options.host).values()
+            pids = {*(template.pid for template in templates), *processes.workers().values()}
             now = {pid for pid in pids if _is_stopped(self.options.host, pid)}
             for pid in now & stopped:
                 log.write(f"process {pid} is stopped: killed, another one takes its place")
@@ -275,6 +268,23 @@ class Supervisor:
 def possible_cpus(host: Host) -> int:
     """Return how many CPUs this host may ever have."""
     return len(cpulist.parse(Files().read(f"{host.sys}/devices/system/cpu/possible"))) or 1
+
+
+async def _retire(template: Template) -> None:
+    """Have the workers of a template leave, and it with them."""
+    try:
+        pidfd = os.pidfd_open(template.pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        with trio.move_on_after(LEAVE_SECONDS):
+            await trio.lowlevel.wait_readable(pidfd)
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(pidfd)
 
 
 async def _ended(pid: int) -> None:

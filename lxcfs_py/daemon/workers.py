@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from lxcfs_py import log, registry, tree
 from lxcfs_py.cgroup import v1, v2  # noqa: F401  (imported once, before the workers are forked)
 from lxcfs_py.counters import Table
-from lxcfs_py.daemon.processes import Processes
+from lxcfs_py.daemon.processes import Processes, Template
 from lxcfs_py.fuse import driver, protocol
 from lxcfs_py.fuse.operations import Operations
 from lxcfs_py.fuse.pressure import Pressure
@@ -29,6 +29,7 @@ from lxcfs_py.fuse.triggers import Triggers
 from lxcfs_py.host import Host
 from lxcfs_py.loads import Loads
 from lxcfs_py.nodes import Nodes
+from lxcfs_py.procfs import pid_stat
 from lxcfs_py.reader import Reader
 from lxcfs_py.record import Record
 from lxcfs_py.shared import Shared
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1
+TAKEN = 5
+"""The exit code of a template that another one was faster than."""
 QUICK_SECONDS, PAUSE_SECONDS = 1.0, 0.2
 """A worker that lived for less than the first is begun again after the second."""
 
@@ -157,6 +160,13 @@ class Flock:
     def _note(self, number: int, what: str) -> None:
         say(self._messages, log.Line(what, "", f"worker {number}", detail=True))
 
+    def begin(self) -> bool:
+        """Take our generation; return False if another template has it."""
+        with open("/proc/self/stat", "rb") as file:
+            own = pid_stat.parse(file.read())
+        template = Template(os.getpid(), own.start_ticks if own else 0)
+        return self._processes.take(self._task.first // self._task.workers, template)
+
     def leave(self, _number: int, _frame: object) -> None:
         """Let each worker leave between two requests."""
         self._leaving = True
@@ -207,11 +217,13 @@ def main(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, flock.leave)
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):  # they are the supervisor's
         signal.signal(ignored, signal.SIG_IGN)
-    for number in range(task.first, task.first + task.workers):
-        flock.start(number)
+    if not flock.begin():
+        return TAKEN
     if cold:  # one before us may have died with its workers
         for number in range(2 * task.workers):
             mourn(task, number)
+    for number in range(task.first, task.first + task.workers):
+        flock.start(number)
     return flock.tend()
 
 

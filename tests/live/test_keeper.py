@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    Act = Callable[[int, Path], None]
+
 READER = """
 import sys, time
 until, bad, count, worst, eio = time.monotonic() + float(sys.argv[1]), 0, 0, 0.0, 0
@@ -40,13 +42,15 @@ BOUND_SECONDS = 2.0
 
 
 class Processes:
-    """Who is who below a holder."""
+    """Who is who below a holder; ``base`` is its box's directory, which their command lines name."""
 
-    def __init__(self, holder: int) -> None:
-        listing = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    def __init__(self, holder: int, base: Path) -> None:
+        listing = subprocess.run(
+            ["ps", "-wweo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+        ).stdout
         rows = [line.split(None, 2) for line in listing.splitlines()]
         parents = {int(pid): int(parent) for pid, parent, _ in rows}
-        serving = [int(pid) for pid, _, words in rows if "lxcfs_py.daemon.workers" in words]
+        serving = [int(pid) for pid, _, words in rows if "lxcfs_py.daemon.workers" in words and f"{base}/" in words]
         self.supervisors = [pid for pid, parent in parents.items() if parent == holder]
         self.templates = [pid for pid in serving if parents.get(pid) not in serving]
         self.workers = [pid for pid in serving if pid not in self.templates]
@@ -67,11 +71,11 @@ def everything(now: Processes) -> list[int]:
     return now.supervisors + now.templates + now.workers
 
 
-def kill(choose: Callable[[Processes], list[int]]) -> Callable[[int], None]:
+def kill(choose: Callable[[Processes], list[int]]) -> Act:
     """Return what kills some of the processes below a holder."""
 
-    def act(holder: int) -> None:
-        for pid in choose(Processes(holder)):
+    def act(holder: int, base: Path) -> None:
+        for pid in choose(Processes(holder, base)):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -80,13 +84,13 @@ def kill(choose: Callable[[Processes], list[int]]) -> Callable[[int], None]:
     return act
 
 
-def stop_a_worker(holder: int) -> None:
+def stop_a_worker(holder: int, base: Path) -> None:
     """SIGSTOP a worker, wherever it is."""
-    if pids := Processes(holder).workers:
+    if pids := Processes(holder, base).workers:
         os.kill(pids[0], signal.SIGSTOP)
 
 
-def begin_anew(holder: int) -> None:
+def begin_anew(holder: int, base: Path) -> None:
     """Ask for another supervisor and other workers, as an upgrade does."""
     os.kill(holder, signal.SIGHUP)
 
@@ -105,7 +109,7 @@ def own(tmp_path: Path, time_scale: float) -> Iterator[Box]:
     [kill(supervisor), kill(template), kill(everything), stop_a_worker, begin_anew],
     ids=["supervisor", "template", "everything", "stopped-worker", "anew"],
 )
-def test_readers_read_on(own: Box, lane: str, relay: str, act: Callable[[int], None]) -> None:
+def test_readers_read_on(own: Box, lane: str, relay: str, act: Act) -> None:
     """Whatever happens below the holder, under hammering readers: no read fails or is wrong or waits for long.
 
     On kernels before 6.9 a process that is killed fails the one read it held with EIO.
@@ -125,7 +129,7 @@ def test_readers_read_on(own: Box, lane: str, relay: str, act: Callable[[int], N
     acts, until = 0, time.monotonic() + seconds - 1
     while time.monotonic() < until:
         time.sleep(0.8 * own.scale)
-        act(holder.pid)
+        act(holder.pid, own.base)
         acts += 1
     results = [list(map(float, reader.communicate(timeout=30 * own.scale)[0].split())) for reader in readers]
     assert acts > 1
@@ -159,7 +163,7 @@ print('ok')
         assert inside.stdin is not None
         assert inside.stdout is not None
         assert inside.stdout.readline() == "go\n"
-        kill(everything)(holder.pid)
+        kill(everything)(holder.pid, own.base)
         (own.mountpoint / "proc/uptime").read_text()  # answered: it is served again
         inside.stdin.write("\n")
         inside.stdin.close()
@@ -173,6 +177,15 @@ def test_sigterm_unmounts(own: Box) -> None:
     own.stop_daemon()
     assert mount.mounted(str(own.mountpoint)) is None
     assert not (own.base / "run/lxcfs-py/daemon.json").exists()
+
+
+def test_sigterm_while_nobody_serves(own: Box) -> None:
+    """SIGTERM in the moment when the supervisor has been killed and is not back yet is the end all the same."""
+    holder = own.start_daemon(keeper="process")
+    for pid in everything(Processes(holder.pid, own.base)):
+        os.kill(pid, signal.SIGKILL)
+    own.stop_daemon()
+    assert mount.mounted(str(own.mountpoint)) is None
 
 
 def test_unmounted_by_somebody_else(own: Box) -> None:
