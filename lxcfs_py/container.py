@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import select
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +12,7 @@ from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.errors import Error
 from lxcfs_py.procfs import pid_stat, proc_cgroup, status, timens_offsets
 from lxcfs_py.record import Record
-from lxcfs_py.registry import Registration, load
+from lxcfs_py.registry import RefusedError, Registration, load
 
 if TYPE_CHECKING:
     from lxcfs_py.files import Files
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 TICK_NSEC = 10_000_000
 """A tick of /proc/PID/stat's start time in nanoseconds (USER_HZ is 100)."""
+NS_GET_PARENT = 0xB702
 NS_GET_TGID_FROM_PIDNS = 0x8004B707
-"""ioctl_nsfs(2), kernel 6.11: our number for a process of another pid namespace."""
+"""ioctl_nsfs(2); the second, our number for a process of another pid namespace, from kernel 6.11 on."""
 
 INIT_SCOPE = "/init.scope"
 """Where systemd as a container's init puts itself: the container is the cgroup above."""
@@ -53,6 +55,18 @@ class Container(Record):
         return cls(key, Cgroup(paths), *rest)
 
 
+def owner(key: str) -> str:
+    """Return whose share of what is limited a container uses: pid namespaces within one use the outermost's."""
+    return key.partition("/")[0] if key.startswith("pid:[") else key
+
+
+def digest(key: str) -> bytes:
+    """Return a container's name for tables in shared memory, 16 bytes: the first 8 are its owner's."""
+    return b"".join(
+        hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest() for text in (owner(key), key)
+    )
+
+
 def by_registration(host: Host, files: Files, id_: str) -> Container:
     """Return a registered container; raises an Error if it is not registered or its init has ended."""
     return of(host, files, load(host, id_))
@@ -72,10 +86,10 @@ def of(host: Host, files: Files, registration: Registration) -> Container:
 
 
 def start_ticks(host: Host, files: Files, pid: int) -> int | None:
-    """Return a process's start time, None if it has ended."""
+    """Return a process's start time, None if it has ended; raises OSError if that can't be known."""
     try:
         found = pid_stat.parse(files.read_one(f"{host.proc}/{pid}/stat"))
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     return None if found is None or found.state in "XZx" else found.start_ticks
 
@@ -117,6 +131,16 @@ class Live:
             raise Error(f"container {name!r} has ended", "its files are no more")
         return container
 
+    def gone(self, name: str) -> bool:
+        """Say whether a container has surely ended or is registered no more: its name will never be served again."""
+        try:
+            self.container(name)
+        except (RefusedError, OSError):
+            return False
+        except Error:
+            return True
+        return False
+
     def _load(self, name: str) -> tuple[Container, Lifeline]:
         registration = load(self._host, name.rpartition("@")[0])
         try:
@@ -139,6 +163,8 @@ class Init(NamedTuple):
     lifeline: Lifeline
     start_ticks: int
     boottime_offset_nsec: int
+    namespaces: tuple[str, ...]
+    """Its pid namespaces: the outermost below ours first, its own last."""
 
 
 class Callers:
@@ -156,6 +182,27 @@ class Callers:
             return None
         if namespace == self._own:
             return self._same_namespace(pid)
+        init = self._known(pid, namespace)
+        if init is None:
+            return None
+        try:
+            paths = proc_cgroup.parse(self._files.read_one(f"{self._host.proc}/{init.pid}/cgroup"))
+        except OSError:
+            return None
+        paths = {name: path.removesuffix(INIT_SCOPE) or "/" for name, path in paths.items()}
+        key = f"{'/'.join(init.namespaces)}:{init.pid}@{init.start_ticks}"
+        return Container(key, Cgroup(paths), init.pid, init.start_ticks, init.boottime_offset_nsec)
+
+    def reaches(self, pid: int, init_pid: int) -> bool:
+        """Say whether a caller may look a container up: from the host, or from within its pid namespace."""
+        namespace = _link(f"{self._host.proc}/{pid}/ns/pid")
+        if not namespace or namespace == self._own:
+            return bool(namespace)
+        init = self._known(pid, namespace)
+        return init is not None and _link(f"{self._host.proc}/{init_pid}/ns/pid") in init.namespaces
+
+    def _known(self, pid: int, namespace: str) -> Init | None:
+        """Return the init of a process's pid namespace; None if it has ended or can't be found."""
         init = self._inits.get(namespace)
         if init is None or init.lifeline.ended():
             self._inits.pop(namespace, None)
@@ -165,13 +212,7 @@ class Callers:
             while len(self._inits) >= self._limit:
                 self._inits.pop(next(iter(self._inits)))
             self._inits[namespace] = init
-        try:
-            paths = proc_cgroup.parse(self._files.read_one(f"{self._host.proc}/{init.pid}/cgroup"))
-        except OSError:
-            return None
-        paths = {name: path.removesuffix(INIT_SCOPE) or "/" for name, path in paths.items()}
-        key = f"{namespace}:{init.pid}@{init.start_ticks}"
-        return Container(key, Cgroup(paths), init.pid, init.start_ticks, init.boottime_offset_nsec)
+        return init
 
     def _same_namespace(self, pid: int) -> Container | None:
         """Judge a process of the host's pid namespace by its own cgroup; the root cgroup is the host itself."""
@@ -185,8 +226,9 @@ class Callers:
         return Container("cgroups:" + ",".join(f"{n}={p}" for n, p in sorted(paths.items())), Cgroup(paths))
 
     def _init(self, pid: int, namespace: str) -> Init | None:
-        """Return the init of a process's pid namespace; None if it has ended or can't be found."""
-        found = self._translated(pid, namespace)
+        found, namespaces = self._translated(pid, namespace), self._namespaces(pid)
+        if namespaces[-1:] != (namespace,):  # its number is another's by now, or it is in no namespace below ours
+            return None
         try:
             lifeline = Lifeline(found)
             ticks = start_ticks(self._host, self._files, found)
@@ -195,7 +237,24 @@ class Callers:
             offset = 0
         except (OSError, ValueError):
             return None
-        return None if ticks is None else Init(found, lifeline, ticks, offset)
+        return None if ticks is None else Init(found, lifeline, ticks, offset, namespaces)
+
+    def _namespaces(self, pid: int) -> tuple[str, ...]:
+        """Return a process's pid namespaces below ours, the outermost first; none if it is not below ours."""
+        names: list[str] = []
+        try:
+            descriptor = os.open(f"{self._host.proc}/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+            while (name := f"pid:[{os.fstat(descriptor).st_ino}]") != self._own:
+                names.insert(0, name)
+                try:
+                    parent = fcntl.ioctl(descriptor, NS_GET_PARENT)
+                finally:
+                    os.close(descriptor)
+                descriptor = parent
+            os.close(descriptor)
+        except OSError:
+            return ()
+        return tuple(names)
 
     def _translated(self, pid: int, namespace: str) -> int:
         try:
