@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import os
 import select
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.errors import Error
+from lxcfs_py.files import Files
 from lxcfs_py.procfs import pid_stat, proc_cgroup, status, timens_offsets
 from lxcfs_py.record import Record
 from lxcfs_py.registry import RefusedError, Registration, load
 
 if TYPE_CHECKING:
-    from lxcfs_py.files import Files
     from lxcfs_py.host import Host
 
 TICK_NSEC = 10_000_000
@@ -173,6 +174,7 @@ class Callers:
     def __init__(self, host: Host, files: Files, limit: int = 1024) -> None:
         self._host, self._files, self._limit = host, files, limit
         self._inits: dict[str, Init] = {}
+        self._once = Files(1)
         self._own = _link(f"{host.proc}/self/ns/pid")
 
     def container(self, pid: int) -> Container | None:
@@ -205,14 +207,23 @@ class Callers:
         """Return the init of a process's pid namespace; None if it has ended or can't be found."""
         init = self._inits.get(namespace)
         if init is None or init.lifeline.ended():
-            self._inits.pop(namespace, None)
+            for name in (namespace, *itertools.islice(self._inits, 2)):  # so that the dead do not gather
+                self._forget(name)
             init = self._init(pid, namespace)
             if init is None:
                 return None
-            while len(self._inits) >= self._limit:
-                self._inits.pop(next(iter(self._inits)))
             self._inits[namespace] = init
         return init
+
+    def _forget(self, namespace: str) -> None:
+        """Forget a namespace's init if it has ended, or if there are too many; else it is the newest again."""
+        init = self._inits.pop(namespace, None)
+        if init is None:
+            return
+        if init.lifeline.ended() or len(self._inits) >= self._limit:
+            self._files.forget(f"{self._host.proc}/{init.pid}/cgroup")
+        else:
+            self._inits[namespace] = init
 
     def _same_namespace(self, pid: int) -> Container | None:
         """Judge a process of the host's pid namespace by its own cgroup; the root cgroup is the host itself."""
@@ -231,8 +242,8 @@ class Callers:
             return None
         try:
             lifeline = Lifeline(found)
-            ticks = start_ticks(self._host, self._files, found)
-            offset = timens_offsets.boottime_nsec(self._files.read_one(f"{self._host.proc}/{found}/timens_offsets"))
+            ticks = start_ticks(self._host, self._once, found)
+            offset = timens_offsets.boottime_nsec(self._once.read_one(f"{self._host.proc}/{found}/timens_offsets"))
         except FileNotFoundError:  # a kernel without time namespaces
             offset = 0
         except (OSError, ValueError):

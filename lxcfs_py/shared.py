@@ -46,9 +46,10 @@ WARM = 64
 """Each worker's first slots keep their memory when they are given back; of others it returns to the system."""
 _SLOT = struct.Struct("=I8s")
 """How often it was given away, and to whom: zeros for nobody."""
-_OPEN = struct.Struct("=IIq")
-"""Caller, length of what is known about it, length of the text (-1: none yet)."""
-_LENGTH = struct.Struct("=q")
+_OPEN = struct.Struct("=IIq?7x")
+"""Caller, length of what is known about it, length of the text (-1: none yet), and whether it was kept."""
+_TEXT = struct.Struct("=q?")
+_TEXT_AT = 8
 OPEN_BYTES = 16384
 TEXT_BYTES = 1 << 22
 """Address space, not memory, of one open file's text."""
@@ -176,7 +177,7 @@ class Shared:
         generation = _SLOT.unpack_from(self._map, self._slots_at + slot * _SLOT.size)[0] + 1 & 0x7FFFFFFF
         _SLOT.pack_into(self._map, self._slots_at + slot * _SLOT.size, generation, whose)
         at = self._opens_at + slot * OPEN_BYTES
-        _OPEN.pack_into(self._map, at, pid, len(about), -1)
+        _OPEN.pack_into(self._map, at, pid, len(about), -1, False)
         self._map[at + _OPEN.size : at + _OPEN.size + len(about)] = about
         return int(generation) << 32 | slot
 
@@ -193,8 +194,8 @@ class Shared:
         if _SLOT.unpack_from(self._map, self._slots_at + slot * _SLOT.size)[0] != handle >> 32:
             return None
         at = self._opens_at + slot * OPEN_BYTES
-        pid, about, length = _OPEN.unpack_from(self._map, at)
-        return Opened(self._map[at + _OPEN.size : at + _OPEN.size + about], pid, length)
+        pid, about, length, kept = _OPEN.unpack_from(self._map, at)
+        return Opened(self._map[at + _OPEN.size : at + _OPEN.size + about], pid, length, kept)
 
     def keep(self, handle: int, text: bytes, *, whole: bool) -> None:
         """Remember the text a file's reader has begun; only its length if the ``whole`` has been handed out."""
@@ -202,7 +203,7 @@ class Shared:
         if not whole:
             text = text[:TEXT_BYTES]
             os.pwrite(self.descriptor, text, self._texts_at + slot * TEXT_BYTES)
-        _LENGTH.pack_into(self._map, self._opens_at + slot * OPEN_BYTES + _OPEN.size - _LENGTH.size, len(text))
+        _TEXT.pack_into(self._map, self._opens_at + slot * OPEN_BYTES + _TEXT_AT, len(text), not whole)
 
     def text(self, handle: int, offset: int, size: int) -> bytes:
         """Return a piece of the text that was kept."""
@@ -225,11 +226,14 @@ class Shared:
 
 
 class Opened(NamedTuple):
-    """An open file: what was said at its opening, and the length of its text, -1 before the first read."""
+    """An open file: what was said at its opening, the length of its text (-1 before the first read), and
+    whether ``Shared.text`` has it.
+    """
 
     about: bytes
     pid: int
     length: int
+    kept: bool
 
 
 def _pages(size: int) -> int:

@@ -216,13 +216,15 @@ class Operations(pyfuse3.Operations):
 
     @boundary
     def read(self, fh: int, off: int, size: int) -> bytes:
-        """Make the text when a read begins at 0; hand out pieces of it afterwards."""
+        """Make the text when a read begins at 0; hand out pieces of it afterwards, anew if it was not kept."""
         opened = self._shared.opened(fh & ~WRITER)
         if opened is None:
             raise pyfuse3.FUSEError(errno.EBADF)
-        about, pid, length = opened
-        if off and length >= 0:
-            return b"" if off >= length else self._shared.text(fh, off, min(size, length - off))
+        about, pid, length, kept = opened
+        if off and 0 <= length <= off:
+            return b""
+        if off and kept:
+            return self._shared.text(fh, off, min(size, length - off))
         text = self._text(self._file(about), pid)
         whole = len(text) <= size and not off
         self._shared.keep(fh, text, whole=whole)

@@ -51,7 +51,7 @@ def test_a_greedy_container_has_its_share(memory: shared.Shared) -> None:
         assert len(list(nested)) > shared.OPENS
     assert caught.value.errno == errno.EMFILE
     for number in range(100):
-        assert memory.opened(memory.open(0, b"x", 7, f"other-{number}@1")) == (b"x", 7, -1)
+        assert memory.opened(memory.open(0, b"x", 7, f"other-{number}@1")) == (b"x", 7, -1, False)
 
 
 def test_when_all_is_full(memory: shared.Shared) -> None:
@@ -94,7 +94,7 @@ def test_handles_are_not_taken_for_each_other(memory: shared.Shared) -> None:
     second = memory.open(0, b"b", 2, "b@1")
     assert first & 0xFFFFFFFF == second & 0xFFFFFFFF
     memory.release(first)
-    assert (memory.opened(first), memory.opened(second)) == (None, (b"b", 2, -1))
+    assert (memory.opened(first), memory.opened(second)) == (None, (b"b", 2, -1, False))
 
 
 def test_no_account_is_lost_to_a_greedy_container(memory: shared.Shared) -> None:
