@@ -98,8 +98,10 @@ class Sampler:
                 container = containers.by_registration(self._host, self._once, id_)
                 place = self._loads.add(container, REGISTERED)
                 full = place < 0
-            except Error:  # no registration, or its container has ended
+            except Error as error:  # its container has ended, or it can't be trusted: nobody else would say so
                 place, full = -1, False
+                if isinstance(error, registry.RefusedError):
+                    log.write(f"refused: {error}")
             if place != old:
                 self._remove(old)
             self._registered[id_] = None if full else stamp, place
@@ -176,7 +178,7 @@ def _stamps(directory: str) -> dict[str, tuple[int, int]]:
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
-                if entry.name.endswith(".json"):
+                if entry.name.endswith(".json") and not entry.name.startswith("."):
                     try:
                         found[entry.name[:-5]] = entry.inode(), entry.stat(follow_symlinks=False).st_mtime_ns
                     except FileNotFoundError:  # removed meanwhile
