@@ -69,6 +69,7 @@ while left():
         ctypes.string_at(mapped, 1)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGBUS  # it has no size
+    libc.munmap(ctypes.c_void_p(mapped), ctypes.c_size_t(4096))
     count += 1
 print(count)
 """,
