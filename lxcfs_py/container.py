@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import itertools
 import os
-import select
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.errors import Error
 from lxcfs_py.files import Files
+from lxcfs_py.lifeline import Lifeline, Living
 from lxcfs_py.procfs import pid_stat, proc_cgroup, status, timens_offsets
 from lxcfs_py.record import Record
 from lxcfs_py.registry import RefusedError, Registration, load
@@ -100,37 +99,16 @@ def by_cgroup(path: str, controllers: tuple[str, ...]) -> Container:
     return Container(f"cgroup:{path}", Cgroup(dict.fromkeys(controllers, path)))
 
 
-class Lifeline:
-    """Tells in one short call whether a process has ended: its pidfd is readable then (pidfd_open(2))."""
-
-    def __init__(self, pid: int) -> None:
-        self._descriptor = os.pidfd_open(pid)
-        self._poll = select.poll()
-        self._poll.register(self._descriptor, select.POLLIN)
-
-    def ended(self) -> bool:
-        """Say whether it has."""
-        return bool(self._poll.poll(0))
-
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
-
-
 class Live:
     """Registered containers by ``ID@START``, as long as their first process lives."""
 
     def __init__(self, host: Host, files: Files, limit: int = 4096) -> None:
-        self._host, self._files, self._limit = host, files, limit
-        self._found: dict[str, tuple[Container, Lifeline]] = {}
+        self._host, self._files = host, files
+        self._known: Living[Container] = Living(limit)
 
     def container(self, name: str) -> Container:
         """Return a container; raises an Error once it has ended."""
-        container, lifeline = self._found.get(name) or self._load(name)
-        if lifeline.ended():
-            del self._found[name]
-            raise Error(f"container {name!r} has ended", "its files are no more")
-        return container
+        return self._known.get(name) or self._load(name)
 
     def gone(self, name: str) -> bool:
         """Say whether a container has surely ended or is registered no more: its name will never be served again."""
@@ -142,7 +120,7 @@ class Live:
             return True
         return False
 
-    def _load(self, name: str) -> tuple[Container, Lifeline]:
+    def _load(self, name: str) -> Container:
         registration = load(self._host, name.rpartition("@")[0])
         try:
             lifeline = Lifeline(registration.init_pid)  # opened before its start is compared: then it is that one
@@ -151,17 +129,14 @@ class Live:
         container = of(self._host, self._files, registration)
         if container.key != name:
             raise Error(f"container {name!r} has ended", "another one has its name")
-        while len(self._found) >= self._limit:
-            self._found.pop(next(iter(self._found)))
-        self._found[name] = container, lifeline
-        return self._found[name]
+        self._known.put(name, container, lifeline)
+        return container
 
 
 class Init(NamedTuple):
     """The first process of a pid namespace."""
 
     pid: int
-    lifeline: Lifeline
     start_ticks: int
     boottime_offset_nsec: int
     namespaces: tuple[str, ...]
@@ -172,8 +147,8 @@ class Callers:
     """Finds the container of a calling process; remembers each pid namespace's init."""
 
     def __init__(self, host: Host, files: Files, limit: int = 1024) -> None:
-        self._host, self._files, self._limit = host, files, limit
-        self._inits: dict[str, Init] = {}
+        self._host, self._files = host, files
+        self._inits: Living[Init] = Living(limit, lambda init: files.forget(f"{host.proc}/{init.pid}/cgroup"))
         self._once = Files(1)
         self._own = _link(f"{host.proc}/self/ns/pid")
 
@@ -205,25 +180,7 @@ class Callers:
 
     def _known(self, pid: int, namespace: str) -> Init | None:
         """Return the init of a process's pid namespace; None if it has ended or can't be found."""
-        init = self._inits.get(namespace)
-        if init is None or init.lifeline.ended():
-            for name in (namespace, *itertools.islice(self._inits, 2)):  # so that the dead do not gather
-                self._forget(name)
-            init = self._init(pid, namespace)
-            if init is None:
-                return None
-            self._inits[namespace] = init
-        return init
-
-    def _forget(self, namespace: str) -> None:
-        """Forget a namespace's init if it has ended, or if there are too many; else it is the newest again."""
-        init = self._inits.pop(namespace, None)
-        if init is None:
-            return
-        if init.lifeline.ended() or len(self._inits) >= self._limit:
-            self._files.forget(f"{self._host.proc}/{init.pid}/cgroup")
-        else:
-            self._inits[namespace] = init
+        return self._inits.get(namespace) or self._init(pid, namespace)
 
     def _same_namespace(self, pid: int) -> Container | None:
         """Judge a process of the host's pid namespace by its own cgroup; the root cgroup is the host itself."""
@@ -248,7 +205,11 @@ class Callers:
             offset = 0
         except (OSError, ValueError):
             return None
-        return None if ticks is None else Init(found, lifeline, ticks, offset, namespaces)
+        if ticks is None:
+            return None
+        init = Init(found, ticks, offset, namespaces)
+        self._inits.put(namespace, init, lifeline)
+        return init
 
     def _namespaces(self, pid: int) -> tuple[str, ...]:
         """Return a process's pid namespaces below ours, the outermost first; none if it is not below ours."""

@@ -275,10 +275,6 @@ class Operations(pyfuse3.Operations):
         self._shared.release(fh)
 
     @boundary
-    def forget(self, inode_list: Any) -> None:
-        """Nothing is counted: a number stays its path's."""
-
-    @boundary
     def statfs(self, ctx: Any = None) -> pyfuse3.StatvfsData:
         """See pyfuse3.Operations."""
         found = pyfuse3.StatvfsData()

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lxcfs_py import registry
+from lxcfs_py.container import start_ticks
+from lxcfs_py.files import Files
+from lxcfs_py.host import Host
 from tests.attacks import OPTIONS, PROGRAMS, VICTIM
 from tests.live.box import BIN
 from tests.usage import Usage, usage
@@ -100,6 +104,30 @@ def test_frozen_and_killed_for_memory(box: Box, pair: tuple[str, str]) -> None:
     assert killed.wait(60 * box.scale) == 137
     freeze.write_text("0")
     box.pyproc("delete", "--force", frozen)
+
+
+def test_containers_come_and_go(box: Box) -> None:
+    """Containers that come and go by the hundred, also under one name, are each served as they are, and forgotten."""
+    assert box.served is not None
+    host, files = Host(run=str(box.base / "run")), Files(1)
+    before = usage(box.served.pid)
+    for turn in range(300):
+        id_ = f"new-{turn}" if turn % 2 else "same"
+        with subprocess.Popen(["sleep", "1000"]) as init:
+            ticks = start_ticks(host, files, init.pid)
+            assert ticks is not None
+            offset_nsec = -turn * 1_000_000_000
+            registry.register(host, registry.Registration(id_, init.pid, ticks, {}, offset_nsec))
+            at = box.mountpoint / f"containers/{id_}/proc"
+            up = time.clock_gettime(time.CLOCK_BOOTTIME) + offset_nsec / 1e9
+            for _ in range(2):
+                assert abs(float((at / "uptime").read_text().split()[0]) - max(0, up)) < 10 * box.scale
+            assert (at / "stat").read_text().startswith("cpu ")
+            init.kill()
+        with pytest.raises(OSError, match=r"Stale|No such"):
+            (at / "uptime").read_text()
+        registry.unregister(host, id_)
+    settled(box, before)
 
 
 def test_nothing_is_logged_twice(box: Box, pair: tuple[str, str]) -> None:

@@ -155,7 +155,7 @@ class Requests(RuleBasedStateMachine):
         found = self.worker.ask(self.worker.operations.opendir(inode, self.worker.caller))
         return multiple() if isinstance(found, pyfuse3.FUSEError) else found
 
-    @rule(file=any_file, offset=OFFSETS, size=st.integers(0, 1 << 17))
+    @rule(file=files | U64, offset=OFFSETS, size=st.integers(0, 1 << 17))
     def read(self, file: int, offset: int, size: int) -> None:
         """Read anywhere."""
         found = self.worker.ask(self.worker.operations.read(file, offset, size))
