@@ -17,7 +17,7 @@ from lxcfs_py import log, registry
 from lxcfs_py.cgroup import Cgroups
 from lxcfs_py.errors import Error
 from lxcfs_py.files import Files
-from lxcfs_py.loads import AS_HOST, EVERY_NSEC, REGISTERED, Loads, advance
+from lxcfs_py.loads import AS_HOST, EVERY_NSEC, PLACES, REGISTERED, Loads, advance
 from lxcfs_py.procfs import status
 
 if TYPE_CHECKING:
@@ -58,7 +58,10 @@ class Sampler:
 
     def __init__(self, host: Host, loads: Loads) -> None:
         self._host, self._loads = host, loads
-        self._files = Files(max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
+        most = min(
+            PLACES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+        )  # those of containers that went stay open
+        self._files = Files(max(64, most))
         self._once = Files(1)
         self._cgroups = Cgroups(host, self._files)
         self._counts: dict[int, Count] = {}
