@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
-import select
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.errors import Error
+from lxcfs_py.files import Files
+from lxcfs_py.lifeline import Lifeline, Living
 from lxcfs_py.procfs import pid_stat, proc_cgroup, status, timens_offsets
 from lxcfs_py.record import Record
-from lxcfs_py.registry import Registration, load
+from lxcfs_py.registry import RefusedError, Registration, load
 
 if TYPE_CHECKING:
-    from lxcfs_py.files import Files
     from lxcfs_py.host import Host
 
 TICK_NSEC = 10_000_000
 """A tick of /proc/PID/stat's start time in nanoseconds (USER_HZ is 100)."""
+NS_GET_PARENT = 0xB702
 NS_GET_TGID_FROM_PIDNS = 0x8004B707
-"""ioctl_nsfs(2), kernel 6.11: our number for a process of another pid namespace."""
+"""ioctl_nsfs(2); the second, our number for a process of another pid namespace, from kernel 6.11 on."""
 
 INIT_SCOPE = "/init.scope"
 """Where systemd as a container's init puts itself: the container is the cgroup above."""
@@ -53,6 +55,18 @@ class Container(Record):
         return cls(key, Cgroup(paths), *rest)
 
 
+def owner(key: str) -> str:
+    """Return whose share of what is limited a container uses: pid namespaces within one use the outermost's."""
+    return key.partition("/")[0] if key.startswith("pid:[") else key
+
+
+def digest(key: str) -> bytes:
+    """Return a container's name for tables in shared memory, 16 bytes: the first 8 are its owner's."""
+    return b"".join(
+        hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest() for text in (owner(key), key)
+    )
+
+
 def by_registration(host: Host, files: Files, id_: str) -> Container:
     """Return a registered container; raises an Error if it is not registered or its init has ended."""
     return of(host, files, load(host, id_))
@@ -72,10 +86,10 @@ def of(host: Host, files: Files, registration: Registration) -> Container:
 
 
 def start_ticks(host: Host, files: Files, pid: int) -> int | None:
-    """Return a process's start time, None if it has ended."""
+    """Return a process's start time, None if it has ended; raises OSError if that can't be known."""
     try:
         found = pid_stat.parse(files.read_one(f"{host.proc}/{pid}/stat"))
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     return None if found is None or found.state in "XZx" else found.start_ticks
 
@@ -85,39 +99,28 @@ def by_cgroup(path: str, controllers: tuple[str, ...]) -> Container:
     return Container(f"cgroup:{path}", Cgroup(dict.fromkeys(controllers, path)))
 
 
-class Lifeline:
-    """Tells in one short call whether a process has ended: its pidfd is readable then (pidfd_open(2))."""
-
-    def __init__(self, pid: int) -> None:
-        self._descriptor = os.pidfd_open(pid)
-        self._poll = select.poll()
-        self._poll.register(self._descriptor, select.POLLIN)
-
-    def ended(self) -> bool:
-        """Say whether it has."""
-        return bool(self._poll.poll(0))
-
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
-
-
 class Live:
     """Registered containers by ``ID@START``, as long as their first process lives."""
 
     def __init__(self, host: Host, files: Files, limit: int = 4096) -> None:
-        self._host, self._files, self._limit = host, files, limit
-        self._found: dict[str, tuple[Container, Lifeline]] = {}
+        self._host, self._files = host, files
+        self._known: Living[Container] = Living(limit)
 
     def container(self, name: str) -> Container:
         """Return a container; raises an Error once it has ended."""
-        container, lifeline = self._found.get(name) or self._load(name)
-        if lifeline.ended():
-            del self._found[name]
-            raise Error(f"container {name!r} has ended", "its files are no more")
-        return container
+        return self._known.get(name) or self._load(name)
 
-    def _load(self, name: str) -> tuple[Container, Lifeline]:
+    def gone(self, name: str) -> bool:
+        """Say whether a container has surely ended or is registered no more: its name will never be served again."""
+        try:
+            self.container(name)
+        except (RefusedError, OSError):
+            return False
+        except Error:
+            return True
+        return False
+
+    def _load(self, name: str) -> Container:
         registration = load(self._host, name.rpartition("@")[0])
         try:
             lifeline = Lifeline(registration.init_pid)  # opened before its start is compared: then it is that one
@@ -126,27 +129,27 @@ class Live:
         container = of(self._host, self._files, registration)
         if container.key != name:
             raise Error(f"container {name!r} has ended", "another one has its name")
-        while len(self._found) >= self._limit:
-            self._found.pop(next(iter(self._found)))
-        self._found[name] = container, lifeline
-        return self._found[name]
+        self._known.put(name, container, lifeline)
+        return container
 
 
 class Init(NamedTuple):
     """The first process of a pid namespace."""
 
     pid: int
-    lifeline: Lifeline
     start_ticks: int
     boottime_offset_nsec: int
+    namespaces: tuple[str, ...]
+    """Its pid namespaces: the outermost below ours first, its own last."""
 
 
 class Callers:
     """Finds the container of a calling process; remembers each pid namespace's init."""
 
     def __init__(self, host: Host, files: Files, limit: int = 1024) -> None:
-        self._host, self._files, self._limit = host, files, limit
-        self._inits: dict[str, Init] = {}
+        self._host, self._files = host, files
+        self._inits: Living[Init] = Living(limit, lambda init: files.forget(f"{host.proc}/{init.pid}/cgroup"))
+        self._once = Files(1)
         self._own = _link(f"{host.proc}/self/ns/pid")
 
     def container(self, pid: int) -> Container | None:
@@ -156,22 +159,28 @@ class Callers:
             return None
         if namespace == self._own:
             return self._same_namespace(pid)
-        init = self._inits.get(namespace)
-        if init is None or init.lifeline.ended():
-            self._inits.pop(namespace, None)
-            init = self._init(pid, namespace)
-            if init is None:
-                return None
-            while len(self._inits) >= self._limit:
-                self._inits.pop(next(iter(self._inits)))
-            self._inits[namespace] = init
+        init = self._known(pid, namespace)
+        if init is None:
+            return None
         try:
             paths = proc_cgroup.parse(self._files.read_one(f"{self._host.proc}/{init.pid}/cgroup"))
         except OSError:
             return None
         paths = {name: path.removesuffix(INIT_SCOPE) or "/" for name, path in paths.items()}
-        key = f"{namespace}:{init.pid}@{init.start_ticks}"
+        key = f"{'/'.join(init.namespaces)}:{init.pid}@{init.start_ticks}"
         return Container(key, Cgroup(paths), init.pid, init.start_ticks, init.boottime_offset_nsec)
+
+    def reaches(self, pid: int, init_pid: int) -> bool:
+        """Say whether a caller may look a container up: from the host, or from within its pid namespace."""
+        namespace = _link(f"{self._host.proc}/{pid}/ns/pid")
+        if not namespace or namespace == self._own:
+            return bool(namespace)
+        init = self._known(pid, namespace)
+        return init is not None and _link(f"{self._host.proc}/{init_pid}/ns/pid") in init.namespaces
+
+    def _known(self, pid: int, namespace: str) -> Init | None:
+        """Return the init of a process's pid namespace; None if it has ended or can't be found."""
+        return self._inits.get(namespace) or self._init(pid, namespace)
 
     def _same_namespace(self, pid: int) -> Container | None:
         """Judge a process of the host's pid namespace by its own cgroup; the root cgroup is the host itself."""
@@ -185,17 +194,39 @@ class Callers:
         return Container("cgroups:" + ",".join(f"{n}={p}" for n, p in sorted(paths.items())), Cgroup(paths))
 
     def _init(self, pid: int, namespace: str) -> Init | None:
-        """Return the init of a process's pid namespace; None if it has ended or can't be found."""
-        found = self._translated(pid, namespace)
+        found, namespaces = self._translated(pid, namespace), self._namespaces(pid)
+        if namespaces[-1:] != (namespace,):  # its number is another's by now, or it is in no namespace below ours
+            return None
         try:
             lifeline = Lifeline(found)
-            ticks = start_ticks(self._host, self._files, found)
-            offset = timens_offsets.boottime_nsec(self._files.read_one(f"{self._host.proc}/{found}/timens_offsets"))
+            ticks = start_ticks(self._host, self._once, found)
+            offset = timens_offsets.boottime_nsec(self._once.read_one(f"{self._host.proc}/{found}/timens_offsets"))
         except FileNotFoundError:  # a kernel without time namespaces
             offset = 0
         except (OSError, ValueError):
             return None
-        return None if ticks is None else Init(found, lifeline, ticks, offset)
+        if ticks is None:
+            return None
+        init = Init(found, ticks, offset, namespaces)
+        self._inits.put(namespace, init, lifeline)
+        return init
+
+    def _namespaces(self, pid: int) -> tuple[str, ...]:
+        """Return a process's pid namespaces below ours, the outermost first; none if it is not below ours."""
+        names: list[str] = []
+        try:
+            descriptor = os.open(f"{self._host.proc}/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+            while (name := f"pid:[{os.fstat(descriptor).st_ino}]") != self._own:
+                names.insert(0, name)
+                try:
+                    parent = fcntl.ioctl(descriptor, NS_GET_PARENT)
+                finally:
+                    os.close(descriptor)
+                descriptor = parent
+            os.close(descriptor)
+        except OSError:
+            return ()
+        return tuple(names)
 
     def _translated(self, pid: int, namespace: str) -> int:
         try:

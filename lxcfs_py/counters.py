@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NAMES = (*FILES, CPU)
 """Whose reads are timed apart; all that is below CPU counts as one."""
 OPCODES = {
-    "lookup": 1, "forget": 2, "getattr": 3, "readlink": 5, "open": 14, "read": 15, "write": 16, "statfs": 17,
+    "lookup": 1, "getattr": 3, "readlink": 5, "open": 14, "read": 15, "write": 16, "statfs": 17,
     "release": 18, "flush": 25, "opendir": 27, "releasedir": 29, "poll": 40, "readdir": 44,
 }  # fmt: skip
 """The kernel's number for what each handler answers (enum fuse_opcode in include/uapi/linux/fuse.h)."""

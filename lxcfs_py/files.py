@@ -78,6 +78,11 @@ class Files:
         self._open[path] = descriptor
         return data
 
+    def forget(self, path: str) -> None:
+        """Close a file that is not read any more."""
+        if (descriptor := self._open.pop(path, None)) is not None:
+            os.close(descriptor)
+
     def close(self) -> None:
         """Close every descriptor; the object can be used on."""
         while self._open:

@@ -7,7 +7,6 @@ serves a container that is not there yet adds it, under a record lock (fcntl(2):
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import marshal
 import mmap
@@ -17,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from lxcfs_py.cgroup.api import Cgroup
-from lxcfs_py.container import Container, start_ticks
+from lxcfs_py.container import Container, digest, start_ticks
 from lxcfs_py.files import Files
 
 if TYPE_CHECKING:
@@ -123,8 +122,8 @@ class Loads:
 
     def add(self, container: Container, by: int = ASKED) -> int:
         """Return the place of a container, a new one if it has none; -1 if there is no room."""
-        digest = hashlib.blake2b(container.key.encode("utf-8", "surrogateescape"), digest_size=16).digest()
-        place = self._find(digest, free=False)
+        name = digest(container.key)
+        place = self._find(name, free=False)
         if place < 0:
             paths = {name: container.cgroup.paths[name] for name in KEPT if name in container.cgroup.paths}
             about = marshal.dumps((container.key, paths, container.init_pid))
@@ -132,12 +131,12 @@ class Loads:
                 return -1
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1)
             try:
-                place = self._find(digest, free=False)
-                if place < 0 and (place := self._find(digest, free=True)) >= 0:
+                place = self._find(name, free=False)
+                if place < 0 and (place := self._find(name, free=True)) >= 0:
                     now, at = _now(), _at(place)
                     self._map[at + _ABOUT : at + _ABOUT + len(about)] = about
                     _COPY.pack_into(self._map, at + _HEAD.size, now, *(0,) * 6)
-                    _HEAD.pack_into(self._map, at, digest, 0, len(about), now)
+                    _HEAD.pack_into(self._map, at, name, 0, len(about), now)
                     self._map[place] = by  # from now on it is there, whole
             finally:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1)
@@ -145,13 +144,16 @@ class Loads:
             self._map[place] = by
         return place
 
-    def _find(self, digest: bytes, *, free: bool) -> int:
-        """Return where a container is, or the first place that is free for it; -1 for none."""
-        home = int.from_bytes(digest[:4], "little")
+    def _find(self, name: bytes, *, free: bool) -> int:
+        """Return where a container is, or the first place that is free for it; -1 for none.
+
+        All of one owner's begin at one place, so that it can't have more than ``PROBES`` of them.
+        """
+        home = int.from_bytes(name[:4], "little")
         for probe in range(PROBES):
             place = (home + probe) % PLACES
             used = self._map[place]
-            if not used if free else used and self.owner(place) == digest:
+            if not used if free else used and self.owner(place) == name:
                 return place
         return -1
 

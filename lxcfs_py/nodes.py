@@ -1,7 +1,7 @@
 """Inode numbers that mean the same path in every worker: a table in shared memory.
 
 A number is a place in the table and how often that was given away, so that the kernel's old numbers are never
-taken for new ones. A place is given away when the container it belonged to is no longer registered.
+taken for new ones. A place is given away when the container it belonged to has ended.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ FIRST = 2
 
 
 class Nodes:
-    """The table; ``gone`` says of a path whether nobody can have it open any more."""
+    """The table; ``gone`` says of a path whether it will never be served again."""
 
-    def __init__(self, descriptor: int, gone: Callable[[str], bool]) -> None:
+    def __init__(self, descriptor: int) -> None:
         os.ftruncate(descriptor, PLACES * PLACE_BYTES)
         self._descriptor = descriptor
         self._map = mmap.mmap(descriptor, PLACES * PLACE_BYTES)
-        self._gone = gone
+        self.gone: Callable[[str], bool] = lambda _path: False
 
     def _read(self, place: int) -> tuple[int, bytes]:
         at = place * PLACE_BYTES
@@ -87,6 +87,6 @@ class Nodes:
     def _reclaimed(self, home: int) -> int:
         for probe in range(PROBES):
             place = FIRST + (home + probe) % (PLACES - FIRST)
-            if self._gone(self._read(place)[1].decode("utf-8", "surrogateescape")):
+            if self.gone(self._read(place)[1].decode("utf-8", "surrogateescape")):
                 return place
         raise OSError(errno.ENOMEM, "too many files are known")

@@ -19,6 +19,10 @@ MAX_ID = 128
 _ID_EXTRA = "_.-"
 
 
+class RefusedError(Error):
+    """A registration is there, but can't be trusted or read."""
+
+
 class Registration(Record):
     """One container."""
 
@@ -80,14 +84,14 @@ def ids(host: Host) -> tuple[str, ...]:
 
 
 def load(host: Host, id_: str) -> Registration:
-    """Return a registration; raises an Error if there is none or it can't be trusted or read."""
+    """Return a registration; raises an Error if there is none, a RefusedError if it can't be trusted or read."""
     path = f"{directory(host)}/{id_}.json"
     if not id_ or not is_id(id_):
-        raise Error(f"{id_!r}: not a container's id", "ids are letters, digits, _, . and -")
+        raise RefusedError(f"{id_!r}: not a container's id", "ids are letters, digits, _, . and -")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            owner = os.fstat(descriptor).st_uid
+            about = os.fstat(descriptor)
             data = os.read(descriptor, MAX_BYTES)
         finally:
             os.close(descriptor)
@@ -95,13 +99,15 @@ def load(host: Host, id_: str) -> Registration:
     except FileNotFoundError:
         raise Error(f"container {id_!r} is not registered", f"{directory(host)} holds those that are") from None
     except OSError as error:
-        raise Error(reason(error), "registrations are plain files") from error
+        raise RefusedError(reason(error), "registrations are plain files") from error
     except ValueError:
-        raise Error(f"{path}: not a registration", "write it anew") from None
-    if owner not in (0, os.geteuid()):
-        raise Error(f"{path}: owned by user {owner}", "registrations are root's")
+        raise RefusedError(f"{path}: not a registration", "write it anew") from None
+    if about.st_uid not in (0, os.geteuid()):
+        raise RefusedError(f"{path}: owned by user {about.st_uid}", "registrations are root's")
+    if about.st_mode & 0o022:
+        raise RefusedError(f"{path}: others may write it", "registrations are root's: chmod 0644")
     if not _is_registration(found) or found["id"] != id_:
-        raise Error(f"{path}: not a registration", "write it anew")
+        raise RefusedError(f"{path}: not a registration", "write it anew")
     return Registration(**{key: found[key] for key in Registration._fields})
 
 

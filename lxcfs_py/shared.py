@@ -4,19 +4,22 @@ Accounts: they have a record lock (fcntl(2): the kernel drops a dead process's),
 valid is written and then made valid by one byte, so that a writer that dies leaves the copy before.
 
 Open files: any worker may get the next read of what another opened. Each worker takes slots from a part of its own
-and any worker may give one back, so they need no lock.
+and any worker may give one back, so they need no lock. A worker that dies between taking one and saying so loses it.
+
+One owner (``container.owner``) can use up neither: each has a share.
 """
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
-import hashlib
 import mmap
 import os
 import struct
-import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+from lxcfs_py.container import digest, owner
 from lxcfs_py.cputime import Account, advance
 
 if TYPE_CHECKING:
@@ -27,20 +30,32 @@ SHARDS = 64
 PLACES = 64
 """How many places an account may be at, those of its shard; the least recently used of them gives way."""
 ACCOUNTS = SHARDS * PLACES
+ACCOUNTS_OF_ONE = 8
+"""How many accounts an owner has, all in one shard, before the oldest of its own gives way."""
 SPINS = 30
 """How often a lock is tried before it is waited for: it is held for 10 us, and to be put to sleep costs more."""
 _HEAD = struct.Struct("=16sB7x")
 _COPY = struct.Struct("=8q")
 _CPU_BYTES = 4 * 8
 
-OPENS = 4096
+OPENS = 8192
 """Files one worker may have opened at a time."""
-_OPEN = struct.Struct("=IIIxxxxq")
-"""Generation, caller, length of what is known about it, length of the text (-1: none yet)."""
-_LENGTH = struct.Struct("=q")
+OPENS_OF_ONE = OPENS // 8
+"""Those of one owner, once there are as many."""
+WARM = 64
+"""Each worker's first slots keep their memory when they are given back; of others it returns to the system."""
+_SLOT = struct.Struct("=I8s")
+"""How often it was given away, and to whom: zeros for nobody."""
+_OPEN = struct.Struct("=IIq?7x")
+"""Caller, length of what is known about it, length of the text (-1: none yet), and whether it was kept."""
+_TEXT = struct.Struct("=q?")
+_TEXT_AT = 8
 OPEN_BYTES = 16384
 TEXT_BYTES = 1 << 22
 """Address space, not memory, of one open file's text."""
+FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
+_fallocate = ctypes.CDLL(None).fallocate
+_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
 class FullError(OSError):
@@ -53,15 +68,17 @@ class Shared:
     def __init__(self, descriptor: int, workers: int, cpus: int, relay_bytes: int) -> None:
         self.descriptor = descriptor
         self._cpus = cpus
+        self._slots = workers * OPENS
         self._digests: dict[str, bytes] = {}
         self._copy_bytes = _COPY.size + cpus * _CPU_BYTES
         self._account_bytes = _HEAD.size + 2 * self._copy_bytes
         self._used_at = _pages(ACCOUNTS * self._account_bytes)
-        self._opens_at = _pages(self._used_at + workers * OPENS)
-        self._relays_at = self._opens_at + workers * OPENS * OPEN_BYTES
+        self._slots_at = self._used_at + self._slots
+        self._opens_at = _pages(self._slots_at + self._slots * _SLOT.size)
+        self._relays_at = self._opens_at + self._slots * OPEN_BYTES
         self._relay_bytes = _pages(relay_bytes)
         self._texts_at = self._relays_at + workers * self._relay_bytes
-        os.ftruncate(descriptor, self._texts_at + workers * OPENS * TEXT_BYTES)
+        os.ftruncate(descriptor, self._texts_at + self._slots * TEXT_BYTES)
         self._map = mmap.mmap(descriptor, self._texts_at)
 
     def relay(self, worker: int) -> memoryview:
@@ -73,21 +90,24 @@ class Shared:
 
     def advance(self, key: str, start_nsec: int, now_nsec: int, time: CpuTime, n: int) -> Account:
         """See ``cputime.CpuStore``."""
-        digest = self._digests.get(key)
-        if digest is None:
-            if len(self._digests) >= ACCOUNTS:
-                self._digests.clear()
-            digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=16).digest()
-            self._digests[key] = digest
-        shard = digest[0] % SHARDS
+        name = self._digest(key)
+        shard = name[0] % SHARDS
         self._lock(shard)
         try:
-            at = self._find(digest, shard)
-            found = self._load(at, digest) or Account(start_nsec)
+            at = self._find(name, shard)
+            found = self._load(at, name) or Account(start_nsec)
             found = advance(found, max(now_nsec, found.last_nsec), time, min(n, self._cpus))
-            self._store(at, digest, found)
+            self._store(at, name, found)
         finally:
             fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, shard)
+        return found
+
+    def _digest(self, key: str) -> bytes:
+        found = self._digests.get(key)
+        if found is None:
+            if len(self._digests) >= ACCOUNTS:
+                self._digests.clear()
+            found = self._digests[key] = digest(key)
         return found
 
     def _lock(self, shard: int) -> None:
@@ -99,22 +119,22 @@ class Shared:
             return
         fcntl.lockf(self.descriptor, fcntl.LOCK_EX, 1, shard)
 
-    def _find(self, digest: bytes, shard: int) -> int:
+    def _find(self, name: bytes, shard: int) -> int:
         """Return the offset of the account, or of the place it shall have."""
-        oldest, oldest_nsec = -1, 1 << 63
+        others: list[tuple[int, int]] = []
+        own: list[tuple[int, int]] = []
         for probe in range(PLACES):
-            at = (shard * PLACES + (digest[1] + probe) % PLACES) * self._account_bytes
-            owner, valid = _HEAD.unpack_from(self._map, at)
-            if owner == digest:
+            at = (shard * PLACES + (name[8] + probe) % PLACES) * self._account_bytes
+            whose, valid = _HEAD.unpack_from(self._map, at)
+            if whose == name:
                 return at
             last = _COPY.unpack_from(self._map, at + _HEAD.size + (valid == 2) * self._copy_bytes)[0] if valid else -1
-            if last < oldest_nsec:
-                oldest, oldest_nsec = at, last
-        return oldest
+            (own if valid and whose[:8] == name[:8] else others).append((last, at))
+        return min(own if len(own) >= ACCOUNTS_OF_ONE else own + others)[1]
 
-    def _load(self, at: int, digest: bytes) -> Account | None:
-        owner, valid = _HEAD.unpack_from(self._map, at)
-        if owner != digest or not valid:
+    def _load(self, at: int, name: bytes) -> Account | None:
+        whose, valid = _HEAD.unpack_from(self._map, at)
+        if whose != name or not valid:
             return None
         copy = at + _HEAD.size + (valid - 1) * self._copy_bytes
         last, u, n, s, pu, pn, ps, cpus = _COPY.unpack_from(self._map, copy)
@@ -122,11 +142,11 @@ class Shared:
         each = iter(flat)
         return Account(last, (u, n, s), (pu, pn, ps), tuple(zip(each, each, each, each, strict=True)))
 
-    def _store(self, at: int, digest: bytes, account: Account) -> None:
-        owner, valid = _HEAD.unpack_from(self._map, at)
-        if owner != digest:
+    def _store(self, at: int, name: bytes, account: Account) -> None:
+        whose, valid = _HEAD.unpack_from(self._map, at)
+        if whose != name:
             self._map[at + 16] = 0  # nobody's until the copy is whole
-            self._map[at : at + 16] = digest
+            self._map[at : at + 16] = name
             valid = 0
         target = 2 if valid == 1 else 1
         copy = at + _HEAD.size + (target - 1) * self._copy_bytes
@@ -137,30 +157,45 @@ class Shared:
 
     # Open files.
 
-    def open(self, worker: int, about: bytes, pid: int) -> int:
-        """Return a handle for a file that process ``pid`` opened by this worker; ``about`` says which."""
+    def open(self, worker: int, about: bytes, pid: int, key: str) -> int:
+        """Return a handle for a file that process ``pid``, of container ``key``, opened by this worker.
+
+        ``about`` says which file. Raises FullError.
+        """
         if len(about) > OPEN_BYTES - _OPEN.size:
-            raise FullError(12, "a container's cgroup paths are too long")
-        first = self._used_at + worker * OPENS
-        used = self._map.find(b"\0", first, first + OPENS)  # the lowest that is free: few pages are ever touched
-        if used < 0:
-            raise FullError(23, "too many open files")
-        self._map[used] = 1
-        slot = used - self._used_at
+            raise FullError(errno.ENOMEM, "a container's cgroup paths are too long", key)
+        first = worker * OPENS
+        at = self._used_at + first
+        number = self._map.find(b"\0", at, at + OPENS) - at  # the lowest that is free: few pages are ever touched
+        if number < 0:
+            raise FullError(errno.ENFILE, "too many open files of all containers", key)
+        whose = self._digest(key)[:8]
+        if number >= OPENS_OF_ONE and self._held(first, whose) >= OPENS_OF_ONE:
+            raise FullError(errno.EMFILE, "too many open files", owner(key))
+        slot = first + number
+        self._map[self._used_at + slot] = 1
+        generation = _SLOT.unpack_from(self._map, self._slots_at + slot * _SLOT.size)[0] + 1 & 0x7FFFFFFF
+        _SLOT.pack_into(self._map, self._slots_at + slot * _SLOT.size, generation, whose)
         at = self._opens_at + slot * OPEN_BYTES
-        generation = int.from_bytes(self._map[at : at + 4], sys.byteorder) + 1 & 0x7FFFFFFF
-        _OPEN.pack_into(self._map, at, generation, pid, len(about), -1)
+        _OPEN.pack_into(self._map, at, pid, len(about), -1, False)
         self._map[at + _OPEN.size : at + _OPEN.size + len(about)] = about
-        return generation << 32 | slot
+        return int(generation) << 32 | slot
+
+    def _held(self, first: int, whose: bytes) -> int:
+        """Return how many of a worker's slots are an owner's."""
+        at = self._slots_at + first * _SLOT.size
+        return self._map[at : at + OPENS * _SLOT.size].count(whose)
 
     def opened(self, handle: int) -> Opened | None:
         """Return what a handle stands for, None if it was given back."""
         slot = handle & 0xFFFFFFFF
-        at = self._opens_at + slot * OPEN_BYTES
-        generation, pid, about, length = _OPEN.unpack_from(self._map, at)
-        if generation != handle >> 32 or not self._map[self._used_at + slot]:
+        if slot >= self._slots or not self._map[self._used_at + slot]:
             return None
-        return Opened(self._map[at + _OPEN.size : at + _OPEN.size + about], pid, length)
+        if _SLOT.unpack_from(self._map, self._slots_at + slot * _SLOT.size)[0] != handle >> 32:
+            return None
+        at = self._opens_at + slot * OPEN_BYTES
+        pid, about, length, kept = _OPEN.unpack_from(self._map, at)
+        return Opened(self._map[at + _OPEN.size : at + _OPEN.size + about], pid, length, kept)
 
     def keep(self, handle: int, text: bytes, *, whole: bool) -> None:
         """Remember the text a file's reader has begun; only its length if the ``whole`` has been handed out."""
@@ -168,7 +203,7 @@ class Shared:
         if not whole:
             text = text[:TEXT_BYTES]
             os.pwrite(self.descriptor, text, self._texts_at + slot * TEXT_BYTES)
-        _LENGTH.pack_into(self._map, self._opens_at + slot * OPEN_BYTES + _OPEN.size - _LENGTH.size, len(text))
+        _TEXT.pack_into(self._map, self._opens_at + slot * OPEN_BYTES + _TEXT_AT, len(text), not whole)
 
     def text(self, handle: int, offset: int, size: int) -> bytes:
         """Return a piece of the text that was kept."""
@@ -176,16 +211,29 @@ class Shared:
 
     def release(self, handle: int) -> None:
         """Give a handle back."""
-        if self.opened(handle) is not None:
-            self._map[self._used_at + (handle & 0xFFFFFFFF)] = 0
+        if self.opened(handle) is None:
+            return
+        slot = handle & 0xFFFFFFFF
+        if slot % OPENS >= WARM:
+            self._empty(self._opens_at + slot * OPEN_BYTES, OPEN_BYTES)
+            self._empty(self._texts_at + slot * TEXT_BYTES, TEXT_BYTES)
+        _SLOT.pack_into(self._map, self._slots_at + slot * _SLOT.size, handle >> 32, bytes(8))
+        self._map[self._used_at + slot] = 0
+
+    def _empty(self, at: int, size: int) -> None:
+        """Give memory back to the system; what can't be is used again all the same."""
+        _fallocate(self.descriptor, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, at, size)
 
 
 class Opened(NamedTuple):
-    """An open file: what was said at its opening, and the length of its text, -1 before the first read."""
+    """An open file: what was said at its opening, the length of its text (-1 before the first read), and
+    whether ``Shared.text`` has it.
+    """
 
     about: bytes
     pid: int
     length: int
+    kept: bool
 
 
 def _pages(size: int) -> int:

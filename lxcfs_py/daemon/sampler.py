@@ -17,7 +17,7 @@ from lxcfs_py import log, registry
 from lxcfs_py.cgroup import Cgroups
 from lxcfs_py.errors import Error
 from lxcfs_py.files import Files
-from lxcfs_py.loads import AS_HOST, EVERY_NSEC, REGISTERED, Loads, advance
+from lxcfs_py.loads import AS_HOST, EVERY_NSEC, PLACES, REGISTERED, Loads, advance
 from lxcfs_py.procfs import status
 
 if TYPE_CHECKING:
@@ -58,7 +58,10 @@ class Sampler:
 
     def __init__(self, host: Host, loads: Loads) -> None:
         self._host, self._loads = host, loads
-        self._files = Files(max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
+        most = min(
+            PLACES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+        )  # those of containers that went stay open
+        self._files = Files(max(64, most))
         self._once = Files(1)
         self._cgroups = Cgroups(host, self._files)
         self._counts: dict[int, Count] = {}
@@ -98,8 +101,10 @@ class Sampler:
                 container = containers.by_registration(self._host, self._once, id_)
                 place = self._loads.add(container, REGISTERED)
                 full = place < 0
-            except Error:  # no registration, or its container has ended
+            except Error as error:  # its container has ended, or it can't be trusted: nobody else would say so
                 place, full = -1, False
+                if isinstance(error, registry.RefusedError):
+                    log.write(f"refused: {error}")
             if place != old:
                 self._remove(old)
             self._registered[id_] = None if full else stamp, place
@@ -176,7 +181,7 @@ def _stamps(directory: str) -> dict[str, tuple[int, int]]:
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
-                if entry.name.endswith(".json"):
+                if entry.name.endswith(".json") and not entry.name.startswith("."):
                     try:
                         found[entry.name[:-5]] = entry.inode(), entry.stat(follow_symlinks=False).st_mtime_ns
                     except FileNotFoundError:  # removed meanwhile

@@ -18,7 +18,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from lxcfs_py import log, registry, tree
+from lxcfs_py import log
 from lxcfs_py.cgroup import v1, v2  # noqa: F401  (imported once, before the workers are forked)
 from lxcfs_py.counters import Table
 from lxcfs_py.daemon.processes import Processes, Template
@@ -110,15 +110,11 @@ def work(task: Task, number: int) -> NoReturn:
     def first_seen(key: str) -> None:
         say(messages, log.Line("first read", key, f"worker {number}", detail=True))
 
-    def gone(path: str) -> bool:
-        name = tree.split(path)[0].rpartition("@")[0]
-        return bool(name) and name not in registry.ids(task.host)
-
     code = 1
     try:
         shared = task.shared()
         reader = Reader(task.host, store=shared, loads=Loads(task.loads))
-        nodes, pressure = Nodes(task.table, gone), Pressure(reader, Triggers(task.triggers))
+        nodes, pressure = Nodes(task.table), Pressure(reader, Triggers(task.triggers))
         row = Table(task.counters, 2 * task.workers).row(number, first_seen)
         row.start()
         operations = Operations(number, reader, shared, nodes, tell, pressure, row)

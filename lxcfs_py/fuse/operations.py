@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 FOREVER_SECONDS = 3600.0
 """How long the kernel may keep what does not change; names of containers it asks for each time."""
-
-
 MOST_KNOWN = 4096
 """Of how many inodes and open files the meaning is remembered."""
 
@@ -78,6 +76,7 @@ class Operations(pyfuse3.Operations):
         self._worker, self._reader, self._shared, self._nodes, self.log = worker, reader, shared, nodes, log
         self._callers = Callers(reader.host, reader.files)
         self._live = Live(reader.host, reader.files)
+        nodes.gone = lambda path: path.startswith(tree.CONTAINERS) and self._live.gone(tree.split(path)[0])
         self._places: dict[int, tuple[str, str]] = {}
         self._files: dict[bytes, File] = {}
         self._pressure, self._row, self.words = pressure, row, row.words
@@ -117,7 +116,6 @@ class Operations(pyfuse3.Operations):
         """Return what stat(2) shall say; raises FUSEError ENOENT for what is not there."""
         container, rest = tree.split(path)
         entry = pyfuse3.EntryAttributes()
-        entry.st_ino = self._nodes.inode(path)
         passed = None
         if rest in pressure.FILES:
             whose = self._container(container, pid) if container else None
@@ -134,6 +132,7 @@ class Operations(pyfuse3.Operations):
             entry.st_mode = stat.S_IFDIR | 0o555
         else:
             raise pyfuse3.FUSEError(errno.ENOENT)
+        entry.st_ino = self._nodes.inode(path)  # last: a name that is not there must not use up a number
         entry.st_nlink = 2 if stat.S_ISDIR(entry.st_mode) else 1
         entry.st_size = passed.st_size if passed and stat.S_ISLNK(passed.st_mode) else 0
         entry.st_blksize = 4096
@@ -147,14 +146,20 @@ class Operations(pyfuse3.Operations):
         return self._entry(self._nodes.path(parent), os.fsdecode(name), ctx.pid)
 
     def _entry(self, at: str, text: str, pid: int) -> pyfuse3.EntryAttributes:
-        """Return what is at a name in a directory."""
+        """Return what is at a name in a directory; a container is there for whoever reaches it.
+
+        What was bound on purpose is opened without a look-up, by whoever sees it.
+        """
         if at == tree.CONTAINERS:
             if not registry.is_id(text):
                 raise pyfuse3.FUSEError(errno.ENOENT)
             try:
-                text = by_registration(self._reader.host, self._reader.files, text).key
+                found = by_registration(self._reader.host, self._reader.files, text)
             except Error:
-                raise pyfuse3.FUSEError(errno.ENOENT) from None
+                found = None
+            if found is None or not self._callers.reaches(pid, found.init_pid):
+                raise pyfuse3.FUSEError(errno.ENOENT)
+            text = found.key
         return self._attributes(tree.join(at, text), pid)
 
     @boundary
@@ -171,7 +176,12 @@ class Operations(pyfuse3.Operations):
     @boundary
     def opendir(self, inode: int, ctx: Any = None) -> int:
         """Note who asks: how many CPUs there are depends on it."""
-        return self._shared.open(self._worker, marshal.dumps((self._nodes.path(inode), None, False)), ctx.pid)
+        path = self._nodes.path(inode)
+        return self._handle(path, self._whose(path, ctx.pid), ctx.pid)
+
+    def _handle(self, path: str, found: Container | None, pid: int, *, right: bool = False) -> int:
+        about = marshal.dumps((path, found.packed if found else None, right))
+        return self._shared.open(self._worker, about, pid, found.key if found else "")
 
     def _names(self, path: str, pid: int) -> list[str]:
         container, rest = tree.split(path)
@@ -212,19 +222,20 @@ class Operations(pyfuse3.Operations):
             raise pyfuse3.FUSEError(errno.EACCES)
         found = self._container(name, ctx.pid)
         right = writes and self._pressure.right(ctx.pid)
-        about = marshal.dumps((path, found.packed if found else None, right))
-        handle = self._shared.open(self._worker, about, ctx.pid)
+        handle = self._handle(path, found, ctx.pid, right=right)
         return pyfuse3.FileInfo(fh=handle | WRITER if writes else handle, direct_io=True)
 
     @boundary
     def read(self, fh: int, off: int, size: int) -> bytes:
-        """Make the text when a read begins at 0; hand out pieces of it afterwards."""
+        """Make the text when a read begins at 0; hand out pieces of it afterwards, anew if it was not kept."""
         opened = self._shared.opened(fh & ~WRITER)
         if opened is None:
             raise pyfuse3.FUSEError(errno.EBADF)
-        about, pid, length = opened
-        if off and length >= 0:
-            return b"" if off >= length else self._shared.text(fh, off, min(size, length - off))
+        about, pid, length, kept = opened
+        if off and 0 <= length <= off:
+            return b""
+        if off and kept:
+            return self._shared.text(fh, off, min(size, length - off))
         file = self._file(about)
         text = self._text(file, pid)
         whole = len(text) <= size and not off
@@ -286,10 +297,6 @@ class Operations(pyfuse3.Operations):
     def releasedir(self, fh: int) -> None:
         """See pyfuse3.Operations."""
         self._shared.release(fh)
-
-    @boundary
-    def forget(self, inode_list: Any) -> None:
-        """Nothing is counted: a number stays its path's."""
 
     @boundary
     def statfs(self, ctx: Any = None) -> pyfuse3.StatvfsData:

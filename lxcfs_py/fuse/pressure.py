@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyfuse3
 
+from lxcfs_py.container import owner
 from lxcfs_py.fuse.triggers import NO_TRIGGER, READY, privileged
 from lxcfs_py.procfs import pressure as texts
 from lxcfs_py.views.pressure import FILES
@@ -54,8 +55,8 @@ class Pressure:
         trigger = texts.trigger(text)
         if trigger is None:
             raise pyfuse3.FUSEError(errno.EINVAL)
-        owner = container.key if container else ""
-        if number := self._triggers.write(handle, owner, source, trigger.text, privileged=right):
+        whose = owner(container.key) if container else ""
+        if number := self._triggers.write(handle, whose, source, trigger.text, privileged=right):
             raise pyfuse3.FUSEError(number)
         return len(text)
 

@@ -22,6 +22,8 @@ UNIQUE_OFFSET = 8
 # in one directory. No splice, no write cache, no locks, no ioctl: nothing here could use them.
 _ATOMIC_O_TRUNC, _DO_READDIRPLUS, _PARALLEL_DIROPS, _INIT_EXT = 1 << 3, 1 << 13, 1 << 18, 1 << 30
 _WANTED = _ATOMIC_O_TRUNC | _DO_READDIRPLUS | _PARALLEL_DIROPS
+_NO_EXPORT = 1 << 38
+"""No open_by_handle_at(2): by an inode's number it reaches what a look-up refuses (kernel 6.9, as is resending)."""
 _HAS_RESEND = 1 << 39
 
 _IN_HEADER = struct.Struct("=IIQQIIIHH")
@@ -65,9 +67,11 @@ def init_reply(init: Init) -> bytes:
     """Return the answer for the kernel: what it offers of what the workers honour."""
     background, congestion = 64, 48
     minor = min(init.minor, 31)
-    body = _INIT_OUT.pack(
-        7, minor, init.max_readahead, init.flags & _WANTED, background, congestion, MAX_WRITE_BYTES, 1, 0, 0, 0, 0
-    )
+    flags = init.flags & (_WANTED | _NO_EXPORT)
+    if flags >> 32:
+        flags |= _INIT_EXT
+    words = (7, minor, init.max_readahead, flags & 0xFFFFFFFF, background, congestion, MAX_WRITE_BYTES, 1, 0, 0)
+    body = _INIT_OUT.pack(*words, flags >> 32, 0)
     return _OUT_HEADER.pack(_OUT_HEADER.size + len(body), 0, init.unique) + body
 
 
