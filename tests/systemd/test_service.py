@@ -147,8 +147,7 @@ def test_a_foreign_mount_is_left_alone(time_scale: float) -> None:
     try:
         systemctl("start", "--no-block", SERVICE)
         host.wait(lambda: "foreign (tmpfs)" in host.journal(), time_scale)
-        systemctl("stop", SERVICE)
-        host.wait(lambda: about("ActiveState", MOUNT) == "inactive", time_scale)
+        systemctl("stop", SERVICE, MOUNT)
         assert len(host.mounts()) == 1
     finally:
         host.run("umount", MOUNTPOINT)
@@ -157,8 +156,8 @@ def test_a_foreign_mount_is_left_alone(time_scale: float) -> None:
 @pytest.mark.usefixtures("service")
 def test_journal() -> None:
     """The journal is readable: whole lines, none of them a traceback, and no complaint about the units."""
+    before = len(host.journal().splitlines())
     systemctl("restart", SERVICE)
-    os.kill(host.main_pid(), signal.SIGTERM)
-    lines = host.journal().splitlines()
+    lines = host.journal().splitlines()[before:]
     assert any("Started lxcfs-py.service" in line for line in lines), lines
-    assert not [line for line in lines if "Traceback" in line or "Unknown" in line or "Failed to" in line], lines
+    assert not [line for line in lines if re.search("Traceback|Unknown|Failed|not told", line)], lines
