@@ -60,10 +60,14 @@ def serve(
 
 @cli.command()
 @mountpoint
-def umount(mountpoint: str) -> None:
+@runtime_dir
+@click.option("--unserved", is_flag=True, help="Only if no daemon serves there.")
+def umount(mountpoint: str, runtime_dir: str, unserved: bool) -> None:
     """Unmount MOUNTPOINT (/var/lib/lxcfs), also after a daemon that was killed."""
     from lxcfs_py.daemon import mount
 
+    if unserved:
+        mount.forget(mountpoint, Host(run=os.path.abspath(runtime_dir)))
     found = mount.mounted(mountpoint)
     if found is None or found.fstype != mount.FSTYPE:
         what = f"{found.source} ({found.fstype})" if found else "nothing"

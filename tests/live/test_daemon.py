@@ -110,7 +110,7 @@ def test_a_foreign_mount_is_left_alone(own: Box) -> None:
         )
     finally:
         subprocess.run(["umount", own.mountpoint], check=True)
-    assert (done.returncode, "foreign (tmpfs)" in done.stderr) == (1, True), done.stderr
+    assert (done.returncode, "foreign (tmpfs)" in done.stderr) == (mount.REFUSED, True), done.stderr
 
 
 def test_a_dead_mount_is_replaced(own: Box) -> None:
@@ -140,7 +140,7 @@ def test_lxcfs_command_line(own: Box) -> None:
     own.mountpoint.mkdir()
     (own.mountpoint / "file").write_text("x")
     refused = lxcfs(own, "serve", str(own.mountpoint))
-    assert (refused.returncode, "not empty" in refused.stderr) == (1, True)
+    assert (refused.returncode, "not empty" in refused.stderr) == (mount.REFUSED, True)
     pidfile = own.base / "pid"
     options = ("-f", "-s", "--enable-cfs", "--enable-pidfd", "-o", "allow_other,nonempty", "--pidfile", str(pidfile))
     daemon = own.start_daemon(*options)

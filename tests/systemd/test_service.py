@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -107,6 +108,19 @@ def test_killed(readers: Readers, time_scale: float) -> None:
     unharmed(readers.end(), time_scale)
 
 
+def test_killed_while_it_takes_over(readers: Readers, time_scale: float) -> None:
+    """SIGKILL at every stage of taking over: in the end as many processes serve as before, and no read failed."""
+    usual = len(host.processes())
+    for tenths in range(0, 15, 3):
+        pid = host.main_pid()
+        os.kill(pid, signal.SIGKILL)
+        host.wait(lambda: host.main_pid() not in (0, pid), time_scale)  # noqa: B023
+        time.sleep(tenths / 10 * time_scale)
+    host.wait(lambda: about("ActiveState") == "active", time_scale)
+    host.wait(lambda: len(host.processes()) <= usual, time_scale)
+    unharmed(readers.end(), time_scale)
+
+
 def test_upgrade(readers: Readers, time_scale: float) -> None:
     """Another version is put in place and the service restarted: the new one serves, and no read failed."""
     home, new = Path("/usr/local/lib/lxcfs-py"), Path("/usr/local/lib/lxcfs-py.new")
@@ -149,15 +163,33 @@ def test_an_absent_mount_point_is_made(time_scale: float) -> None:
 
 
 def test_a_foreign_mount_is_left_alone(time_scale: float) -> None:
-    """Where another filesystem is mounted, the service does not start and the journal says why; the mount stays."""
+    """Where another filesystem is mounted, the service fails, once, and says why; the mount stays."""
     host.run("mount", "-t", "tmpfs", "foreign", MOUNTPOINT)
     try:
-        systemctl("start", "--no-block", SERVICE)
+        systemctl("start", SERVICE, check=False)
+        assert (about("ActiveState"), about("NRestarts")) == ("failed", "0")
         host.wait(lambda: "foreign (tmpfs)" in host.journal(), time_scale)
-        systemctl("stop", SERVICE, MOUNT)
+        host.wait(lambda: about("ActiveState", MOUNT) == "inactive", time_scale)
         assert len(host.mounts()) == 1
     finally:
         host.run("umount", MOUNTPOINT)
+        systemctl("reset-failed", SERVICE)
+
+
+def test_another_daemon_is_left_alone(time_scale: float) -> None:
+    """Where a daemon that is not the service's serves, the service fails, and that daemon's mount stays."""
+    other = subprocess.Popen([host.BIN / "lxcfs-py", "serve"], stderr=subprocess.DEVNULL)
+    try:
+        host.wait(lambda: Path("/run/lxcfs-py/daemon.json").exists() and host.mounts(), time_scale)
+        systemctl("start", SERVICE, check=False)
+        assert about("ActiveState") == "failed"
+        host.wait(lambda: about("ActiveState", MOUNT) == "inactive", time_scale)
+        assert Path(f"{MOUNTPOINT}/proc/meminfo").read_text().startswith("MemTotal:")
+    finally:
+        other.terminate()
+        other.wait(20 * time_scale)
+        systemctl("reset-failed", SERVICE)
+    assert not host.mounts()
 
 
 @pytest.mark.usefixtures("service")
