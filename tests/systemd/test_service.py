@@ -178,7 +178,7 @@ def test_a_foreign_mount_is_left_alone(time_scale: float) -> None:
 
 def test_another_daemon_is_left_alone(time_scale: float) -> None:
     """Where a daemon that is not the service's serves, the service fails, and that daemon's mount stays."""
-    other = subprocess.Popen([host.BIN / "lxcfs-py", "serve"], stderr=subprocess.DEVNULL)
+    other = subprocess.Popen([host.BIN / "lxcfs-py", "serve"], cwd="/", stderr=subprocess.DEVNULL)
     try:
         host.wait(lambda: Path("/run/lxcfs-py/daemon.json").exists() and host.mounts(), time_scale)
         systemctl("start", SERVICE, check=False)
