@@ -1,11 +1,14 @@
 # Every target installs what it needs first (deploy/bootstrap; nothing the second time). ARGS goes to pytest.
+# PREFIX (/usr/local) and DESTDIR (none) are install's and uninstall's, as in any makefile.
 SHELL := /bin/bash
 LANE := qemu
 BIN := $(CURDIR)/.venv/bin
 # The system's python3, as on a plain Debian, whatever the caller's PATH says.
 export PATH := $(BIN):/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
-.PHONY: help demo test check test-unit test-live test-v2 bench tools format clean
+.PHONY: help demo test check test-unit test-live test-v2 test-systemd bench tools install uninstall \
+	format clean
+export PREFIX DESTDIR
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
@@ -26,7 +29,7 @@ check: ## format, lint, types, import contracts
 
 test-unit: ## the tests that need neither root nor a special kernel
 	@deploy/bootstrap dev
-	python -m pytest tests --ignore=tests/live $(ARGS)
+	python -m pytest tests --ignore=tests/live --ignore=tests/systemd $(ARGS)
 
 test-live: ## the live tests on this machine
 	@deploy/bootstrap test
@@ -36,6 +39,11 @@ test-v2: ## the live tests on a host with unified cgroup v2: LANE=qemu (default)
 	@deploy/bootstrap test
 	tests/vm/test $(LANE) $(ARGS)
 
+test-systemd: LANE := uml
+test-systemd: ## the service, on a host with systemd as pid 1: LANE=uml (default) or LANE=qemu
+	@deploy/bootstrap test
+	tests/vm/test --systemd $(LANE) $(ARGS)
+
 bench: ## latency and start-up beside lxcfs, crun and runc (ARGS=start or ARGS=read: one of them)
 	@deploy/bootstrap test
 	tests/bench/run $(ARGS)
@@ -43,6 +51,13 @@ bench: ## latency and start-up beside lxcfs, crun and runc (ARGS=start or ARGS=r
 tools: ## what people's usual programs say inside containers, and whether the cgroups agree
 	@deploy/bootstrap test
 	@tests/tools/run
+
+install: ## programs, service, man pages, completions: PREFIX=/usr/local DESTDIR=
+	@deploy/bootstrap run
+	@deploy/install
+
+uninstall: ## stop the service, and remove all that install made
+	@deploy/install --uninstall
 
 format: ## mend format and imports
 	@deploy/bootstrap dev

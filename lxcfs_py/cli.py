@@ -16,6 +16,8 @@ from lxcfs_py.host import Host
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lxcfs_py.daemon.session import Session
+
 MOUNTPOINT = "/var/lib/lxcfs"
 RUN = os.environ.get("LXCFS_PY_RUNTIME_DIR", "/run")
 MOST_WORKERS = 4
@@ -39,6 +41,25 @@ version = click.version_option(__version__, "-v", "--version", prog_name="lxcfs-
 @version
 def cli() -> None:
     """A /proc that tells the truth inside a container."""
+
+
+def _begin(mountpoint: str, workers: int, keeper: str, *, nonempty: bool) -> Session:
+    """Mount, and give the descriptors to their keeper; where that is a process of ours, we become it."""
+    from lxcfs_py.daemon import holder, notify
+    from lxcfs_py.daemon.session import Session
+
+    try:
+        session = Session.make(mountpoint, workers, nonempty=nonempty)
+    except Error as error:
+        if keeper == "systemd":  # (RestartPreventExitStatus): it would be the same the next time
+            error.exit_code = holder.GIVE_UP
+        raise
+    if keeper == "systemd":
+        for name, descriptor in session.descriptors.items():
+            notify.notify(f"FDSTORE=1\nFDNAME={name}", [descriptor])
+    if keeper == "process":
+        holder.become(session.descriptors)
+    return session
 
 
 @cli.command()
@@ -102,13 +123,7 @@ def serve(
     if session is None:
         if held:  # what was held is mounted no more: so it was unmounted, which is the end
             return
-        nonempty = lxcfs_options.NONEMPTY in mount_options.split(",")
-        session = Session.make(mountpoint, count, nonempty=nonempty)
-        if keeper == "systemd":
-            for name, descriptor in session.descriptors.items():
-                notify.notify(f"FDSTORE=1\nFDNAME={name}", [descriptor])
-        if keeper == "process":
-            holder.become(session.descriptors)
+        session = _begin(mountpoint, count, keeper, nonempty=lxcfs_options.NONEMPTY in mount_options.split(","))
     from lxcfs_py.daemon import supervisor
     from lxcfs_py.daemon.processes import GENERATIONS
 
@@ -141,10 +156,14 @@ def status(runtime_dir: str, json: bool) -> None:
 
 @cli.command()
 @mountpoint
-def umount(mountpoint: str) -> None:
+@runtime_dir
+@click.option("--unserved", is_flag=True, help="Only if no daemon serves there.")
+def umount(mountpoint: str, runtime_dir: str, unserved: bool) -> None:
     """Unmount MOUNTPOINT (/var/lib/lxcfs), also after a daemon that was killed."""
     from lxcfs_py.daemon import mount
 
+    if unserved:
+        mount.forget(mountpoint, Host(run=os.path.abspath(runtime_dir)))
     found = mount.mounted(mountpoint)
     if found is None or found.fstype != mount.FSTYPE:
         what = f"{found.source} ({found.fstype})" if found else "nothing"

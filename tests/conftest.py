@@ -22,10 +22,10 @@ LACKING = pytest.StashKey[collections.Counter[str]]()
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark everything below tests/live as live, and deselect what the lane can't run."""
+    """Mark everything below tests/live and tests/systemd as live, and deselect what the lane can't run."""
     lacking: list[tuple[pytest.Item, str]] = []
     for item in items:
-        if "live" in item.path.relative_to(config.rootpath).parts:
+        if {"live", "systemd"} & set(item.path.relative_to(config.rootpath).parts):
             item.add_marker("live")
         needs = [(mark.name, mark.args) for mark in item.iter_markers() if mark.name.startswith("needs_")]
         if need := lanes.lacks(FEATURES, needs):

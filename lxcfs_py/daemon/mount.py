@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import json
 import os
 import stat
 import subprocess
+from typing import TYPE_CHECKING
 
+from lxcfs_py.container import start_ticks
 from lxcfs_py.errors import Error, reason
+from lxcfs_py.files import Files
 from lxcfs_py.fuse import protocol
 from lxcfs_py.procfs import mountinfo
+
+if TYPE_CHECKING:
+    from lxcfs_py.host import Host
 
 DEVICE = "/dev/fuse"
 FSTYPE, SOURCE = "fuse.lxcfs-py", "lxcfs-py"
@@ -37,6 +44,21 @@ def mounted(path: str, proc: str = "/proc") -> mountinfo.Mount | None:
     return found[-1] if found else None
 
 
+def forget(path: str, host: Host) -> None:
+    """Remove what a daemon that has gone announced of a mount point; raises an Error if one serves there."""
+    announcement = f"{host.run}/lxcfs-py/daemon.json"
+    try:
+        with open(announcement, encoding="utf-8") as file:
+            found = json.load(file)
+        if found["mountpoint"] != path:
+            return
+        if start_ticks(host, Files(), found["pid"]) == found["start_ticks"]:
+            raise Error(f"{path}: the daemon {found['pid']} serves there", "stop it first")
+        os.unlink(announcement)
+    except (OSError, ValueError, KeyError, TypeError):  # there is none, or nobody can read it
+        return
+
+
 def is_dead(path: str) -> bool:
     """Say whether a FUSE mount's server has gone."""
     try:
@@ -51,7 +73,8 @@ def prepare(path: str, *, nonempty: bool = False) -> None:
     while (there := mounted(path)) is not None:
         if there.fstype != FSTYPE:
             what = f"{there.source} ({there.fstype})"
-            raise Error(f"{path}: {what} is mounted there", "stop it, or name another directory: lxcfs-py serve DIR")
+            hint = "stop it, or name another directory: lxcfs-py serve DIR"
+            raise Error(f"{path}: {what} is mounted there", hint)
         if not is_dead(path):
             raise Error(f"{path}: another lxcfs-py serves there", f"stop it, or lxcfs-py umount {path}")
         umount(path)

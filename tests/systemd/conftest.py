@@ -1,0 +1,44 @@
+"""The fixtures of the service's tests. They run in a guest of their own: see tests/vm/boot --systemd."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.systemd import host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installed(nothing_left: None) -> Iterator[None]:
+    """Install all, and uninstall it: nothing may be left."""
+    before = host.tree("/usr", "/etc", "/var/lib")
+    host.install()
+    yield
+    host.uninstall()
+    left = {path for path in host.tree("/usr", "/etc", "/var/lib") - before if "__pycache__" not in path}
+    assert not {path for path in left if "lxcfs" in path or "pyproc" in path}
+
+
+@pytest.fixture
+def service(time_scale: float) -> Iterator[None]:
+    """Start the service; afterwards it is stopped and configured as it was."""
+    host.systemctl("start", host.SERVICE)
+    yield
+    host.systemctl("stop", host.SERVICE)
+    host.configure()
+    host.systemctl("reset-failed", host.SERVICE, check=False)
+    host.wait(lambda: not host.mounts() and not host.processes(), time_scale)
+
+
+@pytest.fixture
+def readers(service: None, tmp_path: Path) -> Iterator[host.Readers]:
+    """Start readers."""
+    found = host.Readers(tmp_path)
+    yield found
+    for reader in found.found:
+        reader.kill()

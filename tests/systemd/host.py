@@ -1,0 +1,150 @@
+"""systemd and the installed service, as an administrator handles them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROJECT = Path(__file__).parents[2]
+STAGED = PROJECT / "build/root"
+"""What ``make install`` made before this guest was booted (tests/vm/test)."""
+SERVICE, MOUNT = "lxcfs-py.service", "lxcfs-py-mount.service"
+MOUNTPOINT = "/var/lib/lxcfs"
+BIN = Path("/usr/local/bin")
+DROP_IN = Path(f"/run/systemd/system/{SERVICE}.d/test.conf")
+
+
+def run(*command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
+    assert not check or done.returncode == 0, (command, done.returncode, done.stdout, done.stderr, journal())
+    return done
+
+
+def systemctl(*arguments: str, check: bool = True) -> str:
+    """Run systemctl; return what it prints."""
+    return run("systemctl", "--no-pager", *arguments, check=check).stdout.strip()
+
+
+def journal() -> str:
+    """Return what the service, and systemd about it, wrote since boot."""
+    command = ["journalctl", "--no-pager", "--quiet", "-b", "-o", "short-monotonic", "-u", SERVICE, "-u", MOUNT]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def about(name: str, unit: str = SERVICE) -> str:
+    """Return a property of a unit."""
+    return systemctl("show", "--value", "-p", name, unit)
+
+
+def main_pid() -> int:
+    """Return the service's main process."""
+    return int(about("MainPID"))
+
+
+def mounts(of: str = "1") -> list[str]:
+    """Return the ids of what is mounted at the mount point, as a process sees it."""
+    lines = Path(f"/proc/{of}/mountinfo").read_text().splitlines()
+    return [line.split()[0] for line in lines if line.split()[4] == MOUNTPOINT]
+
+
+def processes() -> list[int]:
+    """Return the processes in the service's cgroup."""
+    try:
+        text = Path(f"/sys/fs/cgroup/system.slice/{SERVICE}/cgroup.procs").read_text()
+    except OSError:  # there is no such cgroup where there is no process
+        return []
+    return [int(word) for word in text.split()]
+
+
+def wait(condition: Callable[[], object], scale: float, seconds: float = 20) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + seconds * scale
+    while not condition():
+        assert time.monotonic() < deadline, journal()
+        time.sleep(0.02)
+
+
+def configure(*lines: str) -> None:
+    """Give the service other settings until the next ``configure``."""
+    if lines:
+        DROP_IN.parent.mkdir(parents=True, exist_ok=True)
+        DROP_IN.write_text("\n".join(["[Service]", *lines, ""]))
+    else:
+        shutil.rmtree(DROP_IN.parent, ignore_errors=True)
+    systemctl("daemon-reload")
+
+
+def install() -> None:
+    """Put what was staged in its place, as `make install` does on a host of its own."""
+    run("cp", "-a", f"{STAGED}/.", "/")
+    systemctl("daemon-reload")
+    run("systemd-tmpfiles", "--create", "/usr/local/lib/tmpfiles.d/lxcfs-py.conf")
+
+
+def uninstall() -> None:
+    """Do what `make uninstall` does."""
+    run(PROJECT / "deploy/install", "--uninstall")
+
+
+READER = """
+import sys, time
+path, begins, until = sys.argv[1], sys.argv[2], sys.argv[3]
+import json, os
+count, failed, wrong, worst, errors = 0, 0, 0, 0.0, []
+while not os.path.exists(until):
+    since = time.monotonic()
+    try:
+        with open(path) as file:
+            text = file.read()
+    except OSError as error:
+        failed += 1
+        errors = [*errors, str(error)][:5]
+    else:
+        count += 1
+        wrong += not (text.startswith(begins) and text.endswith("\\n") and text.count(":") > 15)
+    worst = max(worst, time.monotonic() - since)
+    time.sleep(0.002)  # a guest may have one CPU
+print(json.dumps({"count": count, "failed": failed, "wrong": wrong, "worst": worst, "errors": errors}))
+"""
+
+
+class Readers:
+    """Processes that read in a loop, on the host and in a container, until they are asked how it went."""
+
+    def __init__(self, directory: Path) -> None:
+        self.until = directory / "until"
+        self.container = "reader"
+        script = directory / "reader.py"
+        script.write_text(READER)
+        shared = ("-v", f"{directory}:{directory}")
+        run(BIN / "pyproc-run", "-d", "--name", self.container, "-m", "64m", *shared, "--", "sleep", "1000")
+        python = ["/usr/bin/python3", str(script)]
+        inside = [str(BIN / "pyproc"), "exec", self.container, "--", *python]
+        self.found = [
+            subprocess.Popen([*command, path, begins, str(self.until)], stdout=subprocess.PIPE)
+            for command, path, begins in (
+                (python, f"{MOUNTPOINT}/proc/meminfo", "MemTotal:"),
+                (inside, "/proc/meminfo", "MemTotal:          65536 kB\n"),
+            )
+        ]
+
+    def end(self) -> list[dict[str, float]]:
+        """End them; return what each has seen."""
+        self.until.touch()
+        results = [json.loads(reader.communicate(timeout=120)[0]) for reader in self.found]
+        run(BIN / "pyproc", "delete", "--force", self.container)
+        return results
+
+
+def tree(*roots: str) -> set[str]:
+    """Return every path below some directories."""
+    return {os.path.join(at, name) for root in roots for at, dirs, files in os.walk(root) for name in dirs + files}

@@ -1,0 +1,202 @@
+"""The service: systemd starts, watches, restarts and ends it, and who reads notices nothing of that."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.systemd import host
+from tests.systemd.host import MOUNT, MOUNTPOINT, SERVICE, Readers, about, systemctl
+
+EXPOSURE = 4.4
+"""What deploy/systemd/lxcfs-py.service says that systemd-analyze security says of it."""
+
+
+def unharmed(results: list[dict[str, float]], scale: float) -> None:
+    """See that readers read, and that none failed, was misled or waited for long."""
+    for found in results:
+        assert found["count"] > 20, results
+        assert (found["failed"], found["wrong"]) == (0, 0), (results, host.journal())
+        assert found["worst"] < 2 * scale, results
+
+
+def test_units_are_sound() -> None:
+    """systemd finds nothing to say about the units, and their exposure is what they say it is."""
+    done = host.run("systemd-analyze", "verify", "--man=no", SERVICE, MOUNT)
+    assert done.stdout + done.stderr == ""
+    text = host.run("systemd-analyze", "security", "--no-pager", SERVICE).stdout
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", text)
+    assert found and float(found[1]) <= EXPOSURE, text
+    assert f": {EXPOSURE}" in host.run("systemctl", "cat", SERVICE).stdout
+
+
+def test_started(service: None) -> None:
+    """Once it is started, it serves, the host sees the mount, and it runs as the unit says."""
+    assert about("ActiveState") == "active"
+    assert len(host.mounts()) == 1
+    assert Path(f"{MOUNTPOINT}/proc/meminfo").read_text().startswith("MemTotal:")
+    own = Path(f"/proc/{host.main_pid()}")
+    assert (own / "oom_score_adj").read_text() == "-900\n"
+    assert "NoNewPrivs:\t1" in (own / "status").read_text()
+    assert os.readlink(own / "ns/mnt") == os.readlink("/proc/1/ns/mnt")
+
+
+def test_enabled_and_disabled() -> None:
+    """Enabling has the boot start it; `disable --now` stops it, and leaves no mount and no process."""
+    systemctl("enable", "--now", SERVICE)
+    assert SERVICE in systemctl("list-dependencies", "--plain", "multi-user.target")
+    assert host.mounts()
+    systemctl("disable", "--now", SERVICE)
+    assert SERVICE not in systemctl("list-dependencies", "--plain", "multi-user.target")
+
+
+def test_stopped_with_the_mount(service: None) -> None:
+    """Stopping the mount's unit stops the service first, and waits until nothing is mounted."""
+    systemctl("stop", MOUNT)
+    assert about("ActiveState") == "inactive"
+    assert not host.mounts()
+
+
+def test_stop_unmounts(service: None, time_scale: float) -> None:
+    """After a stop, the mount and every process are gone within seconds, and neither unit has failed."""
+    systemctl("stop", SERVICE)
+    host.wait(lambda: not host.mounts() and not host.processes(), time_scale, 5)
+    host.wait(lambda: about("ActiveState", MOUNT) != "deactivating", time_scale)
+    assert (about("ActiveState"), about("ActiveState", MOUNT)) == ("inactive", "inactive")
+    assert not Path("/run/lxcfs-py/daemon.json").exists()
+
+
+def test_a_stop_between_death_and_restart_unmounts(service: None, time_scale: float) -> None:
+    """A service that is stopped while it waits to be restarted leaves no mount behind."""
+    host.configure("RestartSec=600")
+    os.kill(host.main_pid(), signal.SIGKILL)
+    host.wait(lambda: about("SubState") == "auto-restart", time_scale)
+    assert host.mounts()
+    systemctl("stop", SERVICE)
+    host.wait(lambda: not host.mounts() and not host.processes(), time_scale, 5)
+
+
+def test_restart_keeps_the_mount(readers: Readers, time_scale: float) -> None:
+    """`systemctl restart`, again and again: the mount stays the same one, and no read fails."""
+    before = host.mounts()
+    for _ in range(3):
+        pid = host.main_pid()
+        systemctl("restart", SERVICE)
+        assert host.main_pid() not in (0, pid)
+        time.sleep(0.2)
+        assert host.mounts() == before
+    unharmed(readers.end(), time_scale)
+
+
+def test_killed(readers: Readers, time_scale: float) -> None:
+    """SIGKILL of the main process, again and again: systemd starts it anew, and no read fails."""
+    before = host.mounts()
+    for _ in range(3):
+        pid = host.main_pid()
+        os.kill(pid, signal.SIGKILL)
+        host.wait(lambda: host.main_pid() not in (0, pid) and about("ActiveState") == "active", time_scale)  # noqa: B023
+        assert host.mounts() == before
+    assert int(about("NRestarts")) >= 3
+    unharmed(readers.end(), time_scale)
+
+
+def test_killed_while_it_takes_over(readers: Readers, time_scale: float) -> None:
+    """SIGKILL at every stage of taking over: in the end as many processes serve as before, and no read failed."""
+    usual = len(host.processes())
+    for tenths in range(0, 15, 3):
+        pid = host.main_pid()
+        os.kill(pid, signal.SIGKILL)
+        host.wait(lambda: host.main_pid() not in (0, pid), time_scale)  # noqa: B023
+        time.sleep(tenths / 10 * time_scale)
+    host.wait(lambda: about("ActiveState") == "active", time_scale)
+    host.wait(lambda: len(host.processes()) <= usual, time_scale)
+    unharmed(readers.end(), time_scale)
+
+
+def test_upgrade(readers: Readers, time_scale: float) -> None:
+    """Another version is put in place and the service restarted: the new one serves, and no read failed."""
+    home, new = Path("/usr/local/lib/lxcfs-py"), Path("/usr/local/lib/lxcfs-py.new")
+    shutil.copytree(home, new, symlinks=True)
+    for path in new.glob("lib/python3*/site-packages/lxcfs_py/__init__.py"):
+        path.write_text('"""Of tomorrow."""\n\n__version__ = "99.0"\n')
+    shutil.move(home, f"{home}.old")
+    shutil.move(new, home)
+    try:
+        systemctl("restart", SERVICE)
+        host.wait(lambda: json.loads(Path("/run/lxcfs-py/daemon.json").read_text())["version"] == "99.0", time_scale)
+        unharmed(readers.end(), time_scale)
+    finally:
+        shutil.rmtree(home)
+        shutil.move(f"{home}.old", home)
+
+
+def test_watchdog(service: None, time_scale: float) -> None:
+    """A main process that hangs is killed by systemd's watchdog, says where it hung, and another one serves."""
+    seconds = time_scale
+    host.configure(f"WatchdogSec={seconds}")
+    systemctl("restart", SERVICE)
+    pid = host.main_pid()
+    time.sleep(2 * seconds)
+    assert host.main_pid() == pid, "it was killed although it answered"
+    os.kill(pid, signal.SIGSTOP)
+    host.wait(lambda: host.main_pid() not in (0, pid), time_scale, 60)
+    host.wait(lambda: about("ActiveState") == "active", time_scale)
+    assert "Watchdog timeout" in host.journal()
+    assert Path(f"{MOUNTPOINT}/proc/meminfo").read_text().startswith("MemTotal:")
+
+
+def test_an_absent_mount_point_is_made(time_scale: float) -> None:
+    """The service starts on a host whose mount point was removed."""
+    os.rmdir(MOUNTPOINT)
+    systemctl("start", SERVICE)
+    assert host.mounts()
+    systemctl("stop", SERVICE)
+    host.wait(lambda: not host.mounts(), time_scale)
+
+
+def test_a_foreign_mount_is_left_alone(time_scale: float) -> None:
+    """Where another filesystem is mounted, the service fails, once, and says why; the mount stays."""
+    host.run("mount", "-t", "tmpfs", "foreign", MOUNTPOINT)
+    try:
+        systemctl("start", SERVICE, check=False)
+        assert (about("ActiveState"), about("NRestarts")) == ("failed", "0")
+        host.wait(lambda: "foreign (tmpfs)" in host.journal(), time_scale)
+        host.wait(lambda: about("ActiveState", MOUNT) == "inactive", time_scale)
+        assert len(host.mounts()) == 1
+    finally:
+        host.run("umount", MOUNTPOINT)
+        systemctl("reset-failed", SERVICE)
+
+
+def test_another_daemon_is_left_alone(time_scale: float) -> None:
+    """Where a daemon that is not the service's serves, the service fails, and that daemon's mount stays."""
+    other = subprocess.Popen([host.BIN / "lxcfs-py", "serve"], cwd="/", stderr=subprocess.DEVNULL)
+    try:
+        host.wait(lambda: Path("/run/lxcfs-py/daemon.json").exists() and host.mounts(), time_scale)
+        systemctl("start", SERVICE, check=False)
+        assert about("ActiveState") == "failed"
+        host.wait(lambda: about("ActiveState", MOUNT) == "inactive", time_scale)
+        assert Path(f"{MOUNTPOINT}/proc/meminfo").read_text().startswith("MemTotal:")
+    finally:
+        other.terminate()
+        other.wait(20 * time_scale)
+        systemctl("reset-failed", SERVICE)
+    assert not host.mounts()
+
+
+@pytest.mark.usefixtures("service")
+def test_journal() -> None:
+    """The journal is readable: whole lines, none of them a traceback, and no complaint about the units."""
+    before = len(host.journal().splitlines())
+    systemctl("restart", SERVICE)
+    lines = host.journal().splitlines()[before:]
+    assert any("Started lxcfs-py.service" in line for line in lines), lines
+    assert not [line for line in lines if re.search("Traceback|Unknown|Failed|not told", line)], lines

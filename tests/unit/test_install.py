@@ -1,0 +1,125 @@
+"""``make install``, into a directory that stands for the root."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from lxcfs_py import __version__, cli
+from runtime import help  # noqa: A004
+
+PROJECT = Path(__file__).parents[2]
+COMMANDS = {"lxcfs-py": cli.cli, "pyproc": help.group(), "pyproc-run": help.run_command()}
+
+
+def install(root: Path, *arguments: str, prefix: str = "/usr/local") -> None:
+    """Run deploy/install."""
+    environment = {**os.environ, "DESTDIR": str(root), "PREFIX": prefix}
+    done = subprocess.run(
+        [PROJECT / "deploy/install", *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Return what is below a directory: links' targets, and of files the mode."""
+    return {
+        str(path.relative_to(root)): os.readlink(path) if path.is_symlink() else oct(path.stat().st_mode)
+        for path in root.rglob("*")
+    }
+
+
+def test_install_and_uninstall(tmp_path: Path) -> None:
+    """A second installation changes nothing, what is installed runs, and uninstalling leaves what was there."""
+    (tmp_path / "usr/local/share/man").mkdir(parents=True)
+    (tmp_path / "usr/local/share/man/other").touch()
+    before = tree(tmp_path)
+    install(tmp_path)
+    once = tree(tmp_path)
+    install(tmp_path)
+    assert tree(tmp_path) == once
+    home = tmp_path / "usr/local/lib/lxcfs-py"
+    for program, module in (("lxcfs-py", ["-m", "lxcfs_py.cli"]), ("pyproc-run", ["-IS", home / "bin/pyproc-run"])):
+        done = subprocess.run(
+            [home / "bin/python3", *module, "--version"], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        assert __version__ in done.stdout
+        assert (tmp_path / "usr/local/bin" / program).resolve() == home / "bin" / program
+        first = (home / "bin" / program).read_text().splitlines()[0]
+        assert first.startswith("#!/usr/local/lib/lxcfs-py/bin/python3")
+    units = tmp_path / "usr/local/lib/systemd/system"
+    assert sorted(path.name for path in units.iterdir()) == ["lxcfs-py-mount.service", "lxcfs-py.service"]
+    install(tmp_path, "--uninstall")
+    assert tree(tmp_path) == before
+
+
+def test_prefix(tmp_path: Path) -> None:
+    """Elsewhere than in /usr/local: every file says so, and systemd's are where systemd looks."""
+    install(tmp_path, prefix="/opt/lxcfs-py")
+    unit = (tmp_path / "etc/systemd/system/lxcfs-py.service").read_text()
+    assert "ExecStart=/opt/lxcfs-py/bin/lxcfs-py serve" in unit
+    assert (tmp_path / "etc/tmpfiles.d/lxcfs-py.conf").exists()
+    found = subprocess.run(
+        ["grep", "-rIl", "-e", "/usr/local", "-e", str(tmp_path), tmp_path, "--include=*.service", "--include=*.cfg"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout == ""
+    install(tmp_path, "--uninstall", prefix="/opt/lxcfs-py")
+    assert tree(tmp_path) == {}
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with man pages and completions."""
+    directory = tmp_path_factory.mktemp("pages")
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    subprocess.run([sys.executable, PROJECT / "deploy/pages.py", directory], env=environment, check=True)
+    return directory
+
+
+@pytest.mark.parametrize("program", COMMANDS)
+def test_man_pages(pages: Path, program: str) -> None:
+    """A man page has every option of every command, and no line that troff would take for a macro."""
+    text = (pages / f"man/man8/{program}.8").read_text()
+    for line in text.splitlines():
+        assert re.match(r"\.(TH|SH|SS|TP|PP|B|BR)( |$)|[^.']", line), line
+        assert not re.search(r"(?<!\\)-", line.removeprefix(f".TH {program.upper()}").replace("lxcfs-py", "")), line
+    plain = text.replace("\\-", "-")
+    command = COMMANDS[program]
+    commands = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
+    for found in commands:
+        for option in found.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                assert all(flag in plain for flag in option.opts), option.opts
+
+
+@pytest.mark.parametrize(
+    ("program", "line", "expected"),
+    [
+        ("pyproc-run", "--memory-r", "--memory-reservation"),
+        ("pyproc-run", "--network n", "none"),
+        ("pyproc", "dele", "delete"),
+        ("lxcfs-py", "expl", "explain"),
+    ],
+)
+def test_completion(pages: Path, program: str, line: str, expected: str) -> None:
+    """bash completes a begun word; zsh and fish have a script of the program's too."""
+    words = [program, *line.split()]
+    script = (
+        f". {pages}/bash-completion/completions/{program}; COMP_WORDS=({' '.join(words)}); "
+        f"COMP_CWORD={len(words) - 1}; _{program.replace('-', '_')}_completion {program}; echo ${{COMPREPLY[@]}}"
+    )
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [expected], done.stderr
+    zsh = (pages / f"zsh/site-functions/_{program}").read_text()
+    assert zsh.startswith(f"#compdef {program}\n")
+    assert f"--command {program} " in (pages / f"fish/vendor_completions.d/{program}.fish").read_text()
