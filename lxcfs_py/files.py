@@ -88,6 +88,9 @@ class Files:
         while self._open:
             os.close(self._open.popitem()[1])
 
+    def __del__(self) -> None:
+        self.close()
+
 
 def _whole(descriptor: int) -> bytes:
     """Read from the start until nothing comes: seq_file may return less than asked for in mid-text."""

@@ -30,13 +30,24 @@ class Lane(NamedTuple):
     """Whether 64-bit processes can make 32-bit system calls."""
     nodes: bool
     """Whether sysfs has memory nodes."""
+    native: bool
+    """Whether the machine is no software emulation, in which everything takes 11 times as long, or more."""
     time_scale: float
     """How much longer than on an idle machine a step of Python may take here."""
 
 
 GUESTS = {
     "qemu": Lane(
-        cpus=4, psi=True, timens=True, cpuset=True, procps=True, hybrid=False, ia32=True, nodes=True, time_scale=15.0
+        cpus=4,
+        psi=True,
+        timens=True,
+        cpuset=True,
+        procps=True,
+        hybrid=False,
+        ia32=True,
+        nodes=True,
+        native=False,
+        time_scale=15.0,
     ),
     "uml": Lane(
         cpus=1,
@@ -47,6 +58,7 @@ GUESTS = {
         hybrid=False,
         ia32=False,
         nodes=False,
+        native=True,
         time_scale=3.0,
     ),
 }
@@ -68,6 +80,7 @@ def here() -> Lane:
         hybrid=os.path.isdir("/sys/fs/cgroup/unified"),
         ia32=os.path.exists("/proc/sys/abi/vsyscall32"),
         nodes=os.path.isdir("/sys/devices/system/node"),
+        native=True,
         time_scale=1.0,
     )
 

@@ -32,6 +32,7 @@ class Session:
         self.descriptors = descriptors
         self.mountpoint, self.init, self.workers = mountpoint, init, workers
         self.processes = Processes(descriptors["record"])
+        self._files = Files(8)
 
     @classmethod
     def make(cls, mountpoint: str, workers: int, *, nonempty: bool) -> Self:
@@ -71,5 +72,5 @@ class Session:
         return {
             generation: template
             for generation, template in found.items()
-            if template.pid > 0 and start_ticks(host, Files(), template.pid) == template.start_ticks
+            if template.pid > 0 and start_ticks(host, self._files, template.pid) == template.start_ticks
         }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from lxcfs_py.container import Container
     from lxcfs_py.counters import Table, Worker
+    from lxcfs_py.daemon.session import Session
     from lxcfs_py.daemon.triggers import Service
     from lxcfs_py.host import Host
     from lxcfs_py.seccomp.keeper import Keeper
@@ -75,8 +76,8 @@ def reads(workers: Sequence[Worker], registered: Mapping[str, Container]) -> dic
 class Status:
     """Gathers it; ``get`` is what the control socket and the metrics call."""
 
-    def __init__(self, host: Host, mountpoint: str, table: Table, keeper: Keeper, triggers: Service) -> None:
-        self._host, self._mountpoint, self._table = host, mountpoint, table
+    def __init__(self, host: Host, session: Session, table: Table, keeper: Keeper, triggers: Service) -> None:
+        self._host, self._session, self._table = host, session, table
         self._keeper, self._triggers = keeper, triggers
         self._files = Files(1)
         self._lock = trio.Lock()
@@ -97,10 +98,14 @@ class Status:
         now_nsec = time.monotonic_ns()
         return {
             "version": __version__,
-            "mountpoint": self._mountpoint,
+            "mountpoint": self._session.mountpoint,
             "supervisor": self._process(os.getpid()),
             "agent": self._process(self._keeper.agent_pid),
-            "workers": [worker(row, self._state(row.pid), now_nsec) for row in rows],
+            "workers": [
+                worker(row, self._state(row.pid), now_nsec)
+                for number, row in enumerate(rows)
+                if number in self._session.processes.workers()
+            ],
             "files": {name: times(sum_of([row.files[name] for row in rows])) for name in counters.NAMES},
             **reads(rows, self._registered()),
             "seccomp_listeners": self._keeper.listeners,

@@ -156,7 +156,7 @@ class Supervisor:
             before = self.session.templates(self.options.host)
             if len(before) == 2:  # a supervisor was killed while one followed the other
                 await _retire(before.pop(0))
-            generation = 0 if 1 in before else 1
+            generation = 1 if 0 in before else 0
             first = generation * self.session.workers
             template = self._template(self.task.replace(first=first), cold=not before)
             try:
@@ -185,10 +185,9 @@ class Supervisor:
         stopped: set[int] = set()
         while True:
             await trio.sleep(LOOK_SECONDS)
-            processes = self.session.processes
-            templates = self.session.templates(self.options.host).values()
-            pids = {*(template.pid for template in templates), *processes.workers().values()}
-            now = {pid for pid in pids if _is_stopped(self.options.host, pid)}
+            templates = {each.pid for each in self.session.templates(self.options.host).values()}
+            pids = {*templates, *self.session.processes.workers().values()}
+            now = {pid for pid in pids if _is_stopped(self.options.host, pid, templates)}
             for pid in now & stopped:
                 log.write(f"process {pid} is stopped: killed, another one takes its place")
                 os.kill(pid, signal.SIGKILL)
@@ -231,7 +230,7 @@ class Supervisor:
         """Serve until SIGTERM, SIGINT or an unmounting."""
         self.triggers.start()
         table = Table(self.task.counters, 2 * self.task.workers)
-        status = Status(self.options.host, self.session.mountpoint, table, self.keeper, self.triggers)
+        status = Status(self.options.host, self.session, table, self.keeper, self.triggers)
         async with trio.open_nursery() as nursery:
             scope = nursery.cancel_scope
             nursery.start_soon(self._keep_workers, scope)
@@ -296,13 +295,14 @@ async def _ended(pid: int) -> None:
         os.close(pidfd)
 
 
-def _is_stopped(host: Host, pid: int) -> bool:
+def _is_stopped(host: Host, pid: int, templates: set[int]) -> bool:
+    """Say whether a template or a worker of one is stopped; a number that is somebody else's by now is not."""
     try:
         with open(f"{host.proc}/{pid}/stat", "rb") as file:
             found = pid_stat.parse(file.read())
     except OSError:
         return False
-    return found is not None and found.state in "Tt"
+    return found is not None and found.state in "Tt" and bool({pid, found.ppid} & templates)
 
 
 def run(options: Options, session: Session) -> int:

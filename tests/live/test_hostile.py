@@ -21,6 +21,8 @@ from tests.usage import Usage, usage
 if TYPE_CHECKING:
     from tests.live.box import Box
 
+pytestmark = pytest.mark.needs_native
+
 SECONDS = 0.7
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Act = Callable[[int, Path], None]
 
+pytestmark = pytest.mark.needs_native
+
 READER = """
 import sys, time
 until, bad, count, worst, eio = time.monotonic() + float(sys.argv[1]), 0, 0, 0.0, 0

@@ -22,6 +22,8 @@ from tests.live.test_daemon import READER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.needs_native
+
 MEMINFO, STAT = "proc/meminfo", "proc/stat"
 
 
