@@ -119,7 +119,7 @@ def test_readers_read_on(own: Box, lane: str, relay: str, act: Act) -> None:
     holder = own.start_daemon(keeper="process", LXCFS_PY_RELAY=relay)
     resends = relay == "0" and lane != "uml"
     name = own.start("-m", "64m", "--memory-swap", "64m", "--", "sleep", "1000")
-    seconds = 4 if lane == "here" else 20
+    seconds, pause = (4, 0.8) if lane == "here" else (26, 8.0)  # longer than a guest takes to begin anew
     readers = [
         subprocess.Popen(
             [BIN / "pyproc", "exec", *own.places, name, "--", "python3", "-c", READER, str(seconds)],
@@ -130,7 +130,7 @@ def test_readers_read_on(own: Box, lane: str, relay: str, act: Act) -> None:
     ]
     acts, until = 0, time.monotonic() + seconds - 1
     while time.monotonic() < until:
-        time.sleep(0.8 * own.scale)
+        time.sleep(pause)
         act(holder.pid, own.base)
         acts += 1
     results = [list(map(float, reader.communicate(timeout=30 * own.scale)[0].split())) for reader in readers]
