@@ -22,7 +22,7 @@ from tests.live.test_daemon import READER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.needs_native
+pytestmark = [pytest.mark.needs_native, pytest.mark.needs_cpus(2)]
 
 MEMINFO, STAT = "proc/meminfo", "proc/stat"
 
