@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tests.lanes import Lane
     from tests.live.box import Box
 
-MARK = "@@@"
+MARK, ECHO = "@@@", "echo '@''@@'"
+"""What stands before each program's output, and what writes it (top and htop show the script: it has no mark in it)."""
 
 
 class Limits(NamedTuple):
@@ -96,7 +97,7 @@ def ask(box: Box, limits: Limits) -> Iterator[Row]:
     truth["heap"] = truth["memory"]
     seconds = round(30 * box.scale)
     script = "".join(
-        f"echo {MARK}; (timeout {seconds} sh <<'END'\n{probe.command}\nEND\n) 2>&1\n" for probe in probes
+        f"{ECHO}; (timeout {seconds} sh <<'END'\n{probe.command}\nEND\n) 2>&1\n" for probe in probes
     )
     site = sysconfig.get_path("platlib")
     start = time.monotonic()
