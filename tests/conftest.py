@@ -18,23 +18,35 @@ LANE, FEATURES = lanes.current()
 settings.register_profile("lxcfs-py", deadline=None)  # a busy machine is no failure
 settings.load_profile("lxcfs-py")
 LACKING = pytest.StashKey[collections.Counter[str]]()
+SHOWN = pytest.StashKey[int]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --beyond."""
+    parser.addoption(
+        "--beyond", choices=lanes.GUESTS, help="leave out what that lane can run, but for the tests marked per_kernel"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark everything below tests/live and tests/systemd as live, and deselect what the lane can't run."""
     lacking: list[tuple[pytest.Item, str]] = []
+    shown: list[pytest.Item] = []
+    beyond = config.getoption("beyond")
     for item in items:
         if {"live", "systemd"} & set(item.path.relative_to(config.rootpath).parts):
             item.add_marker("live")
         needs = [(mark.name, mark.args) for mark in item.iter_markers() if mark.name.startswith("needs_")]
         if need := lanes.lacks(FEATURES, needs):
             lacking.append((item, need))
-    if lacking:
-        dropped = {item for item, _ in lacking}
+        elif beyond and not lanes.lacks(lanes.GUESTS[beyond], needs) and not item.get_closest_marker("per_kernel"):
+            shown.append(item)
+    if dropped := {item for item, _ in lacking} | set(shown):
         items[:] = [item for item in items if item not in dropped]
         config.hook.pytest_deselected(items=list(dropped))
     config.stash[LACKING] = collections.Counter(need for _, need in lacking)
+    config.stash[SHOWN] = len(shown)
 
 
 def pytest_report_header() -> str:
@@ -46,6 +58,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Say what was left out, and why."""
     for need, count in sorted(config.stash.get(LACKING, collections.Counter()).items()):
         terminalreporter.write_line(f"lane {LANE}: {count} deselected, it has no {need.removeprefix('needs_')}")
+    if shown := config.stash.get(SHOWN, 0):
+        terminalreporter.write_line(
+            f"lane {LANE}: {shown} deselected, lane {config.getoption('beyond')} can run them"
+        )
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -18,6 +18,8 @@ from tests.live.box import BIN, Box
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.per_kernel  # what becomes of a dead worker's requests does
+
 READER = """
 import os, sys, time
 path, until, bad, count = '/proc/meminfo', time.monotonic() + float(sys.argv[1]), 0, 0

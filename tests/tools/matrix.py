@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.live.box import Box
 
 MARK, ECHO = "@@@", "echo '@''@@'"
-"""What stands before each program's output, and what writes it (top and htop show the script: it has no mark in it)."""
+"""What stands before each program's output, and what writes it (top and htop show the script; no mark is in it)."""
 
 
 class Limits(NamedTuple):
@@ -96,9 +96,7 @@ def ask(box: Box, limits: Limits) -> Iterator[Row]:
     }
     truth["heap"] = truth["memory"]
     seconds = round(30 * box.scale)
-    script = "".join(
-        f"{ECHO}; (timeout {seconds} sh <<'END'\n{probe.command}\nEND\n) 2>&1\n" for probe in probes
-    )
+    script = "".join(f"{ECHO}; (timeout {seconds} sh <<'END'\n{probe.command}\nEND\n) 2>&1\n" for probe in probes)
     site = sysconfig.get_path("platlib")
     start = time.monotonic()
     text = box.run("--rm", *limits.options, "-v", f"{site}:/site:ro", "--", "sh", "-c", script).stdout

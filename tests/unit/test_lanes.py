@@ -41,13 +41,23 @@ def test_here_is_judged_by_this_machine() -> None:
     assert lane.time_scale == 1
 
 
-def run_pytest(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+def run_pytest(folder: Path, text: str, *arguments: str, lane: str = "uml") -> subprocess.CompletedProcess[str]:
     """Run pytest with this project's conftest over a module of the given text."""
     (folder / "test_it.py").write_text(textwrap.dedent(text))
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "tests.conftest", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "tests.conftest",
+        *arguments,
+        str(folder),
+    ]
     return subprocess.run(
         [*command, f"--rootdir={folder}"],
-        env={**os.environ, "LXCFS_PY_LANE": "uml", "PYTHONPATH": os.getcwd()},
+        env={**os.environ, "LXCFS_PY_LANE": lane, "PYTHONPATH": os.getcwd()},
         capture_output=True,
         text=True,
         timeout=60,
@@ -86,6 +96,31 @@ def test_deselected_is_counted_and_named(tmp_path: Path) -> None:
     assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
     assert "1 deselected" in done.stdout
     assert "lane uml: 1 deselected, it has no cpus(2)" in done.stdout
+
+
+def test_beyond(tmp_path: Path) -> None:
+    """A slow lane can be left with what another one lacks, and with what differs from kernel to kernel."""
+    done = run_pytest(
+        tmp_path,
+        """
+        import pytest
+
+        @pytest.mark.needs_cpus(2)
+        def test_two():
+            pass
+
+        @pytest.mark.per_kernel
+        def test_kernel():
+            pass
+
+        def test_one():
+            pass
+        """,
+        "--beyond=uml",
+        lane="qemu",
+    )
+    assert "2 passed, 1 deselected" in done.stdout
+    assert "lane qemu: 1 deselected, lane uml can run them" in done.stdout
 
 
 def test_left() -> None:
