@@ -104,11 +104,16 @@ class Live:
 
     def __init__(self, host: Host, files: Files, limit: int = 4096) -> None:
         self._host, self._files = host, files
-        self._known: Living[Container] = Living(limit)
+        self._known: Living[Container] = Living(limit, self._forget)
 
     def container(self, name: str) -> Container:
         """Return a container; raises an Error once it has ended."""
         return self._known.get(name) or self._load(name)
+
+    def _forget(self, container: Container) -> None:
+        """Close what was read of a container that has ended."""
+        self._files.forget(f"{self._host.proc}/{container.init_pid}/stat")
+        self._files.forget_below({path for path in container.cgroup.paths.values() if path != "/"})
 
     def gone(self, name: str) -> bool:
         """Say whether a container has surely ended or is registered no more: its name will never be served again."""

@@ -9,6 +9,10 @@ from __future__ import annotations
 import errno
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 CHUNK = 1 << 16
 ONE = 1 << 12
 """A read as long as most texts: the buffer of a longer one costs as much as the read."""
@@ -82,6 +86,12 @@ class Files:
         """Close a file that is not read any more."""
         if (descriptor := self._open.pop(path, None)) is not None:
             os.close(descriptor)
+
+    def forget_below(self, directories: Iterable[str]) -> None:
+        """Close the files of directories, given by the ends of their paths."""
+        parts = tuple(f"{directory}/" for directory in directories)
+        for path in [path for path in self._open if any(part in path for part in parts)]:
+            self.forget(path)
 
     def close(self) -> None:
         """Close every descriptor; the object can be used on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -141,5 +142,55 @@ def test_places_of_the_dead_are_used_again() -> None:
         old = next(number for number in range(FIRST, PLACES) if nodes._read(number)[0] > 1)
         with pytest.raises(OSError, match="gone"):
             nodes.path(1 << 32 | old)
+    finally:
+        os.close(descriptor)
+
+
+def test_the_table_grows_with_the_living() -> None:
+    """Ten thousand containers, of which few live at a time, take little more memory than those few."""
+    descriptor = os.memfd_create("nodes")
+    try:
+        nodes, living = Nodes(descriptor), dict.fromkeys(range(10), True)
+        nodes.gone = lambda path: int(path.split("/")[1]) not in living
+        for number in range(10, 10_000):
+            living.pop(number - 10)
+            living[number] = True
+            for file in range(20):
+                nodes.inode(f"containers/{number}/proc/{file}")
+        assert os.fstat(descriptor).st_blocks * 512 < 1 << 20
+    finally:
+        os.close(descriptor)
+
+
+class Dying(Nodes):
+    """A worker that dies after so many writes."""
+
+    writes = 0
+
+    def _write(self, at: int, data: bytes) -> None:
+        self.writes -= 1
+        if self.writes < 0:
+            raise KeyboardInterrupt
+        super()._write(at, data)
+
+
+def test_a_worker_may_die_while_it_writes_the_table() -> None:
+    """Whichever of its writes is the last, others find every path and number as before, and room for more."""
+    descriptor = os.memfd_create("nodes")
+    try:
+        nodes, ended = Nodes(descriptor), set[str]()
+        nodes.gone = lambda path: path in ended
+        keep = {path: nodes.inode(path) for path in map(str, range(200))}
+        for last in range(40):
+            dying = Dying(descriptor)
+            dying.gone, dying.writes = nodes.gone, last
+            ended |= {f"{last}-{name}" for name in "ab"}
+            with contextlib.suppress(KeyboardInterrupt):
+                for name in "abc":
+                    dying.inode(f"{last}-{name}")
+            assert {path: nodes.inode(path) for path in keep} == keep
+            assert {nodes.path(inode) for inode in keep.values()} == set(keep)
+            new = f"{last}-new"
+            assert nodes.path(nodes.inode(new)) == new
     finally:
         os.close(descriptor)
