@@ -25,6 +25,7 @@ class Box:
         """What leads into the namespaces that everything runs in, and where their root is seen from here."""
         self.inside = Path("/")
         self.served: subprocess.Popen[bytes] | None = None
+        self.others = cgroups()
 
     def start_daemon(self, *options: str, keeper: str = "none", **environment: str) -> subprocess.Popen[bytes]:
         """Start the daemon and wait until it serves; without a keeper it is one process and its descendants."""
@@ -93,18 +94,23 @@ class Box:
         return self.pyproc("list", "-q").stdout.split()
 
     def left(self) -> list[str]:
-        """Return what is left on the disk and in the cgroups of this box's containers."""
-        found = [
-            str(path)
-            for at in ("state", "storage/containers", "run/lxcfs-py/containers")
-            for path in (self.base / at).glob("*")
-        ]
-        for at, names, _ in os.walk("/sys/fs/cgroup"):
-            found += [f"{at}/{name}" for name in names if os.path.basename(at) == "pyproc"]
-        return found
+        """Return what is left on the disk, and in the cgroups of containers that were not there before this box."""
+        places = ("state", "storage/containers", "run/lxcfs-py/containers")
+        files = [str(path) for at in places for path in (self.base / at).glob("*")]
+        return [*files, *sorted(cgroups() - self.others)]
 
     def close(self) -> None:
         """Remove all."""
         for id_ in self.ids():
             self.pyproc("delete", "--force", id_)
         self.stop_daemon()
+
+
+def cgroups() -> set[str]:
+    """Return the cgroups of all containers on this machine."""
+    return {
+        f"{at}/{name}"
+        for at, names, _ in os.walk("/sys/fs/cgroup")
+        for name in names
+        if os.path.basename(at) == "pyproc"
+    }
