@@ -18,11 +18,12 @@ GIVE_UP = 78
 """The exit code (EX_CONFIG) of a supervisor that should not be started again."""
 SHELL = "/bin/sh"
 SCRIPT = r"""
-for signal in TERM INT HUP USR1; do
-    trap "asked=$signal; kill -$signal \$child 2>/dev/null" $signal
-done
+trap 'ending=yes; kill -TERM $child 2>/dev/null' TERM INT
+trap 'kill -HUP $child 2>/dev/null' HUP USR1
 while :; do
+    [ -z "$ending" ] || exec "$@" --ended
     "$@" & child=$!
+    [ -z "$ending" ] || kill -TERM $child
     while :; do
         wait $child
         status=$?
@@ -31,14 +32,14 @@ while :; do
     case $status in
     0) exit 0 ;;
     78) exit 1 ;;
-    130 | 143) asked=TERM ;;
+    130 | 143) ending=yes ;;
     esac
-    case $asked in TERM | INT) exec "$@" --ended ;; esac
-    sleep 0.1
+    [ -n "$ending" ] || sleep 0.1
 done
 """
-"""A signal that is trapped interrupts ``wait``. One that comes while there is nobody to take it, or who could take it
-has hardly begun, must not be lost."""
+"""A signal that is trapped interrupts ``wait``. One that comes while there is nobody to take it (also between ``&``
+and ``child=``, and in the pause), or who could take it has hardly begun, must not be lost. SIGINT is passed on as
+SIGTERM: a shell's background child ignores it until it has its own handler."""
 
 
 def given(text: str) -> dict[str, int]:

@@ -21,7 +21,6 @@ from tests.usage import Usage, usage
 if TYPE_CHECKING:
     from tests.live.box import Box
 
-pytestmark = [pytest.mark.needs_native, pytest.mark.needs_cpus(2)]
 
 SECONDS = 0.7
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     Act = Callable[[int, Path], None]
 
-pytestmark = [pytest.mark.needs_native, pytest.mark.needs_cpus(2)]  # readers hammer while it begins anew
 
 READER = """
 import sys, time
