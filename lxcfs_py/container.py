@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -13,7 +14,7 @@ from lxcfs_py.files import Files
 from lxcfs_py.lifeline import Lifeline, Living
 from lxcfs_py.procfs import pid_stat, proc_cgroup, status, timens_offsets
 from lxcfs_py.record import Record
-from lxcfs_py.registry import RefusedError, Registration, load
+from lxcfs_py.registry import RefusedError, Registration, ids, load
 
 if TYPE_CHECKING:
     from lxcfs_py.host import Host
@@ -70,6 +71,15 @@ def digest(key: str) -> bytes:
 def by_registration(host: Host, files: Files, id_: str) -> Container:
     """Return a registered container; raises an Error if it is not registered or its init has ended."""
     return of(host, files, load(host, id_))
+
+
+def registered(host: Host, files: Files) -> dict[str, Container]:
+    """Return the registered containers that run, by id, in order; what can't be read or trusted is left out."""
+    found = {}
+    for id_ in ids(host):
+        with contextlib.suppress(Error, OSError):
+            found[id_] = by_registration(host, files, id_)
+    return found
 
 
 def of(host: Host, files: Files, registration: Registration) -> Container:

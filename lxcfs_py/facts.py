@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import resource
 import subprocess
 from typing import TYPE_CHECKING
 
+from lxcfs_py import announcement
 from lxcfs_py.cgroup import layout as layouts
-from lxcfs_py.container import NS_GET_TGID_FROM_PIDNS, start_ticks
+from lxcfs_py.container import NS_GET_TGID_FROM_PIDNS
 from lxcfs_py.daemon import mount
 from lxcfs_py.files import Files
 from lxcfs_py.procfs import mountinfo, status
@@ -158,12 +158,10 @@ def _answers(path: str) -> bool:
 
 
 def _daemon(host: Host) -> Daemon | None:
-    try:
-        found = json.loads(_text(f"{host.run}/lxcfs-py/daemon.json"))
-        pid, ticks, at = int(found["pid"]), int(found["start_ticks"]), str(found["mountpoint"])
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    found = announcement.read(host)
+    if found is None:
         return None
-    return Daemon(pid, start_ticks(host, Files(), pid) == ticks, _place(at, host.proc))
+    return Daemon(found.pid, announcement.serves(host, found), _place(found.mountpoint, host.proc))
 
 
 def gather(host: Host, mountpoint: str) -> Facts:

@@ -7,7 +7,6 @@ serves a container that is not there yet adds it, under a record lock (fcntl(2):
 from __future__ import annotations
 
 import fcntl
-import json
 import marshal
 import mmap
 import os
@@ -15,9 +14,9 @@ import struct
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from lxcfs_py import announcement
 from lxcfs_py.cgroup.api import Cgroup
-from lxcfs_py.container import Container, digest, start_ticks
-from lxcfs_py.files import Files
+from lxcfs_py.container import Container, digest
 
 if TYPE_CHECKING:
     from lxcfs_py.host import Host
@@ -212,11 +211,10 @@ def _now() -> int:
 
 def of_daemon(host: Host) -> LoadStore:
     """Return the table of the daemon that serves (by /proc/PID/fd); without one, a store that knows nothing."""
+    found = announcement.read(host)
+    if found is None or not announcement.serves(host, found):
+        return NoLoads()
     try:
-        with open(f"{host.run}/lxcfs-py/daemon.json", encoding="utf-8") as file:
-            found = json.load(file)
-        if start_ticks(host, Files(), found["pid"]) != found["start_ticks"]:
-            return NoLoads()
-        return Loads(os.open(f"{host.proc}/{found['pid']}/fd/{found['loads']}", os.O_RDWR | os.O_CLOEXEC))
-    except (OSError, ValueError, KeyError, TypeError):
+        return Loads(os.open(f"{host.proc}/{found.pid}/fd/{found.loads}", os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
         return NoLoads()

@@ -17,12 +17,15 @@ import fcntl
 import mmap
 import os
 import struct
+from time import monotonic_ns
 from typing import TYPE_CHECKING, NamedTuple
 
 from lxcfs_py.container import digest, owner
 from lxcfs_py.cputime import Account, advance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lxcfs_py.cgroup.api import CpuTime
 
 SHARDS = 64
@@ -44,6 +47,10 @@ OPENS_OF_ONE = OPENS // 8
 """Those of one owner, once there are as many."""
 WARM = 64
 """Each worker's first slots keep their memory when they are given back; of others it returns to the system."""
+FREE, TAKEN, DOUBTED = range(3)
+"""What a slot is; doubted: perhaps nobody has its handle, because the worker that took it died."""
+_TAKE = struct.Struct("=qq")
+"""The slot a worker took last, and when (CLOCK_MONOTONIC)."""
 _SLOT = struct.Struct("=I8s")
 """How often it was given away, and to whom: zeros for nobody."""
 _OPEN = struct.Struct("=IIq?7x")
@@ -72,7 +79,8 @@ class Shared:
         self._digests: dict[str, bytes] = {}
         self._copy_bytes = _COPY.size + cpus * _CPU_BYTES
         self._account_bytes = _HEAD.size + 2 * self._copy_bytes
-        self._used_at = _pages(ACCOUNTS * self._account_bytes)
+        self._takes_at = _pages(ACCOUNTS * self._account_bytes)
+        self._used_at = self._takes_at + workers * _TAKE.size
         self._slots_at = self._used_at + self._slots
         self._opens_at = _pages(self._slots_at + self._slots * _SLOT.size)
         self._relays_at = self._opens_at + self._slots * OPEN_BYTES
@@ -173,7 +181,8 @@ class Shared:
         if number >= OPENS_OF_ONE and self._held(first, whose) >= OPENS_OF_ONE:
             raise FullError(errno.EMFILE, "too many open files", owner(key))
         slot = first + number
-        self._map[self._used_at + slot] = 1
+        _TAKE.pack_into(self._map, self._takes_at + worker * _TAKE.size, slot, monotonic_ns())
+        self._map[self._used_at + slot] = TAKEN
         generation = _SLOT.unpack_from(self._map, self._slots_at + slot * _SLOT.size)[0] + 1 & 0x7FFFFFFF
         _SLOT.pack_into(self._map, self._slots_at + slot * _SLOT.size, generation, whose)
         at = self._opens_at + slot * OPEN_BYTES
@@ -189,10 +198,12 @@ class Shared:
     def opened(self, handle: int) -> Opened | None:
         """Return what a handle stands for, None if it was given back."""
         slot = handle & 0xFFFFFFFF
-        if slot >= self._slots or not self._map[self._used_at + slot]:
+        if slot >= self._slots or (state := self._map[self._used_at + slot]) == FREE:
             return None
         if _SLOT.unpack_from(self._map, self._slots_at + slot * _SLOT.size)[0] != handle >> 32:
             return None
+        if state != TAKEN:  # doubted, but somebody has it
+            self._map[self._used_at + slot] = TAKEN
         at = self._opens_at + slot * OPEN_BYTES
         pid, about, length, kept = _OPEN.unpack_from(self._map, at)
         return Opened(self._map[at + _OPEN.size : at + _OPEN.size + about], pid, length, kept)
@@ -211,14 +222,44 @@ class Shared:
 
     def release(self, handle: int) -> None:
         """Give a handle back."""
-        if self.opened(handle) is None:
-            return
-        slot = handle & 0xFFFFFFFF
+        if self.opened(handle) is not None:
+            self._free(handle & 0xFFFFFFFF)
+
+    def _free(self, slot: int) -> None:
         if slot % OPENS >= WARM:
             self._empty(self._opens_at + slot * OPEN_BYTES, OPEN_BYTES)
             self._empty(self._texts_at + slot * TEXT_BYTES, TEXT_BYTES)
-        _SLOT.pack_into(self._map, self._slots_at + slot * _SLOT.size, handle >> 32, bytes(8))
-        self._map[self._used_at + slot] = 0
+        at = self._slots_at + slot * _SLOT.size
+        self._map[at + 4 : at + _SLOT.size] = bytes(8)
+        self._map[self._used_at + slot] = FREE
+
+    def took(self, worker: int, since_nsec: int) -> int:
+        """Return the slot that a worker has taken since then and that was not given back; -1 for none."""
+        slot, taken_nsec = _TAKE.unpack_from(self._map, self._takes_at + worker * _TAKE.size)
+        since = max(since_nsec, 1)  # a worker that never took one has 0 there
+        return int(slot) if taken_nsec >= since and self._map[self._used_at + slot] == TAKEN else -1
+
+    def untake(self, slot: int) -> None:
+        """Give a slot back whose handle nobody was told."""
+        self._free(slot)
+
+    def doubt(self, slot: int) -> None:
+        """Say that perhaps nobody was told a slot's handle: until it is used, or ``reclaim`` gives it back."""
+        self._map[self._used_at + slot] = DOUBTED
+
+    def reclaim(self, alive: Callable[[int], bool]) -> None:
+        """Give back the doubted slots that were taken for a thread which has ended."""
+        doubted, end = bytes([DOUBTED]), self._used_at + self._slots
+        at = self._map.find(doubted, self._used_at, end)
+        while at >= 0:
+            slot = at - self._used_at
+            if not alive(_OPEN.unpack_from(self._map, self._opens_at + slot * OPEN_BYTES)[0]):
+                self._free(slot)
+            at = self._map.find(doubted, at + 1, end)
+
+    def taken(self) -> int:
+        """Return how many files are open."""
+        return self._slots - self._map[self._used_at : self._used_at + self._slots].count(FREE)
 
     def _empty(self, at: int, size: int) -> None:
         """Give memory back to the system; what can't be is used again all the same."""

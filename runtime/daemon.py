@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import time
 
-from lxcfs_py import json_text
+from lxcfs_py import announcement
 from lxcfs_py.errors import reason
 from lxcfs_py.served import BOUND, PRESSURE
-from runtime import state
 from runtime.errors import RunError
 
 TYPE_CHECKING = False
@@ -22,16 +21,14 @@ START_SECONDS = 60.0
 
 def serving(host: Host) -> str:
     """Return the mount point of the daemon that serves, "" if none does."""
-    try:
-        with open(f"{host.run}/lxcfs-py/daemon.json", "rb") as file:
-            found = json_text.loads(file.read())
-        mountpoint = found["mountpoint"]
-        if not state.alive(found["pid"], found["start_ticks"], host):
-            return ""
-        os.stat(f"{mountpoint}/proc/meminfo")
-    except (OSError, ValueError, KeyError, TypeError):
+    found = announcement.read(host)
+    if found is None or not announcement.serves(host, found):
         return ""
-    return str(mountpoint)
+    try:
+        os.stat(f"{found.mountpoint}/proc/meminfo")
+    except OSError:
+        return ""
+    return found.mountpoint
 
 
 def paths(host: Host, layout: Layout) -> tuple[str, ...]:

@@ -241,14 +241,9 @@ def find(root: str, text: str) -> str:
 
 def alive(pid: int, start_ticks: int, host: Host = HOST) -> bool:
     """Say whether that very process runs; a zombie has ended."""
-    from lxcfs_py.procfs import pid_stat
+    from lxcfs_py import process
 
-    try:
-        with open(f"{host.proc}/{pid}/stat", "rb") as file:
-            found = pid_stat.parse(file.read())
-    except OSError:
-        return False
-    return found is not None and found.start_ticks == start_ticks and found.state not in "ZXx"
+    return process.alive(host, pid, start_ticks)
 
 
 def status(root: str, state: State, host: Host = HOST, *, locked: bool = False) -> str:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import json
 import os
 import stat
 import subprocess
 from typing import TYPE_CHECKING
 
-from lxcfs_py.container import start_ticks
+from lxcfs_py import announcement
 from lxcfs_py.errors import Error, reason
-from lxcfs_py.files import Files
 from lxcfs_py.fuse import protocol
 from lxcfs_py.procfs import mountinfo
 
@@ -46,17 +44,12 @@ def mounted(path: str, proc: str = "/proc") -> mountinfo.Mount | None:
 
 def forget(path: str, host: Host) -> None:
     """Remove what a daemon that has gone announced of a mount point; raises an Error if one serves there."""
-    announcement = f"{host.run}/lxcfs-py/daemon.json"
-    try:
-        with open(announcement, encoding="utf-8") as file:
-            found = json.load(file)
-        if found["mountpoint"] != path:
-            return
-        if start_ticks(host, Files(), found["pid"]) == found["start_ticks"]:
-            raise Error(f"{path}: the daemon {found['pid']} serves there", "stop it first")
-        os.unlink(announcement)
-    except (OSError, ValueError, KeyError, TypeError):  # there is none, or nobody can read it
+    found = announcement.read(host)
+    if found is None or found.mountpoint != path:
         return
+    if announcement.serves(host, found):
+        raise Error(f"{path}: the daemon {found.pid} serves there", "stop it first")
+    announcement.withdraw(host, found.pid)
 
 
 def is_dead(path: str) -> bool:

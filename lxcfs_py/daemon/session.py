@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lxcfs_py.host import Host
 
 NAMES = ("fuse", "memory", "table", "loads", "counters", "record")
-LAYOUT = 2
+LAYOUT = 3
 """Of all that is shared. Memory of another layout is left alone, and files opened before then fail with EBADF."""
 
 

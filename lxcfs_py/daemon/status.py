@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from lxcfs_py import __version__, counters, log, registry
+from lxcfs_py import __version__, counters, log, process
 from lxcfs_py import container as containers
 from lxcfs_py.counters import Times
-from lxcfs_py.errors import Error
 from lxcfs_py.files import Files
-from lxcfs_py.procfs import pid_stat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,38 +105,22 @@ class Status:
                 if number in self._session.processes.workers()
             ],
             "files": {name: times(sum_of([row.files[name] for row in rows])) for name in counters.NAMES},
-            **reads(rows, self._registered()),
+            **reads(rows, containers.registered(self._host, self._files)),
             "seccomp_listeners": self._keeper.listeners,
             "triggers": self._triggers.count,
             "log": {"written": written, "left_out": left_out},
         }
 
-    def _stat(self, pid: int) -> pid_stat.PidStat | None:
-        try:
-            with open(f"{self._host.proc}/{pid}/stat", "rb") as file:
-                return pid_stat.parse(file.read())
-        except OSError:
-            return None
-
     def _state(self, pid: int) -> str:
-        found = self._stat(pid) if pid else None
+        found = process.stat(self._host, pid) if pid else None
         return "" if found is None or found.state in "XZx" else found.state
 
     def _process(self, pid: int) -> dict[str, Any] | None:
-        found = self._stat(pid) if pid else None
+        found = process.stat(self._host, pid) if pid else None
         if found is None:
             return None
         age_nsec = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - found.start_ticks * containers.TICK_NSEC
         return {"pid": pid, "age_seconds": max(0, age_nsec) / 1e9}
-
-    def _registered(self) -> dict[str, Container]:
-        found = {}
-        for id_ in registry.ids(self._host):
-            try:
-                found[id_] = containers.by_registration(self._host, self._files, id_)
-            except Error:  # it can't be trusted, or its container has ended
-                continue
-        return found
 
 
 def sum_of(found: Sequence[Times]) -> Times:

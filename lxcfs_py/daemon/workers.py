@@ -8,6 +8,7 @@ until the next supervisor's workers do, and SIGTERM then has each of them leave 
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import json
 import os
@@ -35,6 +36,7 @@ from lxcfs_py.record import Record
 from lxcfs_py.shared import Shared
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1
@@ -127,21 +129,37 @@ def work(task: Task, number: int) -> NoReturn:
     raise AssertionError
 
 
-def mourn(task: Task, number: int) -> None:
-    """See to the requests a dead worker held: the kernel asks again, or they get an error (design of the relay)."""
-    if not task.relay:
-        answer = protocol.resend()
+def mourn(task: Task, numbers: Collection[int]) -> None:
+    """See to the requests that dead workers held: the kernel asks again, or they get an error (design of the relay).
+
+    And to the open files whose handles the kernel was not told, because the answer was lost: a dead worker's, and
+    when the kernel asks all requests again, those of the workers that were just then at one of them.
+    """
+    shared, table, now_nsec = task.shared(), Table(task.counters, 2 * task.workers), time.monotonic_ns()
+    since = [table.worker(number).busy_since_nsec or now_nsec for number in range(table.workers)]
+    if task.relay:
+        for number in numbers:
+            slot = shared.relay(number)
+            unique = int.from_bytes(slot[protocol.UNIQUE_OFFSET : protocol.UNIQUE_OFFSET + 8], sys.byteorder)
+            slot[: protocol.UNIQUE_OFFSET + 8] = bytes(protocol.UNIQUE_OFFSET + 8)
+            unanswered = unique and _write(task.fuse, protocol.error(unique, errno.EIO))
+            if unanswered and (taken := shared.took(number, since[number])) >= 0:
+                shared.untake(taken)
     else:
-        slot = task.shared().relay(number)
-        unique = int.from_bytes(slot[protocol.UNIQUE_OFFSET : protocol.UNIQUE_OFFSET + 8], sys.byteorder)
-        slot[: protocol.UNIQUE_OFFSET + 8] = bytes(protocol.UNIQUE_OFFSET + 8)
-        if not unique:
-            return
-        answer = protocol.error(unique, 5)
+        _write(task.fuse, protocol.resend())
+        for number in range(table.workers):
+            if (taken := shared.took(number, since[number])) >= 0:
+                shared.doubt(taken)
+    shared.reclaim(lambda tid: not tid or os.path.exists(f"{task.host.proc}/{tid}"))
+
+
+def _write(fuse: int, answer: bytes) -> bool:
+    """Answer the kernel; return False if nobody waits for that, or the mount is gone."""
     try:
-        os.write(task.fuse, answer)
-    except OSError:  # answered already, or the mount is gone
-        return
+        os.write(fuse, answer)
+    except OSError:
+        return False
+    return True
 
 
 class Flock:
@@ -156,12 +174,23 @@ class Flock:
     def _note(self, number: int, what: str) -> None:
         say(self._messages, log.Line(what, "", f"worker {number}", detail=True))
 
-    def begin(self) -> bool:
-        """Take our generation; return False if another template has it."""
+    def begin(self, *, cold: bool) -> bool:
+        """Take our generation, and see to workers that died with a template: of ours, or if ``cold`` of any.
+
+        Return False if another template has it.
+        """
         with open("/proc/self/stat", "rb") as file:
             own = pid_stat.parse(file.read())
         template = Template(os.getpid(), own.start_ticks if own else 0)
-        return self._processes.take(self._task.first // self._task.workers, template)
+        first, count = self._task.first, self._task.workers
+        if not self._processes.take(first // count, template):
+            return False
+        killed = [number for number in self._processes.workers() if first <= number < first + count]
+        if dead := range(2 * count) if cold else killed:
+            mourn(self._task, dead)
+        for number in killed:
+            self._processes.note_worker(number, 0)
+        return True
 
     def leave(self, _number: int, _frame: object) -> None:
         """Let each worker leave between two requests."""
@@ -185,16 +214,17 @@ class Flock:
         while self._running:
             pid, status = os.wait()
             number, since = self._running.pop(pid)
-            self._processes.note_worker(number, 0)
             how = (
                 f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit status {os.WEXITSTATUS(status)}"
             )
             self._note(number, f"pid {pid} has ended: {how}")
+            if status == driver.UNMOUNTED and not self._leaving:
+                return driver.UNMOUNTED
+            if os.WIFSIGNALED(status) or not self._leaving:
+                mourn(self._task, [number])
+            self._processes.note_worker(number, 0)  # not before: if we die now, the next template mourns it
             if self._leaving:
                 continue
-            if status == driver.UNMOUNTED:
-                return driver.UNMOUNTED
-            mourn(self._task, number)
             if time.monotonic() - since < QUICK_SECONDS:
                 time.sleep(PAUSE_SECONDS)
             self.start(number)
@@ -213,11 +243,8 @@ def main(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, flock.leave)
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):  # they are the supervisor's
         signal.signal(ignored, signal.SIG_IGN)
-    if not flock.begin():
+    if not flock.begin(cold=cold):
         return TAKEN
-    if cold:  # one before us may have died with its workers
-        for number in range(2 * task.workers):
-            mourn(task, number)
     for number in range(task.first, task.first + task.workers):
         flock.start(number)
     return flock.tend()

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLACE = "/var/lib/lxcfs"
-OWN = {"pid": os.getpid(), "start_ticks": start_ticks(Host(), Files(), os.getpid()), "mountpoint": PLACE}
+OWN = {
+    "pid": os.getpid(),
+    "start_ticks": start_ticks(Host(), Files(), os.getpid()),
+    "mountpoint": PLACE,
+    "version": "1",
+    "loads": 5,
+}
 
 
 def forget(tmp_path: Path, text: str) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -194,3 +195,33 @@ def test_a_worker_may_die_while_it_writes_the_table() -> None:
             assert nodes.path(nodes.inode(new)) == new
     finally:
         os.close(descriptor)
+
+
+def test_what_a_dead_worker_took_comes_back(memory: shared.Shared) -> None:
+    """A slot taken for a request that was not answered is given back at once, one taken before it never."""
+    before = memory.open(0, b"about", 1, "a@1")
+    since = time.monotonic_ns()
+    assert memory.took(0, since) == -1
+    assert memory.took(1, 0) == -1
+    taken = memory.took(0, since) if memory.open(0, b"lost", 1, "a@1") else -1
+    assert taken >= 0
+    memory.untake(taken)
+    assert memory.took(0, since) == -1
+    assert memory.taken() == 1
+    assert memory.opened(before) == (b"about", 1, -1, False)
+
+
+def test_a_slot_in_doubt(memory: shared.Shared) -> None:
+    """Where nobody knows who has a slot, it goes once its thread has ended, unless it has been used meanwhile."""
+    lost, used = memory.open(0, b"lost", 10, "a@1"), memory.open(1, b"used", 20, "a@1")
+    for worker in range(WORKERS):
+        memory.doubt(memory.took(worker, 0))
+    memory.reclaim(lambda _tid: True)
+    assert memory.taken() == 2
+    assert memory.opened(used) == (b"used", 20, -1, False)
+    memory.reclaim(lambda tid: tid not in (10, 20))
+    assert memory.taken() == 1
+    assert memory.opened(lost) is None
+    assert memory.opened(used) == (b"used", 20, -1, False)
+    memory.release(used)
+    assert memory.taken() == 0

@@ -1,0 +1,96 @@
+"""Keeps the workers of a session running, and lets one generation of them follow another without a gap."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import trio
+
+from lxcfs_py import log
+from lxcfs_py.daemon import notify, workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lxcfs_py.daemon.processes import Template
+    from lxcfs_py.daemon.session import Session
+
+PAUSE_SECONDS = 0.2
+LEAVE_SECONDS = 1.0
+"""Workers that have not left by then are killed: they are at a request that takes long, and others wait."""
+
+
+def _start(task: workers.Task, parent: int, *, cold: bool) -> subprocess.Popen[bytes]:
+    """Start a template."""
+    module = [sys.executable, "-m", "lxcfs_py.daemon.workers"]
+    return subprocess.Popen(
+        [*module, workers.pack(task), str(parent), "cold" if cold else ""],
+        pass_fds=task.descriptors,
+        stdin=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,  # the terminal's Ctrl-C is ours
+    )
+
+
+async def keep(session: Session, task: workers.Task, parent: int) -> None:
+    """Have workers serve until the mount is gone; they die with process ``parent``, 0 for nobody."""
+    processes = session.processes
+    while True:
+        before = session.templates(task.host)
+        if len(before) == 2:  # a supervisor was killed while one followed the other
+            await _retire(session, task, 0, before.pop(0))
+        generation = 1 if 0 in before else 0
+        first = generation * session.workers
+        template = _start(task.replace(first=first), parent, cold=not before)
+        try:
+            while processes.template(generation).pid != template.pid or first not in processes.workers():
+                if template.poll() is not None:
+                    break
+                await trio.sleep(0.01)
+            else:
+                for number, each in before.items():
+                    await _retire(session, task, number, each)
+                notify.notify("READY=1")
+                await _ended([template.pid])
+        except trio.Cancelled:
+            template.returncode = 0  # it goes on, or the mount goes: nobody waits for it
+            raise
+        code = template.wait()
+        if code == 0:
+            return
+        log.write(f"the workers' template ended with {code}; another one starts")
+        await trio.sleep(PAUSE_SECONDS)
+
+
+async def _retire(session: Session, task: workers.Task, generation: int, template: Template) -> None:
+    """Have the workers of a template leave, and it with them; see to the requests of those that had to be killed."""
+    first = generation * session.workers
+    numbers = range(first, first + session.workers)
+    with suppress(ProcessLookupError):
+        os.kill(template.pid, signal.SIGTERM)
+        with trio.move_on_after(LEAVE_SECONDS):
+            await _ended([template.pid])
+        os.kill(template.pid, signal.SIGKILL)  # if it is still there: its workers die with it
+    await _ended([template.pid])
+    if killed := {number: pid for number, pid in session.processes.workers().items() if number in numbers}:
+        with trio.move_on_after(LEAVE_SECONDS):
+            await _ended(killed.values())
+        workers.mourn(task, tuple(killed))
+        for number in killed:
+            session.processes.note_worker(number, 0)
+
+
+async def _ended(pids: Iterable[int]) -> None:
+    """Wait until processes have ended."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            pidfd = os.pidfd_open(pid)
+            try:
+                await trio.lowlevel.wait_readable(pidfd)
+            finally:
+                os.close(pidfd)
