@@ -7,6 +7,7 @@ a BPF_PROG_TYPE_CGROUP_DEVICE program answers instead, assembled here.
 
 from __future__ import annotations
 
+import os
 import struct
 
 TYPE_CHECKING = False
@@ -25,8 +26,10 @@ def _rule(allow: bool, access: str, type_: str = "a", major: int | None = None, 
     return {"allow": allow, "type": type_, **numbers, "access": access}
 
 
-def default_rules() -> list[Rule]:
+def default_rules(*, everything: bool = False) -> list[Rule]:
     """Return Docker's rules: no device but the usual ones and terminals; nodes may be made, not opened."""
+    if everything:
+        return [_rule(True, "rwm")]
     return [
         _rule(False, "rwm"),
         _rule(True, "m", "c"),
@@ -52,6 +55,22 @@ def default_nodes() -> list[dict[str, Any]]:
         }
         for name, major, minor in NODES
     ]
+
+
+def host_nodes(top: str = "/dev") -> list[dict[str, Any]]:
+    """Return the host's device nodes as OCI describes them, but those of mounts the container has of its own."""
+    found = []
+    for at, names, files in os.walk(top):
+        names[:] = [name for name in names if f"{at}/{name}" not in (f"{top}/pts", f"{top}/shm", f"{top}/mqueue")]
+        for name in files:
+            path = f"{at}/{name}"
+            about = os.lstat(path)
+            kind = {0o020000: "c", 0o060000: "b"}.get(about.st_mode & 0o170000)  # S_IFMT, S_IFCHR, S_IFBLK
+            if kind and path not in (f"{top}/console", f"{top}/ptmx"):
+                numbers = {"major": os.major(about.st_rdev), "minor": os.minor(about.st_rdev)}
+                owner = {"fileMode": about.st_mode & 0o777, "uid": about.st_uid, "gid": about.st_gid}
+                found.append({"path": f"/dev{path.removeprefix(top)}", "type": kind, **numbers, **owner})
+    return found
 
 
 def _numbers(rule: Rule) -> tuple[int | None, int | None]:

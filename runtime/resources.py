@@ -69,7 +69,10 @@ def build(options: Parsed) -> dict[str, Any]:
         "pids": {"limit": pids} if pids is not None and pids > 0 else {},
         "blockIO": io,
     }
-    return {**{key: value for key, value in parts.items() if value}, "devices": devices.default_rules()}
+    return {
+        **{key: value for key, value in parts.items() if value},
+        "devices": devices.default_rules(everything=options["privileged"]),
+    }
 
 
 def limits(resources: dict[str, Any]) -> Limits:

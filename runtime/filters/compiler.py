@@ -14,7 +14,7 @@ It means what libseccomp makes of the same configuration for runc and crun:
 And what runc adds: a call that is newer than the newest one a profile names fails with ENOSYS, unless calls are
 allowed by default, so that programs fall back on an older one.
 
-A program looks at the architecture, then finds the call's number by bisection: eight comparisons at most.
+A program looks at the architecture, then finds the call's number by bisection: nine comparisons at most.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from runtime.filters.architectures import (
     Architecture,
 )
 from runtime.filters.bpf import OPERATORS, program
+from runtime.filters.cache import Compiled
 from runtime.filters.numbers import NUMBERS
 
 TYPE_CHECKING = False
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 
     from runtime.filters.bpf import Condition, Decision, Placed
 
-VERSION = 1
-"""Changes with what is compiled to."""
 MAX_INSTRUCTIONS = 4096
 """BPF_MAXINSNS."""
 EPERM, ENOSYS = 1, 38
@@ -69,14 +68,6 @@ WAIT_KILLABLE_RECV = FLAGS["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]
 
 
 UNLISTED: Decision = (((), ACTIONS["SCMP_ACT_KILL_THREAD"]),)
-
-
-class Compiled(Record):
-    """A program, the flags to load it with (without NEW_LISTENER), and whether a listener is to answer calls."""
-
-    program: bytes
-    flags: int
-    notify: bool
 
 
 def _error(where: str, what: str, hint: str) -> RunError:
