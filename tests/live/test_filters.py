@@ -92,7 +92,8 @@ threads = [threading.Thread(target=lambda: None) for _ in range(20)]
 with multiprocessing.Pool(2) as pool: assert pool.map(abs, [-1]) == [1]
 subprocess.run(["tar", "-cf", "/tmp/t.tar", "/etc/passwd"], check=True)
 END
-setpriv --reuid 1000 --clear-groups id -u; nice -n 5 ionice true; timeout 5 sh -c 'sleep .01 & wait'; flock /tmp/x true
+setpriv --reuid 1000 --clear-groups id -u; nice -n 5 ionice true; timeout 5 sh -c 'sleep .01 & wait'
+flock /tmp/x true
 """
     assert clean.run("--rm", "--", "sh", "-ec", script).stdout.strip() == "1000"
 
@@ -135,10 +136,8 @@ def test_a_profile_that_is_wrong(clean: Box, tmp_path: Path) -> None:
 
 def test_the_kernel_takes_the_longest(clean: Box, tmp_path: Path) -> None:
     """A program of almost 4096 instructions is loaded, and its last entry counts."""
-    rows = [
-        {"names": ["personality"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "op": "SCMP_CMP_EQ", "value": value}]}
-        for value in range(1000, 1800)
-    ]  # fmt: skip
+    args = [{"index": 0, "op": "SCMP_CMP_EQ", "value": value} for value in range(1000, 1800)]
+    rows = [{"names": ["personality"], "action": "SCMP_ACT_ERRNO", "args": [each]} for each in args]
     asked = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rows}
     assert 4000 < len(compiled(asked, platform.machine()).program) // 8 <= 4096
     file = tmp_path / "profile.json"
