@@ -6,11 +6,12 @@ import os
 
 from lxcfs_py.cgroup import control
 from lxcfs_py.cgroup.layout import UNIFIED
-from runtime import devices
+from runtime import device_program, devices
 from runtime import syscalls as sc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from lxcfs_py.cgroup.layout import Layout
@@ -24,12 +25,34 @@ def _open(layout: Layout, path: str) -> int:
 def make(host: Host, layout: Layout, path: str, limits: control.Limits, rules: list[dict[str, Any]]) -> None:
     """Make them; ``rules`` are OCI's for devices. Raises an Error naming file and value."""
     control.create(host, layout, path, limits)
+    judge(layout, path, rules)
+
+
+def update(host: Host, layout: Layout, path: str, resources: Mapping[str, Any]) -> None:
+    """Change what ``linux.resources`` names, and leave the rest; raises an Error naming file and value.
+
+    Without ``devices`` the rules stay; with them they are all replaced, on cgroup2 in one step.
+    """
+    from runtime import resources as converted
+
+    limits = converted.limits(resources)
+    if (resources.get("memory") or {}).get("checkBeforeUpdate"):
+        control.check(layout, path, limits)
+    control.update(host, layout, path, limits)
+    if resources.get("devices"):
+        judge(layout, path, resources["devices"])
+
+
+def judge(layout: Layout, path: str, rules: list[dict[str, Any]]) -> None:
+    """Have OCI's rules for devices hold from now on, and the usual devices be there (``devices.complete``)."""
+    rules = devices.complete(rules)
     if "devices" in layout.hierarchies:
-        control.deny_devices(layout, path, devices.v1_rules(rules))
+        have = control.device_list(layout, path)
+        control.judge_devices(layout, path, devices.v1_changes(have, rules))
     elif UNIFIED in layout.hierarchies:
         directory = _open(layout, path)
         try:
-            sc.attach_device_program(devices.bpf_program(rules), directory)
+            device_program.attach(devices.bpf_program(rules), directory)
         finally:
             os.close(directory)
 

@@ -7,6 +7,7 @@ a BPF_PROG_TYPE_CGROUP_DEVICE program answers instead, assembled here.
 
 from __future__ import annotations
 
+import os
 import struct
 
 TYPE_CHECKING = False
@@ -25,8 +26,10 @@ def _rule(allow: bool, access: str, type_: str = "a", major: int | None = None, 
     return {"allow": allow, "type": type_, **numbers, "access": access}
 
 
-def default_rules() -> list[Rule]:
+def default_rules(*, everything: bool = False) -> list[Rule]:
     """Return Docker's rules: no device but the usual ones and terminals; nodes may be made, not opened."""
+    if everything:
+        return [_rule(True, "rwm")]
     return [
         _rule(False, "rwm"),
         _rule(True, "m", "c"),
@@ -54,6 +57,27 @@ def default_nodes() -> list[dict[str, Any]]:
     ]
 
 
+def complete(rules: Sequence[Rule]) -> list[Rule]:
+    """Return the rules with those for what every container has: a /dev/null that can't be opened helps nobody."""
+    return [*rules, *(rule for rule in default_rules()[1:] if rule not in rules)]
+
+
+def host_nodes(top: str = "/dev") -> list[dict[str, Any]]:
+    """Return the host's device nodes as OCI describes them, but those of mounts the container has of its own."""
+    found = []
+    for at, names, files in os.walk(top):
+        names[:] = [name for name in names if f"{at}/{name}" not in (f"{top}/pts", f"{top}/shm", f"{top}/mqueue")]
+        for name in files:
+            path = f"{at}/{name}"
+            about = os.lstat(path)
+            kind = {0o020000: "c", 0o060000: "b"}.get(about.st_mode & 0o170000)  # S_IFMT, S_IFCHR, S_IFBLK
+            if kind and path not in (f"{top}/console", f"{top}/ptmx"):
+                numbers = {"major": os.major(about.st_rdev), "minor": os.minor(about.st_rdev)}
+                owner = {"fileMode": about.st_mode & 0o777, "uid": about.st_uid, "gid": about.st_gid}
+                found.append({"path": f"/dev{path.removeprefix(top)}", "type": kind, **numbers, **owner})
+    return found
+
+
 def _numbers(rule: Rule) -> tuple[int | None, int | None]:
     """Return major and minor, None where any matches: OCI leaves them out, v1's writers say -1."""
     major, minor = rule.get("major"), rule.get("minor")
@@ -78,6 +102,51 @@ def v1_rules(rules: Iterable[Rule]) -> list[tuple[str, str]]:
         else:  # to the kernel "a" is everything whatever follows it, so both types are spelt out
             writes += [(file, f"{each} {major}:{minor} {_access(rule)}") for each in "bc"]
     return writes
+
+
+def _allowed(rules: Iterable[Rule]) -> dict[str, set[str]] | None:
+    """Return what v1's device cgroup would allow after all rules: device to rights, None for everything.
+
+    It takes back a right only in the words it was given in, which is the kernel's own rule (dev_exception_rm).
+    """
+    found: dict[str, set[str]] | None = {}
+    for file, text in v1_rules(rules):
+        device, _, access = text.rpartition(" ")
+        if text == "a":
+            found = None if file == "devices.allow" else {}
+        elif found is None:
+            return None  # everything but something: the kernel doesn't tell what
+        elif file == "devices.allow":
+            found.setdefault(device, set()).update(access)
+        else:
+            found.get(device, set()).difference_update(access)
+    return found
+
+
+def v1_changes(have: str, rules: Sequence[Rule]) -> list[tuple[str, str]]:
+    """Return file and text of every write that makes ``devices.list``, now ``have``, what the rules say.
+
+    Where both are lists of what is allowed only the difference is written: what stays is never without its right.
+    """
+    wanted = _allowed(rules)
+    there = {device: set(access) for device, _, access in (line.rpartition(" ") for line in have.splitlines())}
+    if wanted is None:
+        return v1_rules(rules)
+    if "a *:*" in there:
+        return [
+            ("devices.deny", "a"),
+            *(("devices.allow", f"{device} {_letters(wanted[device])}") for device in wanted),
+        ]
+    granted = ((device, wanted[device] - there.get(device, set())) for device in wanted)
+    taken = ((device, there[device] - wanted.get(device, set())) for device in there)
+    return [
+        *(("devices.allow", f"{device} {_letters(access)}") for device, access in granted if access),
+        *(("devices.deny", f"{device} {_letters(access)}") for device, access in taken if access),
+    ]
+
+
+def _letters(access: Iterable[str]) -> str:
+    return "".join(sorted(access, key="rwm".index))
 
 
 # BPF (include/uapi/linux/bpf.h): one instruction is opcode, registers, jump offset and a 32-bit constant.

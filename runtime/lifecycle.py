@@ -25,7 +25,7 @@ from lxcfs_py.files import Files
 from lxcfs_py.procfs import pid_stat
 from lxcfs_py.registry import Registration, register
 from lxcfs_py.served import PRESSURE
-from runtime import cgroups, cleanup, daemon, plan, resources, rootfs, state, users
+from runtime import cgroups, cleanup, daemon, plan, resources, rootfs, seccomp, state, users
 from runtime import process as runner
 from runtime import syscalls as sc
 from runtime.errors import RunError
@@ -80,6 +80,8 @@ class Start:
         self.go, self.say_go = os.pipe2(os.O_CLOEXEC)
         self.report, self.theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         self.steps: list[Step] = []
+        self.filter: seccomp.Filter | None = None
+        self.agent: _socket.socket | None = None
 
     def stages(self) -> Sequence[Callable[[], None]]:
         """Return the parent's steps, in order."""
@@ -100,6 +102,12 @@ class Start:
         if rootfs.in_memory(facts.root):
             text = f"{self.request.storage} ({facts.root.fstype}) can't carry an overlay's upper layer"
             os.write(2, f"pyproc-run: {text}: a tmpfs does, and what is written counts as memory\n".encode())
+
+    def filtered(self) -> seccomp.Filter | None:
+        """Compile the filter of system calls."""
+        request = self.request
+        must, kept = request.proc_view == "require", f"{request.storage}/filters"
+        return seccomp.of(request.spec, request.id, self.state.bundle, must=must, kept=kept)
 
     def claim(self) -> None:
         """Take the name, and write down what will be there."""
@@ -175,6 +183,9 @@ class Start:
             self.theirs.close()
             os.write(self.say_go, b"!")
             result = Report()
+            if self.filter and self.agent:
+                result.pid, hand_over, agent = self.child, self.filter.hand_over, self.agent
+                result.on_listener = lambda listener, pid: hand_over(agent, listener, pid)
             result.read(self.report)
             if result.error is not None:
                 raise result.error
@@ -231,9 +242,10 @@ class Start:
                 os.dup2(log, 2)
         if self.request.detach:
             sc.prctl(sc.PR_SET_PDEATHSIG, 0)
+        load = self.filter.loader(self.theirs, heard=self.agent is not None) if self.filter else lambda: None
         if self.request.init:
-            init.run(lambda: guarded(self.theirs, lambda: runner.apply(command)))
-        runner.apply(command)
+            init.run(lambda: guarded(self.theirs, lambda: runner.apply(command, load)))
+        runner.apply(command, load)
 
     def attend(self, result: Report) -> int:
         """Serve signals and the terminal until the command ends; return its exit code."""
@@ -275,7 +287,10 @@ def run(request: Request) -> int:
     """Start the container and return the exit code; raises an Error if it can't be started."""
     start = Start(request)
     cleanup.sweep(request.root, request.storage, start.layout)
+    start.filter = start.filtered()
     start.prepare(daemon.find(start.host, request.proc_view))
+    if start.filter is not None and start.filter.asks:
+        start.agent = start.filter.connect()
     result = start.start()
     os.close(start.lock)
     if request.detach:
@@ -291,7 +306,9 @@ def describe(request: Request) -> list[str]:
     start = Start(request)
     start.prepare(daemon.serving(start.host) if request.proc_view != "off" else "")
     lines = [f"{stage.__name__}: {(stage.__doc__ or '').splitlines()[0]}" for stage in start.stages()]
-    return [*lines, *(step.describe() for step in start.steps), f"execve {' '.join(start.state.command)}"]
+    found = start.filtered()
+    filters = [found.describe()] if found else []
+    return [*lines, *(step.describe() for step in start.steps), *filters, f"execve {' '.join(start.state.command)}"]
 
 
 __all__ = ["Error", "Start", "describe", "run"]

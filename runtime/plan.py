@@ -6,7 +6,7 @@ import os
 
 from lxcfs_py.record import Record
 from lxcfs_py.served import PRESSURE
-from runtime import rootfs, seccomp
+from runtime import rootfs
 from runtime.steps import (
     Await,
     CgroupNamespace,
@@ -111,7 +111,6 @@ def build(request: Request, base: str, facts: Facts, old: str, go: int) -> list[
     root, made = rootfs.steps(request.rootfs, base, facts.root)
     write, bind = _etc(request, base, facts, old)
     return [
-        *seccomp.steps(spec, request.id, f"{request.root}/{request.id}", must=request.proc_view == "require"),
         CgroupNamespace(),
         Private(),
         *write,
@@ -121,7 +120,7 @@ def build(request: Request, base: str, facts: Facts, old: str, go: int) -> list[
         Directory("/etc"),
         *_mounts(request, facts, old),
         *bind,
-        *(Node(d["path"], d["major"], d["minor"], d["fileMode"]) for d in spec["linux"]["devices"]),
+        *(Node(d["path"], d["major"], d["minor"], d["fileMode"], d["type"] == "b") for d in spec["linux"]["devices"]),
         *(Link(target, path) for target, path in DEV_LINKS),
         *map(ReadOnly, spec["linux"]["readonlyPaths"]),
         *map(Mask, (*spec["linux"]["maskedPaths"], *facts.masked)),

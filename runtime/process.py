@@ -10,7 +10,7 @@ from runtime.errors import NOT_EXECUTABLE, NOT_FOUND, RunError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 else:
     import _signal
@@ -34,8 +34,14 @@ def find(name: str, path: str) -> str:
     raise RunError(f"{name!r}: not found in the container's PATH {path}", "name it by its path", NOT_FOUND)
 
 
-def become(process: Mapping[str, Any]) -> None:
-    """Take the user, capabilities and no_new_privs; nothing is regained afterwards."""
+def become(process: Mapping[str, Any], load: Callable[[], None]) -> None:
+    """Take the filter, the user, capabilities and no_new_privs; nothing is regained afterwards.
+
+    ``load`` loads the filter of system calls: at the very end, unless that takes a right which is given up before
+    (without no_new_privs CAP_SYS_ADMIN, seccomp(2)).
+    """
+    if not process["noNewPrivileges"]:
+        load()
     user, caps = process["user"], process["capabilities"]
     bounding, permitted = (capabilities.mask(caps[key]) for key in ("bounding", "permitted"))
     for number in range(len(capabilities.NAMES)):
@@ -51,6 +57,7 @@ def become(process: Mapping[str, Any]) -> None:
         syscalls.capset(permitted, permitted, capabilities.mask(caps["inheritable"]))
     if process["noNewPrivileges"]:
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+        load()
 
 
 def enter(cwd: str) -> None:
@@ -62,11 +69,11 @@ def enter(cwd: str) -> None:
         raise RunError(f"-w {cwd}: {error.strerror}", "name a directory that can be entered") from error
 
 
-def apply(process: Mapping[str, Any]) -> NoReturn:
-    """Become the command; raises RunError if it can't be executed."""
+def apply(process: Mapping[str, Any], load: Callable[[], None]) -> NoReturn:
+    """Become the command, ``load`` its filter (``become``); raises RunError if it can't be executed."""
     variables = dict(item.partition("=")[::2] for item in process["env"])
     enter(process["cwd"])
-    become(process)
+    become(process, load)
     for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # Python ignores them, and execve would keep that
         _signal.signal(number, _signal.SIG_DFL)
     syscalls.close_on_exec(3)

@@ -13,6 +13,7 @@ from runtime.errors import RunError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket as _socket
+    from collections.abc import Callable
     from typing import Any, NoReturn
 else:
     import _socket
@@ -52,6 +53,10 @@ class Report:
         self.pid = 0
         self.master = -1
         self.error: Error | None = None
+        self.listener = -1
+        """The descriptor by which calls of the child can be answered."""
+        self.on_listener: Callable[[int, int], None] = lambda listener, _pid: os.close(listener)
+        """Takes it, and the child's pid, as soon as both are known."""
 
     def read(self, report: _socket.socket) -> None:
         """Read until every child has gone or has executed the command."""
@@ -62,6 +67,8 @@ class Report:
             word, _, rest = message.partition(b" ")
             if word == b"terminal":
                 self.master = int.from_bytes(rights[0][2][:4], "little")
+            elif word == b"listener":
+                self.listener = int.from_bytes(rights[0][2][:4], "little")
             elif word == b"pid":
                 self.pid = int(rest)
             elif word == b"kill":  # PYPROC_TEST_STOP: a test's way to have us killed at a child's step
@@ -71,3 +78,6 @@ class Report:
             else:
                 code, _, text = rest.partition(b" ")
                 self.error = Error(text.decode("utf-8", "surrogateescape"), exit_code=int(code))
+            if self.listener >= 0 and self.pid:
+                self.on_listener(self.listener, self.pid)
+                self.listener = -1

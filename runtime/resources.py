@@ -10,6 +10,7 @@ from runtime.errors import RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from lxcfs_py.cgroup.control import Limits
@@ -69,27 +70,56 @@ def build(options: Parsed) -> dict[str, Any]:
         "pids": {"limit": pids} if pids is not None and pids > 0 else {},
         "blockIO": io,
     }
-    return {**{key: value for key, value in parts.items() if value}, "devices": devices.default_rules()}
+    return {
+        **{key: value for key, value in parts.items() if value},
+        "devices": devices.default_rules(everything=options["privileged"]),
+    }
 
 
-def limits(resources: dict[str, Any]) -> Limits:
-    """Return the limits of ``linux.resources`` as the cgroups' writing half takes them."""
+def _weights(io: Mapping[str, Any], key: str) -> tuple[tuple[int, int, int], ...]:
+    rows = io.get("weightDevice") or ()
+    return tuple((row["major"], row["minor"], row[key]) for row in rows if row.get(key))
+
+
+def limits(resources: Mapping[str, Any]) -> Limits:
+    """Return the limits of ``linux.resources`` as the cgroups' writing half takes them.
+
+    As with runc 0 is "not set", but where it means something (swappiness, idle, throttles), and ``memory.kernel``,
+    which kernels no longer have, is left out.
+    """
     from lxcfs_py.cgroup.control import Limits
 
-    memory, cpu, io = (resources.get(key) or {} for key in ("memory", "cpu", "blockIO"))
-    pids = (resources.get("pids") or {}).get("limit")
+    memory, cpu, pids, io, network = (
+        resources.get(key) or {} for key in ("memory", "cpu", "pids", "blockIO", "network")
+    )
+    rdma = resources.get("rdma") or {}
     return Limits(
-        memory_bytes=memory.get("limit"),
-        memory_reservation_bytes=memory.get("reservation"),
-        swap_total_bytes=memory.get("swap"),
-        cpu_quota_usec=cpu.get("quota"),
-        cpu_period_usec=cpu.get("period"),
-        cpu_shares=cpu.get("shares"),
-        cpuset_cpus=cpu.get("cpus"),
-        cpuset_mems=cpu.get("mems"),
-        pids_limit=pids,
+        memory_bytes=memory.get("limit") or None,
+        memory_reservation_bytes=memory.get("reservation") or None,
+        swap_total_bytes=memory.get("swap") or None,
+        memory_tcp_bytes=memory.get("kernelTCP") or None,
+        memory_swappiness=memory.get("swappiness"),
+        oom_killer_disabled=bool(memory.get("disableOOMKiller")),
+        cpu_quota_usec=cpu.get("quota") or None,
+        cpu_period_usec=cpu.get("period") or None,
+        cpu_burst_usec=cpu.get("burst"),
+        cpu_shares=cpu.get("shares") or None,
+        cpu_idle=cpu.get("idle"),
+        cpu_realtime_runtime_usec=cpu.get("realtimeRuntime") or None,
+        cpu_realtime_period_usec=cpu.get("realtimePeriod") or None,
+        cpuset_cpus=cpu.get("cpus") or None,
+        cpuset_mems=cpu.get("mems") or None,
+        pids_limit=pids.get("limit") or None,
         io=tuple(
-            (row["major"], row["minor"], kind, row["rate"]) for _, key, kind in THROTTLES for row in io.get(key, ())
+            (row["major"], row["minor"], kind, row["rate"]) for _, key, kind in THROTTLES for row in io.get(key) or ()
         ),
+        io_weight=io.get("weight") or None,
+        io_leaf_weight=io.get("leafWeight") or None,
+        io_device_weights=_weights(io, "weight"),
+        io_device_leaf_weights=_weights(io, "leafWeight"),
+        hugetlb=tuple((row["pageSize"], row["limit"]) for row in resources.get("hugepageLimits") or ()),
+        rdma=tuple((name, row.get("hcaHandles"), row.get("hcaObjects")) for name, row in rdma.items()),
+        net_classid=network.get("classID"),
+        net_priorities=tuple((row["name"], row["priority"]) for row in network.get("priorities") or ()),
         unified=dict(resources.get("unified") or {}),
     )

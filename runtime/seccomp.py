@@ -1,45 +1,52 @@
-"""The seccomp filter: not to forbid anything, but to have some system calls answered (lxcfs_py.seccomp).
+"""The filter of a container's system calls: OCI's ``linux.seccomp`` (config-linux.md, "Seccomp"), and what it holds.
 
-It is OCI's ``linux.seccomp`` with SCMP_ACT_ALLOW and SCMP_ACT_NOTIFY, assembled here: one filter of classic BPF,
-which the process loads for itself and whose listener it sends to ``listenerPath`` (config-linux.md, "Seccomp").
-Loading one without no_new_privs takes CAP_SYS_ADMIN, so it is done before anything is given up. A process that
-enters a container later isn't covered by the filter of the first one and loads its own.
+It is the default profile or the one that was asked for, and before its entries one that has some calls answered by
+the daemon's agent (lxcfs_py.seccomp): a process can have one listener, so one filter does both.
+
+Each process loads it just before it becomes its command. Loading one without no_new_privs takes CAP_SYS_ADMIN, so
+that it is done before rights are given up: what does that must be allowed inside too (setresuid(2), capset(2), ...).
+A process that enters a container later isn't covered by the filter of the first one and loads its own.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 
+from lxcfs_py.record import Record
 from lxcfs_py.seccomp import protocol
 from runtime import syscalls as sc
 from runtime.errors import RunError
+from runtime.filters import cache
 from runtime.report import send
 from runtime.state import OCI_VERSION
-from runtime.steps import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket as _socket
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from lxcfs_py.host import Host
+    from runtime.filters.cache import Compiled
 else:
     import _socket
 
-FLAGS = {
-    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,  # before 5.16 a filter costs mitigations that only a sandbox needs
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32,  # 5.19: a caller's signals don't interrupt what was received
-}
-NEW_LISTENER = 8
+NEW_LISTENER, SPEC_ALLOW, WAIT_KILLABLE_RECV = 8, 4, 32
+"""SECCOMP_FILTER_FLAG_* (include/uapi/linux/seccomp.h)."""
 SET_MODE_FILTER = 1
 ALLOW, NOTIFY = "SCMP_ACT_ALLOW", "SCMP_ACT_NOTIFY"
-
-# Classic BPF (include/uapi/linux/filter.h): one instruction is opcode, jumps if true and false, and a constant.
-LOAD, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06
-NUMBER_AT, ARCHITECTURE_AT = 0, 4
-"""Where struct seccomp_data has them."""
-RETURNS = {ALLOW: 0x7FFF0000, NOTIFY: 0x7FC00000}
+FLAGS = (
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",  # before 5.16 a filter costs mitigations that only a sandbox needs
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",  # 5.19: a caller's signals don't interrupt what was received
+)
+ASKED = {"names": list(protocol.CALLS), "action": NOTIFY}
+"""The entry that has the agent asked. It comes first, and the first one without conditions counts."""
+ARCHITECTURES = {
+    "x86_64": ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"),
+    "aarch64": ("SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"),
+}
+"""What calls can come by, by machine. The agent knows x32's calls for none of its own, and lets them go on."""
 
 
 def offered() -> bool:
@@ -47,51 +54,48 @@ def offered() -> bool:
 
     Without WAIT_KILLABLE_RECV a signal's handler could run while the agent writes into the caller's memory.
     """
-    import errno
-
     if os.uname().machine != protocol.MACHINE:
         return False
     try:
-        sc.seccomp(SET_MODE_FILTER, NEW_LISTENER | sum(FLAGS.values()), None)
+        sc.seccomp(SET_MODE_FILTER, NEW_LISTENER | SPEC_ALLOW | WAIT_KILLABLE_RECV, None)
     except OSError as error:
         return error.errno == errno.EFAULT  # the flags were looked at first, and found good
     raise AssertionError
 
 
-def profile(host: Host) -> dict[str, Any]:
-    """Return ``linux.seccomp`` that has the daemon's agent asked."""
+def architectures() -> tuple[str, ...]:
+    """Return OCI's names of what calls can come by on this machine."""
+    return ARCHITECTURES.get(os.uname().machine, ())
+
+
+def answered(base: Mapping[str, Any] | None, host: Host) -> dict[str, Any]:
+    """Return ``linux.seccomp`` that also has the daemon's agent asked; None as ``base`` forbids nothing.
+
+    One that has an agent of its own stays as it is: there can be one listener.
+    """
+    found = dict(base or {"defaultAction": ALLOW, "architectures": list(architectures()), "syscalls": []})
+    rows = found.get("syscalls") or []
+    if any(row.get("action") == NOTIFY for row in rows):
+        return found
     return {
-        "defaultAction": ALLOW,
-        "architectures": list(protocol.ARCHITECTURES),
-        "flags": list(FLAGS),
+        **found,
+        "flags": list(dict.fromkeys((*(found.get("flags") or ()), *FLAGS))),
         "listenerPath": protocol.socket_path(host),
-        "syscalls": [{"names": list(protocol.CALLS), "action": NOTIFY}],
+        "syscalls": [ASKED, *rows],
     }
 
 
-def _instruction(opcode: int, constant: int, if_true: int = 0, if_false: int = 0) -> bytes:
-    from _struct import pack
+def unanswered(seccomp: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what is left without our agent's calls, None if that forbids nothing."""
+    if not _is_answered(seccomp):
+        return seccomp
+    rows = seccomp["syscalls"][1:]
+    return {**seccomp, "syscalls": rows} if rows or seccomp["defaultAction"] != ALLOW else None
 
-    return pack("=HBBI", opcode, if_true, if_false, constant)
 
-
-def program(seccomp: Mapping[str, Any]) -> bytes:
-    """Return the filter; raises an Error for what it has no words for."""
-    actions = {seccomp["defaultAction"]: (), **{row["action"]: row["names"] for row in seccomp["syscalls"]}}
-    if actions.keys() - RETURNS.keys() or seccomp["defaultAction"] != ALLOW:
-        raise RunError(f"seccomp action {', '.join(sorted(actions))}: unknown", f"{ALLOW} and {NOTIFY} are known")
-    code = [_instruction(LOAD, ARCHITECTURE_AT)]
-    for name in seccomp["architectures"]:
-        architecture = protocol.ARCHITECTURES[name]
-        block = [_instruction(LOAD, NUMBER_AT)]
-        for call in actions.get(NOTIFY, ()):
-            block += [
-                _instruction(JUMP_EQUAL, architecture.numbers[call], if_false=1),
-                _instruction(RETURN, RETURNS[NOTIFY]),
-            ]
-        block.append(_instruction(RETURN, RETURNS[ALLOW]))
-        code += [_instruction(JUMP_EQUAL, architecture.audit, if_false=len(block)), *block]
-    return b"".join([*code, _instruction(RETURN, RETURNS[ALLOW])])
+def _is_answered(seccomp: Mapping[str, Any]) -> bool:
+    rows, path = seccomp.get("syscalls") or [], seccomp.get("listenerPath") or ""
+    return rows[:1] == [ASKED] and str(path).endswith(protocol.SOCKET)
 
 
 def connect(path: str) -> _socket.socket:
@@ -109,40 +113,69 @@ def connect(path: str) -> _socket.socket:
     return agent
 
 
-class Filter(Step):
-    """Have system calls answered by the agent at ``listenerPath``; done as long as the host's tree is seen.
-
-    If that can't be, ``must`` makes it an error; otherwise it is said on stderr.
-    """
+class Filter(Record):
+    """The filter of one container's processes, compiled as long as the host's tree is seen."""
 
     seccomp: Mapping[str, Any]
     id: str
     bundle: str
+    whole: Compiled
+    plain: Compiled | None
+    """Without our agent's calls; None if nothing is left, which isn't loaded then."""
     must: bool = False
+    """Whether it is an error if our agent doesn't answer; otherwise it is said on stderr."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether calls are to be answered by the agent at ``listenerPath``."""
+        return self.whole.notify
 
     def describe(self) -> str:
         """Return what a person wants to know of it."""
-        names = [name for row in self.seccomp["syscalls"] if row["action"] == NOTIFY for name in row["names"]]
-        return f"filter {','.join(names)} answered by {self.seccomp['listenerPath']}"
+        rows = self.seccomp.get("syscalls") or ()
+        names = [name for row in rows if row["action"] == NOTIFY for name in row["names"]]
+        how = f"filter {self.seccomp['defaultAction']}, {len(rows)} rules"
+        return how + (f", {','.join(names)} answered by {self.seccomp['listenerPath']}" if names else "")
 
-    def execute(self) -> None:
-        """Do it, for this process and those it will make."""
-        loaded = self.load()
-        if loaded is not None:
-            pid = int(os.readlink("/proc/self"))  # ours as the runtime counts, whatever our pid namespace is
-            self.hand_over(*loaded, pid)
-
-    def load(self) -> tuple[_socket.socket, int] | None:
-        """Load the filter; return the agent's socket and the listener, None if it can't be."""
+    def connect(self) -> _socket.socket | None:
+        """Return a connection to the agent, None if there is none and need not be; raises OSError."""
         try:
-            agent = connect(self.seccomp["listenerPath"])
-            flags = NEW_LISTENER | sum(FLAGS[name] for name in self.seccomp["flags"])
-            return agent, sc.seccomp(SET_MODE_FILTER, flags, program(self.seccomp))
-        except OSError as error:  # EBUSY: a filter above us has a listener already, and there can be one
-            if self.must:
-                raise
-            os.write(2, f"pyproc: sysinfo(2) and sched_getaffinity(2) tell the host's figures: {error}\n".encode())
+            return connect(self.seccomp["listenerPath"])
+        except OSError as error:
+            self._missed(error)
             return None
+
+    def _missed(self, error: OSError) -> None:
+        if self.must or not _is_answered(self.seccomp):
+            raise error
+        os.write(2, f"pyproc: sysinfo(2) and sched_getaffinity(2) tell the host's figures: {error}\n".encode())
+
+    def load(self, *, heard: bool = True) -> int:
+        """Load it for the calling process and those it will make; return the listener, -1 for none.
+
+        ``heard``: there is a connection to the agent it asks. Raises OSError.
+        """
+        if self.whole.notify and heard:
+            try:
+                return sc.seccomp(SET_MODE_FILTER, NEW_LISTENER | self.whole.flags, self.whole.program)
+            except OSError as error:
+                if error.errno != errno.EBUSY:  # a filter above us has a listener already, and there can be one
+                    raise
+                self._missed(error)
+        if self.plain is not None:
+            sc.seccomp(SET_MODE_FILTER, self.plain.flags, self.plain.program)
+        return -1
+
+    def loader(self, report: _socket.socket, *, heard: bool) -> Callable[[], None]:
+        """Return what loads it and reports the listener (``runtime.report``)."""
+
+        def load() -> None:
+            listener = self.load(heard=heard)
+            if listener >= 0:
+                send(report, b"listener", listener)
+                os.close(listener)
+
+        return load
 
     def hand_over(self, agent: _socket.socket, listener: int, pid: int) -> None:
         """Send the listener: from here on the calls of ``pid`` are the agent's to answer; raises OSError."""
@@ -154,6 +187,17 @@ class Filter(Step):
         os.close(listener)
 
 
-def steps(spec: Mapping[str, Any], id_: str, bundle: str, *, must: bool = False) -> list[Filter]:
-    """Return the step for a configuration's ``linux.seccomp``, none where there is none."""
-    return [Filter(spec["linux"]["seccomp"], id_, bundle, must)] if "seccomp" in spec["linux"] else []
+def of(spec: Mapping[str, Any], id_: str, bundle: str, *, must: bool = False, kept: str = "") -> Filter | None:
+    """Return the filter of a configuration's ``linux.seccomp``, None where there is none.
+
+    ``kept`` is the directory where compiled ones are kept. Raises an Error for what can't be compiled.
+    """
+    seccomp = spec["linux"].get("seccomp")
+    if seccomp is None:
+        return None
+    whole = cache.compiled(seccomp, kept)
+    if whole.notify and not seccomp.get("listenerPath"):
+        raise RunError(f"linux.seccomp: {NOTIFY} without listenerPath: nobody would answer", "name an agent's socket")
+    rest = unanswered(seccomp)
+    plain = whole if rest is seccomp else None if rest is None else cache.compiled(rest, kept)
+    return Filter(seccomp, id_, bundle, whole, plain, must)

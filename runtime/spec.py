@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 
+from lxcfs_py import json_text
+from lxcfs_py.errors import reason
 from runtime import capabilities, devices, environment, resources, validate, volumes
+from runtime.errors import RunError
 from runtime.request import Request
 from runtime.state import OCI_VERSION
 
@@ -44,13 +47,20 @@ DEFAULT_MOUNTS = (
 )
 
 
+def _mounts(options: Parsed) -> list[dict[str, Any]]:
+    """Return the usual mounts; a privileged container may write to /sys, its cgroups among it."""
+    if not options["privileged"]:
+        return list(DEFAULT_MOUNTS)
+    return [{**mount, "options": [each for each in mount["options"] if each != "ro"]} for mount in DEFAULT_MOUNTS]
+
+
 def new_id() -> str:
     """Return twelve random hex digits: what Docker shows of its sixty-four."""
     return os.urandom(6).hex()
 
 
 def _process(options: Parsed, hostname: str, caller: Mapping[str, str]) -> dict[str, Any]:
-    names = list(capabilities.resolve(options["cap_add"], options["cap_drop"]))
+    names = list(granted(options))
     base = [f"PATH={environment.PATH}", f"HOSTNAME={hostname}", *([f"TERM={TERM}"] if options["tty"] else [])]
     asked = environment.variables(options["env_file"], options["env"], caller)
     return {
@@ -66,9 +76,16 @@ def _process(options: Parsed, hostname: str, caller: Mapping[str, str]) -> dict[
             "inheritable": [],
             "ambient": [],
         },
-        "noNewPrivileges": [validate.no_new_privileges(text) for text in options["security_opt"]][-1:] == [True],
+        "noNewPrivileges": [v for n, v in map(validate.security, options["security_opt"]) if n != "seccomp"][-1:]
+        == [True],
         "rlimits": [],
     }
+
+
+def granted(options: Parsed) -> tuple[str, ...]:
+    """Return the capabilities of the container."""
+    added = (*options["cap_add"], *(("ALL",) if options["privileged"] else ()))
+    return capabilities.resolve(added, options["cap_drop"])
 
 
 def user(asked: str) -> dict[str, Any]:
@@ -96,17 +113,40 @@ def config(
         "root": {"path": "rootfs", "readonly": options["read_only"]},
         "process": _process(options, hostname, caller),
         "hostname": hostname,
-        "mounts": [*DEFAULT_MOUNTS, *volumes.mounts(options["volume"], options["tmpfs"])],
+        "mounts": [*_mounts(options), *volumes.mounts(options["volume"], options["tmpfs"])],
         "linux": {
             "namespaces": _namespaces(options["network"], time=time),
             "cgroupsPath": f"/pyproc/{id_}",
             "resources": resources.build(options),
-            "devices": devices.default_nodes(),
-            "maskedPaths": list(MASKED),
-            "readonlyPaths": list(READ_ONLY),
+            "devices": devices.host_nodes() if options["privileged"] else devices.default_nodes(),
+            "maskedPaths": [] if options["privileged"] else list(MASKED),
+            "readonlyPaths": [] if options["privileged"] else list(READ_ONLY),
             **({"seccomp": filtered} if filtered is not None else {}),
         },
     }
+
+
+def wanted(options: Parsed) -> dict[str, Any] | None:
+    """Return the filter that is asked for, Docker's kind of one by default; None for none."""
+    asked = [text for name, text in map(validate.security, options["security_opt"]) if name == "seccomp"][-1:]
+    if asked == ["unconfined"] or (options["privileged"] and not asked):
+        return None
+    given = granted(options)
+    if not asked or asked == ["builtin"]:
+        from runtime import seccomp
+        from runtime.filters import default
+
+        return default.profile(given, seccomp.architectures())
+    from runtime.filters import docker
+
+    about = os.uname()
+    try:
+        with open(asked[0], "rb") as file:
+            return docker.convert(json_text.loads(file.read()), given, about.machine, about.release)
+    except (OSError, ValueError, RunError) as error:
+        text = reason(error) if isinstance(error, OSError) else str(error)
+        hint = "name a profile in JSON, or unconfined"
+        raise RunError(f"--security-opt seccomp={asked[0]}: {text.partition('; ')[0]}", hint) from error
 
 
 def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] | None = None) -> Request:
@@ -120,7 +160,9 @@ def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] |
     validate.check(options, validate.gather(options, host))
     id_ = options["name"] or new_id()
     time = os.path.exists(f"{host.proc}/self/ns/time")
-    filtered = seccomp.profile(host) if options["proc_view"] != "off" and seccomp.offered() else None
+    filtered = wanted(options)
+    if options["proc_view"] != "off" and seccomp.offered():
+        filtered = seccomp.answered(filtered, host)
     return Request(
         id=id_,
         spec=config(options, id_, os.environ if caller is None else caller, time=time, filtered=filtered),

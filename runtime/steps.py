@@ -88,11 +88,13 @@ class Node(Step):
     major: int = 0
     minor: int = 0
     mode: int = 0o666
+    block: bool = False
 
     def execute(self) -> None:
         """Make it."""
         _directory(os.path.dirname(self.path))
-        os.mknod(self.path, 0o020000 | self.mode, os.makedev(self.major, self.minor))
+        kind = 0o060000 if self.block else 0o020000  # S_IFBLK, S_IFCHR
+        os.mknod(self.path, kind | self.mode, os.makedev(self.major, self.minor))
         if self.mode:
             os.chmod(self.path, self.mode)  # whatever the umask is
 

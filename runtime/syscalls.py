@@ -96,16 +96,9 @@ def close_on_exec(first: int) -> None:
                 os.set_inheritable(int(name), False)
 
 
-def attach_device_program(program: bytes, cgroup: int) -> None:
-    """Load a BPF_PROG_TYPE_CGROUP_DEVICE program and attach it to a cgroup2 directory; see bpf(2)."""
-    code, license_ = ctypes.create_string_buffer(program), ctypes.create_string_buffer(b"Apache-2.0")
-    load = struct.pack("IIQQ104x", 15, len(program) // 8, ctypes.addressof(code), ctypes.addressof(license_))
-    loaded = _checked(_libc.syscall(SYS_BPF, 5, load, len(load)), "bpf: load the device program")
-    try:
-        attach = struct.pack("IIII112x", cgroup, loaded, 6, 2)  # BPF_CGROUP_DEVICE, BPF_F_ALLOW_MULTI
-        _checked(_libc.syscall(SYS_BPF, 8, attach, len(attach)), "bpf: attach the device program")
-    finally:
-        os.close(loaded)
+def bpf(command: int, attributes: bytes | ctypes.Array[ctypes.c_char], what: str) -> int:
+    """See bpf(2); ``attributes`` is what the command takes, a buffer where the kernel writes into it."""
+    return _checked(_libc.syscall(SYS_BPF, command, attributes, len(attributes)), f"bpf: {what}")
 
 
 def seccomp(operation: int, flags: int, program: bytes | None) -> int:

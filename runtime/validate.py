@@ -193,18 +193,20 @@ def hostname(options: Parsed, _facts: Facts) -> None:
 
 
 def privileges(options: Parsed, _facts: Facts) -> None:
-    """Capabilities exist; of the security options there is one."""
+    """Capabilities and security options exist."""
     capabilities.resolve(options["cap_add"], options["cap_drop"])
     for text in options["security_opt"]:
-        no_new_privileges(text)
+        security(text)
 
 
-def no_new_privileges(text: str) -> bool:
-    """Return what one --security-opt says about no_new_privs; raises an Error for any other option."""
-    name_, _, value = text.replace("=", ":", 1).partition(":")
-    if name_ != "no-new-privileges":
-        raise RunError(f"--security-opt {text!r}: unknown option", "no-new-privileges is the one there is")
-    return units.boolean(value or "true", "--security-opt no-new-privileges")
+def security(text: str) -> tuple[str, bool | str]:
+    """Return what one --security-opt is about, and what it says; raises an Error for one that is unknown."""
+    name_, separator, value = text.replace("=", ":", 1).partition(":")
+    if name_ == "seccomp" and value:
+        return name_, value
+    if name_ == "no-new-privileges":
+        return name_, units.boolean(value if separator else "true", "--security-opt no-new-privileges")
+    raise RunError(f"--security-opt {text!r}: unknown option", "there are no-new-privileges and seccomp")
 
 
 CHECKS = (root, streams, name, memory, cpu, pids, files, workdir, user, hostname, privileges)

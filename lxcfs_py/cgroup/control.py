@@ -10,8 +10,9 @@ import os
 import time
 
 from lxcfs_py.cgroup.layout import below
-from lxcfs_py.cgroup.limits import Limits, v1_writes, v2_writes
+from lxcfs_py.cgroup.limits import Limits
 from lxcfs_py.cgroup.parse import flat, numbers
+from lxcfs_py.cgroup.setting import check, limit, needed, read, update, write
 from lxcfs_py.errors import Error, reason
 
 TYPE_CHECKING = False
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Limits",
+    "check",
     "create",
     "directories",
     "doors",
@@ -50,22 +52,6 @@ def directories(layout: Layout, path: str) -> list[str]:
     return [d for d in (h.directory(path) for h in hierarchies(layout)) if os.path.isdir(d)]
 
 
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
-    except OSError:
-        return b""
-
-
 def _make(directory: str) -> None:
     for attempt in range(RACES):
         try:
@@ -80,8 +66,8 @@ def _enable(hierarchy: Hierarchy, path: str, wanted: Iterable[str]) -> None:
     """Enable controllers for the children of every level above ``path`` (cgroup-v2.rst, "Enabling")."""
     parent = hierarchy.mount
     for part in path.strip("/").split("/"):
-        there = _read(f"{parent}/cgroup.subtree_control").decode().split()
-        offered = _read(f"{parent}/cgroup.controllers").decode().split()
+        there = read(f"{parent}/cgroup.subtree_control").decode().split()
+        offered = read(f"{parent}/cgroup.controllers").decode().split()
         for controller in wanted:
             if controller in there:
                 continue
@@ -90,7 +76,7 @@ def _enable(hierarchy: Hierarchy, path: str, wanted: Iterable[str]) -> None:
                     f"{parent}/cgroup.controllers has no {controller!r}", "leave out its limit, or enable it above"
                 )
             try:
-                _write(f"{parent}/cgroup.subtree_control", f"+{controller}")
+                write(f"{parent}/cgroup.subtree_control", f"+{controller}")
             except OSError as error:
                 hint = "a cgroup with processes of its own can't have it: move them to a child"
                 raise Error(f"{parent}/cgroup.subtree_control: +{controller}: {error.strerror}", hint) from error
@@ -105,18 +91,9 @@ def _inherit_cpuset(mount: str, path: str) -> None:
     for part in path.strip("/").split("/"):
         child = f"{parent}/{part}"
         for file in ("cpuset.cpus", "cpuset.mems"):
-            if not _read(f"{child}/{file}").strip():
-                _write(f"{child}/{file}", _read(f"{parent}/{file}").decode().strip())
+            if not read(f"{child}/{file}").strip():
+                write(f"{child}/{file}", read(f"{parent}/{file}").decode().strip())
         parent = child
-
-
-def _controllers(limits: Limits, offered: tuple[str, ...]) -> list[str]:
-    """Return what is worth enabling: what is limited, and memory, cpu and pids to count by."""
-    counted = [name for name in ("cpu", "memory", "pids", "cpuset", "io", "hugetlb") if name in offered]
-    return [
-        *counted,
-        *(name for name in {file.partition(".")[0] for file, _ in v2_writes(limits)} if name not in counted),
-    ]
 
 
 def create(_host: Host, layout: Layout, path: str, limits: Limits) -> None:
@@ -125,8 +102,7 @@ def create(_host: Host, layout: Layout, path: str, limits: Limits) -> None:
         for hierarchy in hierarchies(layout):
             directory = hierarchy.directory(path)
             if hierarchy.version == 2:
-                if not any(name != "" and h.version == 1 for name, h in layout.hierarchies.items()):
-                    _enable(hierarchy, path, _controllers(limits, hierarchy.controllers))
+                _enable(hierarchy, path, needed(layout, limits))
                 _make(directory)
             else:
                 _make(directory)
@@ -136,33 +112,6 @@ def create(_host: Host, layout: Layout, path: str, limits: Limits) -> None:
     except BaseException:
         remove(_host, layout, path)
         raise
-
-
-def update(_host: Host, layout: Layout, path: str, limits: Limits) -> None:
-    """Write the limits that are set; raises an Error naming file and value."""
-    for controller, writes in ((name, v1_writes(name, limits)) for name in layout.hierarchies):
-        hierarchy = layout.hierarchies[controller]
-        for file, value in writes if hierarchy.version == 1 else ():
-            _limit(f"{hierarchy.directory(path)}/{file}", value)
-    for file, value in v2_writes(limits):
-        controller = {"io": "blkio"}.get(file.partition(".")[0], file.partition(".")[0])
-        if controller in layout.hierarchies:
-            continue  # v1 has it, and has been given it
-        unified = layout.hierarchies.get("")
-        if unified is None:
-            raise Error(f"this host has no {controller} controller for {file} {value}", "leave the limit out")
-        _limit(f"{unified.directory(path)}/{file}", value)
-
-
-def _limit(file: str, value: str) -> None:
-    try:
-        _write(file, value)
-    except FileNotFoundError:
-        if "swap" in file.rpartition("/")[2] or "memsw" in file:
-            return  # the kernel does not account for swap: a limit on it would mean nothing
-        raise Error(f"{file} is not there for {value!r}", "the kernel lacks this limit: leave it out") from None
-    except OSError as error:
-        raise Error(f"{file}: {value!r}: {error.strerror}", "choose a value the host can give") from error
 
 
 def doors(layout: Layout, path: str) -> tuple[str, ...]:
@@ -178,7 +127,7 @@ def enter(files: Iterable[str]) -> None:
     """Move the calling process, which has one thread, through doors; raises an Error naming the file."""
     for file in files:
         try:
-            _write(file, "0")
+            write(file, "0")
         except OSError as error:
             raise Error(f"can't move into {file}: {error.strerror}", "was the cgroup removed?") from error
 
@@ -186,13 +135,13 @@ def enter(files: Iterable[str]) -> None:
 def members(layout: Layout, path: str) -> set[int]:
     """Return the processes in the cgroup and all below it, of any hierarchy."""
     tops = directories(layout, path)
-    return {pid for top in tops for d in below(top) for pid in numbers(_read(f"{d}/cgroup.procs"))} - {0}
+    return {pid for top in tops for d in below(top) for pid in numbers(read(f"{d}/cgroup.procs"))} - {0}
 
 
 def _freezer(layout: Layout, path: str, v1: str, v2: str) -> None:
     hierarchy = layout.hierarchies.get("freezer") or layout.hierarchies[""]
     directory = hierarchy.directory(path)
-    _limit(*((f"{directory}/freezer.state", v1) if hierarchy.version == 1 else (f"{directory}/cgroup.freeze", v2)))
+    limit(*((f"{directory}/freezer.state", v1) if hierarchy.version == 1 else (f"{directory}/cgroup.freeze", v2)))
 
 
 def freeze(layout: Layout, path: str) -> None:
@@ -211,7 +160,7 @@ def kill_all(_host: Host, layout: Layout, path: str, timeout: float = 10.0) -> b
     while there := members(layout, path):
         for top in directories(layout, path):
             if os.path.exists(f"{top}/cgroup.kill"):  # cgroup2 from 5.14 on: all at once, however fast they fork
-                _write(f"{top}/cgroup.kill", "1")
+                write(f"{top}/cgroup.kill", "1")
         try:
             thaw(layout, path)
         except (Error, KeyError):
@@ -267,7 +216,7 @@ def _event(layout: Layout, path: str, controller: str, files: tuple[str, str], k
     hierarchy = layout.which(controller)
     if hierarchy is None:
         return 0
-    return flat(_read(f"{hierarchy.directory(path)}/{files[hierarchy.version - 1]}")).get(key, 0)
+    return flat(read(f"{hierarchy.directory(path)}/{files[hierarchy.version - 1]}")).get(key, 0)
 
 
 def oom_kills(layout: Layout, path: str) -> int:
@@ -280,9 +229,12 @@ def pids_max_hits(layout: Layout, path: str) -> int:
     return _event(layout, path, "pids", ("pids.events", "pids.events"), "max")
 
 
-def deny_devices(layout: Layout, path: str, writes: Iterable[tuple[str, str]]) -> None:
+def device_list(layout: Layout, path: str) -> str:
+    """Return what v1's device cgroup allows, as the kernel words it (devices.rst)."""
+    return read(f"{layout.hierarchies['devices'].directory(path)}/devices.list").decode()
+
+
+def judge_devices(layout: Layout, path: str, writes: Iterable[tuple[str, str]]) -> None:
     """Write v1's device rules; v2 has no such files (its rules are a BPF program)."""
-    hierarchy = layout.hierarchies.get("devices")
-    for file, rule in writes if hierarchy else ():
-        assert hierarchy is not None
-        _limit(f"{hierarchy.directory(path)}/{file}", rule)
+    for file, rule in writes:
+        limit(f"{layout.hierarchies['devices'].directory(path)}/{file}", rule)

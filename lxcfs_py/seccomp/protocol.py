@@ -74,9 +74,12 @@ def response(id_: int, value: int | None) -> bytes:
     return _RESPONSE.pack(id_, value or 0, 0, FLAG_CONTINUE if value is None else 0)
 
 
+SOCKET = "/lxcfs-py/seccomp.sock"
+
+
 def socket_path(host: Host) -> str:
     """Return where the keeper listens: a stream socket of root's."""
-    return f"{host.run}/lxcfs-py/seccomp.sock"
+    return f"{host.run}{SOCKET}"
 
 
 STATE_BYTES = 1 << 16

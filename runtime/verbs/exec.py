@@ -109,7 +109,8 @@ class Entry:
         self.found, self.parsed, self.layout = found, parsed, layout
         self.process = process(config, parsed, os.environ)
         self.namespaces = namespaces(config)
-        self.filters = seccomp.steps(config, found.id, found.bundle)
+        self.filter = seccomp.of(config, found.id, found.bundle, kept=f"{parsed['storage']}/filters")
+        self.agent = self.filter.connect() if self.filter and self.filter.asks else None
 
     def join(self, container: int, doors: Sequence[str]) -> None:
         """Enter the container's cgroups and namespaces; ``container`` is its first process's pidfd."""
@@ -120,7 +121,6 @@ class Entry:
     def doorkeeper(self, container: int, doors: Sequence[str], report: _socket.socket) -> None:
         """Go in and start the command there; its pid, as the host counts, is reported."""
         empty = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # the host's: inside anything may be there
-        loaded = [each.load() for each in self.filters]
         self.join(container, doors)
         slave = -1
         if self.parsed["tty"]:
@@ -129,13 +129,10 @@ class Entry:
             os.close(master)
         pid = os.fork()
         if pid == 0:
-            guarded(report, lambda: self.command(slave, empty))
-        for each, handed in zip(self.filters, loaded, strict=True):
-            if handed is not None:
-                each.hand_over(*handed, pid)
+            guarded(report, lambda: self.command(slave, empty, report))
         send(report, b"pid %d" % pid)
 
-    def command(self, slave: int, empty: int) -> NoReturn:
+    def command(self, slave: int, empty: int, report: _socket.socket) -> NoReturn:
         """Become the command."""
         complete = users.complete(self.process)
         if slave >= 0:
@@ -147,7 +144,8 @@ class Entry:
             if self.parsed["detach"]:
                 os.dup2(empty, 1)
                 os.dup2(empty, 2)
-        runner.apply(complete)
+        load = self.filter.loader(report, heard=self.agent is not None) if self.filter else lambda: None
+        runner.apply(complete, load)
 
 
 def enter(entry: Entry, container: int) -> Report:
@@ -160,6 +158,9 @@ def enter(entry: Entry, container: int) -> Report:
         guarded(theirs, lambda: entry.doorkeeper(container, doors, theirs))
     theirs.close()
     result = Report()
+    if entry.filter and entry.agent:
+        hand_over, agent = entry.filter.hand_over, entry.agent
+        result.on_listener = lambda listener, pid: hand_over(agent, listener, pid)
     try:
         result.read(ours)
     finally:

@@ -14,6 +14,7 @@ from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.errors import Error
 from lxcfs_py.files import Files
 from lxcfs_py.host import Host
+from runtime import cgroups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,3 +115,126 @@ def test_cpu_time_grows(there: layout.Layout, path: str) -> None:
     assert used is not None
     assert 400_000 < used.usage_usec < 1_000_000
     assert used.user_usec > 0
+
+
+def written(there: layout.Layout, path: str, controller: str, v1: str, v2: str) -> str:
+    """Return what a file holds, by the version that has the controller."""
+    hierarchy = there.which(controller) or there.which({"blkio": "io"}.get(controller, controller))
+    assert hierarchy is not None
+    with open(f"{hierarchy.directory(path)}/{(v1, v2)[hierarchy.version - 1]}", encoding="utf-8") as file:
+        return file.read().strip()
+
+
+@pytest.mark.parametrize(
+    ("limits", "controller", "v1", "v2"),
+    [
+        ({"cpu_burst_usec": 5000}, "cpu", ("cpu.cfs_burst_us", "5000"), ("cpu.max.burst", "5000")),
+        ({"cpu_shares": 512}, "cpu", ("cpu.shares", "512"), ("cpu.weight", "20")),
+        ({"cpu_idle": 1}, "cpu", ("cpu.idle", "1"), ("cpu.idle", "1")),
+        ({"cpu_period_usec": 50_000}, "cpu", ("cpu.cfs_period_us", "50000"), ("cpu.max", "50000 50000")),
+        ({"memory_reservation_bytes": MIB}, "memory", ("memory.soft_limit_in_bytes", "1048576"), ("memory.low", "1048576")),
+        ({"swap_total_bytes": -1}, "memory", ("memory.limit_in_bytes", str(16 * MIB)), ("memory.swap.max", "max")),
+        ({"pids_limit": -1}, "pids", ("pids.max", "max"), ("pids.max", "max")),
+    ],
+)  # fmt: skip
+def test_each_limit(
+    there: layout.Layout, path: str, limits: dict[str, int], controller: str, v1: tuple[str, str], v2: tuple[str, str]
+) -> None:
+    """What is set is in the version's own file, converted where that counts otherwise."""
+    common = {"memory_bytes": 16 * MIB, "cpu_quota_usec": 50_000, "cpu_period_usec": 100_000}
+    control.create(HOST, there, path, control.Limits().replace(**{**common, **limits}))
+    hierarchy = there.which(controller)
+    assert hierarchy is not None
+    file, expected = (v1, v2)[hierarchy.version - 1]
+    assert written(there, path, controller, file, file) == expected
+
+
+def test_limits_are_changed_in_any_order(there: layout.Layout, path: str) -> None:
+    """Memory and swap go up and down together, though the kernel never lets one pass the other."""
+    for size in (32, 64, 16, 128):
+        limits = control.Limits(memory_bytes=size * MIB, swap_total_bytes=2 * size * MIB)
+        (control.create if size == 32 else control.update)(HOST, there, path, limits)
+        assert written(there, path, "memory", "memory.limit_in_bytes", "memory.max") == str(size * MIB)
+        swap = written(there, path, "memory", "memory.memsw.limit_in_bytes", "memory.swap.max")
+        assert swap in (str(2 * size * MIB), str(size * MIB))
+
+
+def test_what_is_in_use_can_be_checked(there: layout.Layout, path: str) -> None:
+    """A limit below what is used already is refused if that is to be checked."""
+    control.create(HOST, there, path, control.Limits())
+    script = "import sys; block = bytearray(20 << 20); print(1, flush=True); sys.stdin.read(1)"
+    doors = control.doors(there, path)
+    command = [sys.executable, "-IS", "-c", script]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=lambda: control.enter(doors)
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        with pytest.raises(Error, match=r"memory limit 8388608: [0-9]+ bytes are in use; set a higher one"):
+            control.check(there, path, control.Limits(memory_bytes=8 * MIB))
+        control.check(there, path, control.Limits(memory_bytes=1 << 30))
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"net_classid": 5}, "net_cls"),
+        ({"rdma": (("mlx5_0", 1, 2),)}, "rdma"),
+        ({"hugetlb": (("3MB", 1),)}, "hugetlb"),
+        ({"unified": {"nosuch.max": "1"}}, "nosuch"),
+        ({"unified": {"../cgroup.procs": "1"}}, "../cgroup.procs"),
+        ({"io_leaf_weight": 100}, "blkio.leaf_weight"),
+        ({"cpu_realtime_runtime_usec": 1 << 40}, "cpu.rt_runtime_us"),
+    ],
+)
+def test_what_the_host_lacks_is_named(there: layout.Layout, path: str, limits: dict[str, object], said: str) -> None:
+    """A limit without a controller or a file is an error that names it and the remedy, and nothing is left."""
+    with pytest.raises(Error) as caught:
+        control.create(HOST, there, path, control.Limits().replace(**limits))
+    assert said in str(caught.value)
+    assert "; " in str(caught.value)
+    assert control.directories(there, path) == []
+
+
+def test_unified_is_written_as_it_is(there: layout.Layout, path: str) -> None:
+    """Files of cgroup2's own take what is asked for."""
+    control.create(HOST, there, path, control.Limits(unified={"cgroup.max.descendants": "7"}))
+    with open(f"{there.hierarchies[''].directory(path)}/cgroup.max.descendants", encoding="utf-8") as file:
+        assert file.read() == "7\n"
+
+
+DEVICES = """
+import os, sys
+for line in sys.stdin:
+    try: os.close(os.open(line.strip(), os.O_RDONLY | os.O_NONBLOCK)); print("yes", flush=True)
+    except OSError as error: print(error.errno, flush=True)
+"""
+
+
+def test_devices_are_judged_anew(there: layout.Layout, path: str) -> None:
+    """Rules hold for who is inside already when they change; the usual devices are always there."""
+    nothing = {"allow": False, "access": "rwm"}
+    port = {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "rw"}
+    cgroups.make(HOST, there, path, control.Limits(), [nothing])
+    doors = control.doors(there, path)
+    command = [sys.executable, "-IS", "-c", DEVICES]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: control.enter(doors)
+    ) as child:
+        assert child.stdin is not None and child.stdout is not None
+
+        def tried(device: str) -> str:
+            assert child.stdin is not None and child.stdout is not None
+            child.stdin.write(f"{device}\n")
+            child.stdin.flush()
+            return child.stdout.readline().strip()
+
+        assert (tried("/dev/kmsg"), tried("/dev/null")) == ("1", "yes")
+        cgroups.update(HOST, there, path, {"devices": [nothing, port]})
+        assert (tried("/dev/kmsg"), tried("/dev/null")) == ("yes", "yes")
+        cgroups.update(HOST, there, path, {"pids": {"limit": 50}})
+        assert tried("/dev/kmsg") == "yes"
+        cgroups.update(HOST, there, path, {"devices": [{"allow": True, "access": "rwm"}]})
+        assert tried("/dev/kmsg") == "yes"
+        cgroups.update(HOST, there, path, {"devices": [nothing, port, {**port, "allow": False, "access": "r"}]})
+        assert (tried("/dev/kmsg"), tried("/dev/null")) == ("1", "yes")

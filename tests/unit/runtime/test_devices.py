@@ -136,3 +136,69 @@ def test_nodes_are_allowed() -> None:
     program = devices.bpf_program(devices.default_rules())
     for node in devices.default_nodes():
         assert interpret(program, node["type"], node["major"], node["minor"], "rw")
+
+
+RULE = st.fixed_dictionaries(
+    {
+        "allow": st.booleans(),
+        "type": st.sampled_from("bc"),
+        "major": st.sampled_from([None, 1, 5]),
+        "minor": st.sampled_from([None, 3]),
+        "access": st.sampled_from(["r", "rw", "rwm", "m"]),
+    }
+)
+
+
+def listed(have: str, writes: list[tuple[str, str]]) -> str:
+    """Return devices.list after writes, as security/device_cgroup.c keeps it."""
+    found = {line.rpartition(" ")[0]: set(line.rpartition(" ")[2]) for line in have.splitlines()}
+    for file, text in writes:
+        device, _, access = text.rpartition(" ")
+        if text == "a":
+            found = {"a *:*": set("rwm")} if file == "devices.allow" else {}
+        elif "a *:*" in found:
+            assert file == "devices.allow", "what isn't listed can't be checked"
+        elif file == "devices.allow":
+            found[device] = found.get(device, set()) | set(access)
+        elif device in found:
+            found[device] -= set(access)
+    return "\n".join(f"{device} {''.join(sorted(access))}" for device, access in sorted(found.items()) if access)
+
+
+@given(st.lists(RULE), st.lists(RULE))
+def test_v1_is_changed_by_the_difference(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:
+    """Whatever was allowed, afterwards what the new rules say is; what both allow is never taken away meanwhile."""
+    nothing: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
+    everything = "a *:* rwm"
+    old = listed(everything, devices.v1_changes(everything, nothing + before))
+    new = listed(everything, devices.v1_rules(nothing + after))
+    writes = devices.v1_changes(old, nothing + after)
+    assert listed(old, writes) == new
+    assert devices.v1_changes(new, nothing + after) == []
+    for step in range(len(writes)):
+        now = listed(old, writes[:step])
+        for line in set(old.splitlines()) & set(new.splitlines()):
+            device, _, access = line.rpartition(" ")
+            assert any(at.startswith(f"{device} ") and set(access) <= set(at.split()[-1]) for at in now.splitlines())
+
+
+def test_v1_and_everything() -> None:
+    """A list begins with nothing allowed, also if the rules don't say so; all is allowed in one word."""
+    rule = {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rw"}
+    assert devices.v1_changes("a *:* rwm\n", [rule]) == [("devices.deny", "a"), ("devices.allow", "c 1:3 rw")]
+    assert devices.v1_changes("c 1:3 rw\n", devices.default_rules(everything=True)) == [("devices.allow", "a")]
+
+
+def test_usual_devices_are_always_there() -> None:
+    """Rules that leave out /dev/null and its like get them; those that have them get nothing twice."""
+    program = devices.bpf_program(devices.complete([{"allow": False, "access": "rwm"}]))
+    assert interpret(program, "c", 1, 3, "rw")
+    assert not interpret(program, "c", 1, 1, "r")
+    assert devices.complete(devices.default_rules()) == devices.default_rules()
+
+
+def test_the_hosts_nodes() -> None:
+    """They are found with type and numbers, but those of file systems a container has of its own."""
+    found = {node["path"]: node for node in devices.host_nodes()}
+    assert (found["/dev/null"]["type"], found["/dev/null"]["major"], found["/dev/null"]["minor"]) == ("c", 1, 3)
+    assert not [path for path in found if path.startswith("/dev/pts/")]

@@ -68,7 +68,6 @@ def test_the_command_keeps_its_own_options(line: str, command: tuple[str, ...]) 
     ("line", "message"),
     [
         ("--memroy 1m true", "unknown option --memroy; did you mean --memory?"),
-        ("--privileged true", "unknown option --privileged; pyproc-run --help lists them"),
         ("--pid host true", "unknown option --pid; pyproc-run --help lists them"),
         ("-x true", "unknown option -x; pyproc-run --help lists them"),
         ("-ix true", "unknown option -x; pyproc-run --help lists them"),

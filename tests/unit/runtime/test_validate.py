@@ -57,8 +57,8 @@ def refusal(line: str, facts: Facts = HOST) -> str:
         ("-d --rm", "-d with --rm: nothing would be left running to remove it; remove it with pyproc rm"),
         ("-d -i", "-d with -i: nothing would feed its input; leave out -i"),
         (
-            "--security-opt seccomp=unconfined",
-            "--security-opt 'seccomp=unconfined': unknown option; no-new-privileges is the one there is",
+            "--security-opt apparmor=unconfined",
+            "--security-opt 'apparmor=unconfined': unknown option; there are no-new-privileges and seccomp",
         ),
     ],
 )

@@ -1,0 +1,1 @@
+"""Seccomp: OCI's ``linux.seccomp`` as classic BPF, and the profile containers have by default."""
