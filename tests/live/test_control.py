@@ -132,11 +132,16 @@ def written(there: layout.Layout, path: str, controller: str, v1: str, v2: str) 
         ({"cpu_shares": 512}, "cpu", ("cpu.shares", "512"), ("cpu.weight", "20")),
         ({"cpu_idle": 1}, "cpu", ("cpu.idle", "1"), ("cpu.idle", "1")),
         ({"cpu_period_usec": 50_000}, "cpu", ("cpu.cfs_period_us", "50000"), ("cpu.max", "50000 50000")),
-        ({"memory_reservation_bytes": MIB}, "memory", ("memory.soft_limit_in_bytes", "1048576"), ("memory.low", "1048576")),
+        (
+            {"memory_reservation_bytes": MIB},
+            "memory",
+            ("memory.soft_limit_in_bytes", str(MIB)),
+            ("memory.low", str(MIB)),
+        ),
         ({"swap_total_bytes": -1}, "memory", ("memory.limit_in_bytes", str(16 * MIB)), ("memory.swap.max", "max")),
         ({"pids_limit": -1}, "pids", ("pids.max", "max"), ("pids.max", "max")),
     ],
-)  # fmt: skip
+)
 def test_each_limit(
     there: layout.Layout, path: str, limits: dict[str, int], controller: str, v1: tuple[str, str], v2: tuple[str, str]
 ) -> None:
