@@ -195,9 +195,11 @@ def of(spec: Mapping[str, Any], id_: str, bundle: str, *, must: bool = False, ke
     seccomp = spec["linux"].get("seccomp")
     if seccomp is None:
         return None
-    whole = cache.compiled(seccomp, kept)
+    rest = unanswered(seccomp)
+    plain = (
+        None if rest is None else cache.compiled(rest, kept)
+    )  # first: its errors count entries as they were written
+    whole = plain if rest is seccomp and plain else cache.compiled(seccomp, kept)
     if whole.notify and not seccomp.get("listenerPath"):
         raise RunError(f"linux.seccomp: {NOTIFY} without listenerPath: nobody would answer", "name an agent's socket")
-    rest = unanswered(seccomp)
-    plain = whole if rest is seccomp else None if rest is None else cache.compiled(rest, kept)
     return Filter(seccomp, id_, bundle, whole, plain, must)
