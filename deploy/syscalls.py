@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes runtime/filters/numbers.py: the system calls' numbers, as Debian's libseccomp2 knows them, and newer ones.
+"""Writes runtime/filters/{names,numbers}.py: the system calls, as Debian's libseccomp2 knows them, and newer ones.
 
 Since Linux 5.1 a new call has one number everywhere (x32 adds its bit), so what libseccomp does not know yet is a
 line in ``NEWER``.
@@ -27,6 +27,12 @@ from __future__ import annotations
 
 NUMBERS: dict[str, tuple[int, int, int, int, int]] = {
 '''
+NAMES_HEAD = '''"""System calls' names, for what needs no numbers: those take 0.3 ms to load; by deploy/syscalls.py."""
+
+from __future__ import annotations
+
+NAMES = (
+'''
 
 
 def known() -> dict[str, list[int]]:
@@ -45,13 +51,15 @@ def known() -> dict[str, list[int]]:
 
 
 def main() -> None:
-    """Write the file."""
+    """Write the files."""
     rows = known()
     for name, number in NEWER.items():
         rows[name] = [number | (X32_BIT if token == X32 else 0) for token in ARCHITECTURES]
     lines = [f'    "{name}": ({", ".join(map(str, rows[name]))}),\n' for name in sorted(rows)]
-    path = Path(__file__).parents[1] / "runtime/filters/numbers.py"
-    path.write_text(HEAD + "".join(lines) + "}\n", encoding="utf-8")
+    folder = Path(__file__).parents[1] / "runtime/filters"
+    (folder / "numbers.py").write_text(HEAD + "".join(lines) + "}\n", encoding="utf-8")
+    names = "".join(f'    "{name}",\n' for name in sorted(rows))
+    (folder / "names.py").write_text(f"{NAMES_HEAD}{names})\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

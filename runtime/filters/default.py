@@ -8,7 +8,7 @@ ENOSYS (``runtime.filters.compiler``).
 from __future__ import annotations
 
 from lxcfs_py.record import Record
-from runtime.filters.numbers import NUMBERS
+from runtime.filters.names import NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def profile(given: Collection[str], architectures: Collection[str]) -> dict[str,
         "architectures": list(architectures),
         "flags": ["SECCOMP_FILTER_FLAG_SPEC_ALLOW"],  # as of 5.16 the kernel's default; before, filters cost speed
         "syscalls": [
-            {"names": [name for name in NUMBERS if name not in refused], "action": ALLOW},
+            {"names": [name for name in NAMES if name not in refused], "action": ALLOW},
             *_exceptions(given),
         ],
     }

@@ -13,6 +13,7 @@ from lxcfs_py.errors import Error
 from runtime.filters.architectures import ARCHITECTURES, MULTIPLEXED
 from runtime.filters.compiler import ACTIONS, WITH_NUMBER
 from runtime.filters.compiler import compile as compiled
+from runtime.filters.names import NAMES
 from runtime.filters.numbers import NUMBERS
 from tests.unit.runtime import libseccomp
 from tests.unit.runtime.bpf import AARCH64, ARM, I386, X32_BIT, X86_64, interpret
@@ -286,6 +287,11 @@ def test_an_unknown_machine() -> None:
     """A machine without a table is named."""
     with pytest.raises(Error, match="no system calls' numbers for riscv64"):
         compiled(profile(), "riscv64")
+
+
+def test_names_are_those_that_have_numbers() -> None:
+    """Both lists are of the same calls, in the same order."""
+    assert tuple(NUMBERS) == NAMES
 
 
 def test_the_numbers_are_libseccomps() -> None:
