@@ -27,7 +27,7 @@ from __future__ import annotations
 
 NUMBERS: dict[str, tuple[int, int, int, int, int]] = {
 '''
-NAMES_HEAD = '''"""System calls' names, for what needs no numbers: those take 0.3 ms to load; by deploy/syscalls.py."""
+NAMES_HEAD = '''"""System calls' names, for what needs no numbers (0.3 ms to load); by deploy/syscalls.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""System calls' names, for what needs no numbers: those take 0.3 ms to load; by deploy/syscalls.py."""
+"""System calls' names, for what needs no numbers (0.3 ms to load); by deploy/syscalls.py."""
 
 from __future__ import annotations
 
