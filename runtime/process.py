@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from runtime import capabilities, syscalls
+from runtime import capabilities, stub, syscalls
 from runtime.errors import NOT_EXECUTABLE, NOT_FOUND, RunError
 
 TYPE_CHECKING = False
@@ -73,11 +73,14 @@ def apply(process: Mapping[str, Any], load: Callable[[], None]) -> NoReturn:
     """Become the command, ``load`` its filter (``become``); raises RunError if it can't be executed."""
     variables = dict(item.partition("=")[::2] for item in process["env"])
     enter(process["cwd"])
+    program = stub.make(process["args"][0])  # before a filter may forbid it
+    place = stub.by(program) if program >= 0 else -1
     become(process, load)
     for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # Python ignores them, and execve would keep that
         _signal.signal(number, _signal.SIG_DFL)
     syscalls.close_on_exec(3)
     command = find(process["args"][0], variables.get("PATH", os.defpath))
+    stub.execute(place, command, process["args"], variables)
     try:
         os.execve(command, process["args"], variables)
     except OSError as error:

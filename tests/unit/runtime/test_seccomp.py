@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,9 +19,6 @@ from runtime.filters import cache, default, docker
 from runtime.filters.compiler import compile as compiled
 from runtime.filters.numbers import NUMBERS
 from tests.unit.runtime.bpf import I386, X32_BIT, X86_64, interpret
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ALLOW, NOTIFY, EPERM, ENOSYS = 0x7FFF0000, 0x7FC00000, 0x50001, 0x50026
 HOST = Host(run="/run")
@@ -146,6 +144,17 @@ def test_every_family_has_a_reason_and_knows_its_calls() -> None:
     assert set(names) <= set(NUMBERS)
     assert {name for family in default.REFUSED for name in family.unless} <= set(capabilities.NAMES)
     assert all(family.reason for family in default.REFUSED)
+
+
+def test_the_document_has_the_table() -> None:
+    """docs/security.md says which calls are refused, why, and what gives them back, word by word."""
+    text = (Path(__file__).parents[3] / "docs/security.md").read_text()
+    rows = [line for line in text.split("## Devices")[0].splitlines() if line.startswith("| `")]
+    assert rows == [
+        f"| {', '.join(f'`{name}`' for name in family.names)} | {family.reason} "
+        f"| {', '.join(name.removeprefix('CAP_') for name in family.unless) or 'nothing'} |"
+        for family in default.REFUSED
+    ]
 
 
 def test_new_calls_are_looked_at() -> None:

@@ -1,0 +1,92 @@
+"""Executes a command so that /proc/self/exe is never our interpreter where the command can reach it.
+
+Whoever is executed as ``/proc/self/exe``, as a script's interpreter for one, would be the host's python3, and could
+open that for writing once nobody else runs it (CVE-2019-5736). So we become something of no value before: a program
+of three hundred bytes in sealed memory, which executes the command. Up to there we are not dumpable, and our ``exe``
+can't be looked at from inside (proc(5)) but with CAP_SYS_PTRACE.
+
+The program executes what its first argument names, with the further ones. If that fails it says so on standard error
+and exits with 127 for ENOENT, 126 for anything else.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from _struct import pack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+CODE = {
+    "x86_64": (
+        62,
+        "488b7c2408 488d742410 488b0c24 488d54cc10"  # path, arguments, their number, environment
+        "6a3b58 0f05"  # execve
+        "6a7e5b 83f8fe 7502 ffc3"  # 126; if it was ENOENT 127
+        "6a0158 6a025f 488d3515000000 8b150b000000 0f05"  # write to standard error what follows the length
+        "89df b8e7000000 0f05",  # exit_group
+    ),
+    "aarch64": (
+        183,
+        "e90340f9 e00740f9 e1430091 220c098b"  # number of arguments, path, arguments, environment
+        "a81b80d2 010000d4"  # execve
+        "d30f8052 1f080031 7316931a"  # 126; if it was ENOENT 127
+        "400080d2 01010010 c2000018 080880d2 010000d4"  # write to standard error what follows the length
+        "e003132a c80b80d2 010000d4",  # exit_group
+    ),
+}
+"""By machine: the number of ELF (elf.h, EM_*), and instructions. The text's length and the text follow them."""
+AT = 0x400000
+HEADERS_BYTES = 64 + 56
+SEALS = 0xF
+"""F_SEAL_SEAL, SHRINK, GROW and WRITE (fcntl(2))."""
+MFD_EXEC = 0x10
+"""From 6.3 on, where memory isn't executable unless asked for (memfd_create(2))."""
+
+
+def image(path: str, machine: str) -> bytes:
+    """Return the program, an ELF file of one segment (elf(5))."""
+    number, code = CODE[machine]
+    text = f"pyproc: exec {path}: can't be executed; is it a program of this machine, with its interpreter there?\n"
+    encoded = text.encode("utf-8", "surrogateescape")
+    body = bytes.fromhex(code) + pack("=I", len(encoded)) + encoded
+    size = HEADERS_BYTES + len(body)
+    ident = b"\x7fELF\2\1\1" + bytes(9)
+    header = pack("=16sHHIQQQIHHHHHH", ident, 2, number, 1, AT + HEADERS_BYTES, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    segment = pack("=IIQQQQQQ", 1, 5, 0, AT, AT, size, size, 0x1000)
+    return header + segment + body
+
+
+def make(path: str) -> int:
+    """Return the program's descriptor, -1 where there can be none: this machine or its kernel has no such thing."""
+    machine = os.uname().machine
+    if machine not in CODE:
+        return -1
+    for flags in (MFD_EXEC, 0):
+        try:
+            program = os.memfd_create("pyproc", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | flags)
+        except OSError:  # an unknown flag, or vm.memfd_noexec
+            continue
+        os.write(program, image(path, machine))
+        fcntl.fcntl(program, fcntl.F_ADD_SEALS, SEALS)
+        return program
+    return -1
+
+
+def by(program: int) -> str | int:
+    """Return what to execute it by: a path, because profiles may forbid execveat(2), or itself where /proc isn't."""
+    path = f"/proc/self/fd/{program}"
+    try:
+        return path if os.path.samestat(os.stat(path), os.fstat(program)) else program
+    except OSError:
+        return program
+
+
+def execute(place: str | int, path: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Execute the command by the program at ``place``; returns if that can't be executed itself."""
+    try:
+        os.execve(place, [path, *arguments], environment)
+    except OSError:
+        return

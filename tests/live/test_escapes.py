@@ -1,0 +1,226 @@
+"""Published ways out of containers, tried on this runtime."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.live.box import BIN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.live.box import Box
+
+WRITER = """
+import os, sys
+held = os.open('/proc/self/exe', os.O_RDONLY)
+os.set_inheritable(held, True)
+os.execv('/bin/sh', ['sh', '-c', '''
+for i in $(seq 100); do
+    (exec 9<>/proc/self/fd/%d && echo evil >&9 && echo written) 2>/dev/null && exit
+    sleep .05
+done
+echo tried''' % held])
+"""
+"""Keeps what it was executed as, becomes something else, and overwrites the former as soon as nobody runs it."""
+
+
+@pytest.fixture
+def interpreter(clean: Box, tmp_path: Path) -> Iterator[Path]:
+    """Yield a python3 of a test's own, whose file nobody else runs, and that must come out as it was."""
+    own = tmp_path / "python3"
+    shutil.copy("/usr/bin/python3", own)
+    before = own.read_bytes()
+    yield own
+    assert own.read_bytes() == before, "the host's interpreter was overwritten"
+
+
+def launched(box: Box, interpreter: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the runtime's programs by that interpreter."""
+    return subprocess.run(
+        [interpreter, "-IS", BIN / program, *arguments],
+        env=box.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60 * box.scale,
+        check=False,
+    )
+
+
+def printed(box: Box, id_: str, seconds: float) -> str:
+    """Return what a container prints until it ends, or for some seconds: whoever loops for ever may."""
+    deadline = time.monotonic() + seconds
+    while '"running"' in box.pyproc("state", id_).stdout and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return box.pyproc("logs", id_).stdout
+
+
+@pytest.mark.parametrize("how", ["itself", "shebang", "link"])
+def test_the_interpreter_is_not_the_containers(clean: Box, tmp_path: Path, interpreter: Path, how: str) -> None:
+    """CVE-2019-5736: a command that is /proc/self/exe, by a script's first line too, is not the host's python3."""
+    image = tmp_path / "image"
+    image.mkdir()
+    (image / "writer").write_text(WRITER)
+    (image / "shebang").write_text(f"#!/proc/self/exe\n{WRITER}")
+    (image / "shebang").chmod(0o755)
+    (image / "link").symlink_to("/proc/self/exe")
+    command = {
+        "itself": ("/proc/self/exe", "-IS", "/image/writer"),
+        "shebang": ("/image/shebang",),
+        "link": ("/image/link", "-IS", "/image/writer"),
+    }[how]
+    options = (*clean.places, "-d", "--proc-view", "off", "-v", f"{image}:/image")
+    done = launched(clean, interpreter, "pyproc-run", *options, "--", *command)
+    if done.returncode == 0:
+        said = printed(clean, done.stdout.strip(), 7)
+        assert "tried" not in said and "written" not in said, "it was the interpreter"
+        clean.pyproc("delete", "--force", done.stdout.strip())
+
+
+def test_nor_is_an_entering_commands(clean: Box, tmp_path: Path, interpreter: Path) -> None:
+    """CVE-2019-5736, by exec: neither as the command, nor looked at from inside while it comes in."""
+    look = (
+        "import glob, os, time\n"
+        "until = time.monotonic() + 4\n"
+        "found = set()\n"
+        "while time.monotonic() < until:\n"
+        "    for path in glob.glob('/proc/[0-9]*/exe'):\n"
+        "        try:\n"
+        f"            if os.readlink(path) == {str(interpreter)!r}: found.add(path)\n"
+        f"            if os.path.samestat(os.stat(path), os.stat({str(interpreter)!r})): found.add(path)\n"
+        "        except OSError: pass\n"
+        "print('found', sorted(found))\n"
+    )
+    id_ = clean.start("--proc-view", "off", "-v", f"{interpreter}:{interpreter}:ro", "--", "python3", "-c", look)
+    for _ in range(10):
+        launched(clean, interpreter, "pyproc", "exec", *clean.places, id_, "--", "true")
+    done = launched(
+        clean, interpreter, "pyproc", "exec", *clean.places, id_, "--", "/proc/self/exe", "-c", "print(1)"
+    )
+    assert done.returncode != 0
+    assert "found []" in printed(clean, id_, 60 * clean.scale)
+    clean.pyproc("delete", "--force", id_)
+
+
+@pytest.mark.parametrize("number", range(3, 20))
+def test_no_descriptor_leads_out(clean: Box, number: int) -> None:
+    """CVE-2024-21626: no working directory is reached through a descriptor of the runtime's, by start or by exec."""
+    where = f"/proc/self/fd/{number}"
+    for options in (("-w", where), ("-w", f"{where}/../../..")):
+        done = clean.run(
+            "--rm", *options, "--proc-view", "off", "--", "sh", "-c", "ls -d ../../../*; pwd", check=False
+        )
+        assert done.returncode != 0 or "root" not in done.stdout or "/" in done.stdout.split("\n")
+        assert str(clean.base) not in done.stdout
+
+
+def test_nothing_is_left_open(clean: Box) -> None:
+    """CVE-2024-21626: a command has its streams and no other descriptor, by start and by exec."""
+    script = "ls /proc/self/fd | wc -l; readlink /proc/self/cwd"
+    assert clean.run("--rm", "--", "sh", "-c", script).stdout.split() == ["4", "/"]
+    id_ = clean.start("--", "sleep", "100")
+    assert clean.pyproc("exec", id_, "--", "sh", "-c", script).stdout.split() == ["4", "/"]
+    clean.pyproc("delete", "--force", id_)
+
+
+def test_release_agents_are_not_the_containers(clean: Box) -> None:
+    """CVE-2022-0492: no v1 hierarchy can be mounted, and what is shown of them takes no release_agent."""
+    script = """
+mkdir -p /tmp/c; mount -t cgroup -o memory c /tmp/c && echo mounted
+unshare -UrmC mount -t cgroup -o memory c /tmp/c && echo mounted
+for file in $(find /sys/fs/cgroup -name release_agent -o -name notify_on_release); do
+    echo 1 >$file && echo written
+done
+true
+"""
+    for options in ((), ("--security-opt", "seccomp=unconfined")):
+        assert clean.run("--rm", *options, "--", "sh", "-c", script).stdout == ""
+
+
+def test_nothing_is_inherited(clean: Box) -> None:
+    """CVE-2022-29162: a command, by start or by exec, has no inheritable capability."""
+    script = "grep -E 'CapInh|CapAmb' /proc/self/status"
+    none = ["CapInh:", "0" * 16, "CapAmb:", "0" * 16]
+    assert clean.run("--rm", "--cap-add", "sys_admin", "--", "sh", "-c", script).stdout.split() == none
+    id_ = clean.start("--", "sleep", "100")
+    for user in ("0", "1000"):
+        assert clean.pyproc("exec", "-u", user, id_, "--", "sh", "-c", script).stdout.split() == none
+    clean.pyproc("delete", "--force", id_)
+
+
+@pytest.fixture
+def rootfs(tmp_path: Path) -> Path:
+    """Return a root file system of busybox."""
+    root = tmp_path / "root"
+    for name in ("bin", "etc", "proc", "sys", "dev", "tmp"):
+        (root / name).mkdir(parents=True)
+    shutil.copy("/bin/busybox", root / "bin/sh")
+    return root
+
+
+@pytest.mark.parametrize(
+    "text", ["\0" * 65536, "root:x:99999999999:0::/:\n", "root:x:-1:-1::/:\n", ":" * 100_000, "x" * (1 << 20)]
+)
+@pytest.mark.parametrize("name", ["passwd", "group"])
+def test_hostile_accounts(clean: Box, rootfs: Path, name: str, text: str) -> None:
+    """Whatever /etc/passwd and /etc/group hold, a user that isn't there is an error and a number is that number."""
+    (rootfs / "etc" / name).write_text(text)
+    options = ("--rm", "--proc-view", "off", "--rootfs", str(rootfs))
+    assert clean.run(*options, "-u", "5:6", "--", "/bin/sh", "-c", "echo $UID").returncode == 0
+    done = clean.run(*options, "-u", "nobody", "--", "/bin/sh", "-c", ":", check=False)
+    assert done.returncode == 125
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["passwd", "group"])
+def test_accounts_that_are_no_files(clean: Box, rootfs: Path, name: str) -> None:
+    """A fifo or a device in their place holds nobody up."""
+    os.mkfifo(rootfs / "etc" / name)
+    options = ("--rm", "--proc-view", "off", "--rootfs", str(rootfs))
+    assert clean.run(*options, "-u", "5", "--", "/bin/sh", "-c", ":").returncode == 0
+
+
+@pytest.mark.parametrize("place", ["proc", "sys", "dev", "etc", "tmp/deep"])
+def test_links_in_an_image_lead_into_it(clean: Box, rootfs: Path, tmp_path: Path, place: str) -> None:
+    """CVE-2019-19921, 2021-30465, 2023-27561, 2023-28642: a mount's target that is a link never leads to the host."""
+    canary = tmp_path / "canary"
+    canary.mkdir()
+    (canary / "kept").write_text("kept")
+    target = rootfs / place
+    if target.exists():
+        shutil.rmtree(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.symlink_to(canary)
+    volume = ("-v", f"{rootfs / 'bin'}:/{place}/volume")
+    clean.run("--rm", "--proc-view", "off", "--rootfs", str(rootfs), *volume, "--", "/bin/sh", "-c", ":", check=False)
+    assert sorted(os.listdir(canary)) == ["kept"]
+    assert not [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(canary) in line]
+
+
+def test_masks_hold_in_a_race(clean: Box, rootfs: Path) -> None:
+    """CVE-2025-31133, 52565, 52881: /dev/null and /dev/console swapped for links meanwhile unmask or write nothing.
+
+    A volume shared by two containers is what makes the race; here one swaps, the other starts again and again.
+    """
+    swap = "while :; do ln -sfn /proc/sysrq-trigger null; rm -f null; mknod null c 1 3; done"
+    racer = subprocess.Popen(["sh", "-c", swap], cwd=rootfs / "dev", stderr=subprocess.DEVNULL)
+    script = "cat /proc/kcore 2>&1 | head -c 64 | wc -c; ls -ld /proc/kcore; echo x >/proc/sysrq-trigger"
+    try:
+        for _ in range(10):
+            done = clean.run(
+                "--rm", "--proc-view", "off", "--rootfs", str(rootfs), "--", "/bin/sh", "-c", script, check=False
+            )
+            if done.returncode != 125:
+                assert "1,   3" in done.stdout or "kcore" not in done.stdout, done.stdout
+                assert "ead-only" in done.stderr or "ermission" in done.stderr, done.stderr
+    finally:
+        racer.kill()
+        racer.wait()
