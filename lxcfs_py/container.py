@@ -169,7 +169,7 @@ class Callers:
 
     def container(self, pid: int) -> Container | None:
         """Return the caller's container; None if it is the host's, has ended or can't be resolved."""
-        namespace = _link(f"{self._host.proc}/{pid}/ns/pid")
+        namespace = self.namespace(pid)
         if not namespace:
             return None
         if namespace == self._own:
@@ -185,13 +185,17 @@ class Callers:
         key = f"{'/'.join(init.namespaces)}:{init.pid}@{init.start_ticks}"
         return Container(key, Cgroup(paths), init.pid, init.start_ticks, init.boottime_offset_nsec)
 
+    def namespace(self, pid: int) -> str:
+        """Return a process's pid namespace, "" if that can't be known."""
+        return _link(f"{self._host.proc}/{pid}/ns/pid")
+
     def reaches(self, pid: int, init_pid: int) -> bool:
         """Say whether a caller may look a container up: from the host, or from within its pid namespace."""
-        namespace = _link(f"{self._host.proc}/{pid}/ns/pid")
+        namespace = self.namespace(pid)
         if not namespace or namespace == self._own:
             return bool(namespace)
         init = self._known(pid, namespace)
-        return init is not None and _link(f"{self._host.proc}/{init_pid}/ns/pid") in init.namespaces
+        return init is not None and self.namespace(init_pid) in init.namespaces
 
     def _known(self, pid: int, namespace: str) -> Init | None:
         """Return the init of a process's pid namespace; None if it has ended or can't be found."""

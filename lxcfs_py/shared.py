@@ -129,16 +129,18 @@ class Shared:
 
     def _find(self, name: bytes, shard: int) -> int:
         """Return the offset of the account, or of the place it shall have."""
-        others: list[tuple[int, int]] = []
-        own: list[tuple[int, int]] = []
+        others: list[tuple[int, int, int]] = []
+        own: list[tuple[int, int, int]] = []
         for probe in range(PLACES):
             at = (shard * PLACES + (name[8] + probe) % PLACES) * self._account_bytes
             whose, valid = _HEAD.unpack_from(self._map, at)
             if whose == name:
                 return at
             last = _COPY.unpack_from(self._map, at + _HEAD.size + (valid == 2) * self._copy_bytes)[0] if valid else -1
-            (own if valid and whose[:8] == name[:8] else others).append((last, at))
-        return min(own if len(own) >= ACCOUNTS_OF_ONE else own + others)[1]
+            (own if valid and whose[:8] == name[:8] else others).append(
+                (last, probe, at)
+            )  # the first: it is found soonest
+        return min(own if len(own) >= ACCOUNTS_OF_ONE else own + others)[2]
 
     def _load(self, at: int, name: bytes) -> Account | None:
         whose, valid = _HEAD.unpack_from(self._map, at)
@@ -207,6 +209,11 @@ class Shared:
         at = self._opens_at + slot * OPEN_BYTES
         pid, about, length, kept = _OPEN.unpack_from(self._map, at)
         return Opened(self._map[at + _OPEN.size : at + _OPEN.size + about], pid, length, kept)
+
+    def whose(self, handle: int) -> bytes:
+        """Return whom a handle was given to, of any length if it never was."""
+        at = self._slots_at + (handle & 0xFFFFFFFF) * _SLOT.size
+        return self._map[at + 4 : at + _SLOT.size]
 
     def keep(self, handle: int, text: bytes, *, whole: bool) -> None:
         """Remember the text a file's reader has begun; only its length if the ``whole`` has been handed out."""
