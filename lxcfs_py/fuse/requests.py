@@ -10,7 +10,6 @@ import errno
 import os
 import select
 import signal
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 
 MOST_HELD = 1024
 """Requests that one worker takes in."""
-AT_ONCE_NSEC = 10_000
-"""Who waits less for a request was expected by it, and perhaps by more."""
+LOOK_EVERY = 8
+"""After so many requests, each waited for, it looks whether there is a crowd: a look in vain costs 1 us."""
 
 
 class UnmountedError(Exception):
@@ -49,7 +48,7 @@ class Requests:
         self._fuse_fd, self._words, self._owner, self._slot = fuse_fd, words, owner, slot
         self._buffer = memoryview(bytearray(protocol.REQUEST_BYTES)) if slot is None else slot
         self._held: dict[Hashable, deque[memoryview]] = {}
-        self._count = 0
+        self._count = self._alone = 0
         self._crowd = self._waiting = self._leaving = False
         os.set_blocking(fuse_fd, False)
         # Those that wait in read(2) are woken in turn, each on a CPU where nothing of it is in the caches any more:
@@ -68,18 +67,19 @@ class Requests:
         """Return the next request, which is void at the next call; raises UnmountedError, or LeaveError."""
         if self._slot is not None:
             self._slot[: protocol.UNIQUE_OFFSET + 8] = bytes(protocol.UNIQUE_OFFSET + 8)
-        if self._crowd:
+        elif self._crowd or self._alone == LOOK_EVERY:
             self._take_in()
-            if self._count:
+            self._crowd, self._alone = self._count > 0, 0
+            if self._crowd:
                 return self._turn()
-            self._crowd = False
         while True:
             self._wait()
             if length := self._read():
+                self._alone += 1
                 return self._buffer[:length]
 
     def _wait(self) -> None:
-        words, began = self._words, time.monotonic_ns()
+        words = self._words
         words[BUSY_SINCE_NSEC] = 0
         words[OPCODE] = IDLE
         self._waiting = True
@@ -89,7 +89,6 @@ class Requests:
             self._epoll.poll(-1, 1)
         finally:
             self._waiting = False
-        self._crowd = time.monotonic_ns() - began < AT_ONCE_NSEC and self._slot is None
 
     def _read(self) -> int:
         """Read a request into the buffer; return its length, 0 if there is none."""
