@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lxcfs_py.cgroup.api import Cgroup
@@ -88,7 +89,7 @@ def of(host: Host, files: Files, registration: Registration) -> Container:
         raise Error(f"container {registration.id!r} has ended", "its registration is out of date")
     return Container(
         f"{registration.id}@{registration.init_start_ticks}",
-        Cgroup(registration.cgroups),
+        Cgroup({name: sys.intern(path) for name, path in registration.cgroups.items()}),  # mostly one path
         registration.init_pid,
         registration.init_start_ticks,
         registration.boottime_offset_nsec,

@@ -55,6 +55,7 @@ class OpenFiles:
         self._row, self._pressure, self._log = row, pressure, log
         self._abouts: dict[tuple[str, str, bool], tuple[Container | None, bytes]] = {}
         self._files: dict[bytes, File] = {}
+        self._containers: dict[str, Container] = {}
 
     def open(self, path: str, container: Container | None, pid: int, *, right: bool = False) -> int:
         """Return the handle of a file that a process opens."""
@@ -94,13 +95,22 @@ class OpenFiles:
     def _file(self, about: bytes) -> File:
         found = self._files.get(about)
         if found is None:
-            path, container, right = marshal.loads(about)  # noqa: S302  (written by a worker)
+            path, packed, right = marshal.loads(about)  # noqa: S302  (written by a worker)
             if len(self._files) >= MOST_KNOWN:
                 self._files.clear()
-            whose = container and Container.unpacked(container)
+                self._containers.clear()
+            whose = packed and self._container(Container.unpacked(packed))
             number, cell = NUMBERS.get(path, len(NAMES) - 1), self._cell(whose.key) if whose else HOST
             found = self._files[about] = File(path, whose, right, number, cell)
         return found
+
+    def _container(self, container: Container) -> Container:
+        """Return the one that all files of a container have in common."""
+        known = self._containers.get(container.key)
+        if known != container:
+            self._containers[container.key] = container
+            return container
+        return known
 
     def _cell(self, key: str) -> int:
         cell = self._row.cell(key)
