@@ -85,7 +85,7 @@ def test_who_comes_later_has_its_turn_too(kernel: Kernel) -> None:
     requests = kernel.requests()
     numbers(requests, LOOK_EVERY + 2)
     late = [kernel.ask(protocol.OPEN, inode=inode) for inode in (8, 9)]
-    assert set(late) <= set(numbers(requests, 4))
+    assert set(late) <= set(numbers(requests, LOOK_EVERY + 3))
 
 
 def test_sigterm_leaves_no_request_unanswered(kernel: Kernel) -> None:
