@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import sys
@@ -62,6 +63,7 @@ def owner(key: str) -> str:
     return key.partition("/")[0] if key.startswith("pid:[") else key
 
 
+@functools.lru_cache(4096)
 def digest(key: str) -> bytes:
     """Return a container's name for tables in shared memory, 16 bytes: the first 8 are its owner's."""
     return b"".join(

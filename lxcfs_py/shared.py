@@ -76,7 +76,6 @@ class Shared:
         self.descriptor = descriptor
         self._cpus = cpus
         self._slots = workers * OPENS
-        self._digests: dict[str, bytes] = {}
         self._copy_bytes = _COPY.size + cpus * _CPU_BYTES
         self._account_bytes = _HEAD.size + 2 * self._copy_bytes
         self._takes_at = _pages(ACCOUNTS * self._account_bytes)
@@ -98,7 +97,7 @@ class Shared:
 
     def advance(self, key: str, start_nsec: int, now_nsec: int, time: CpuTime, n: int) -> Account:
         """See ``cputime.CpuStore``."""
-        name = self._digest(key)
+        name = digest(key)
         shard = name[0] % SHARDS
         self._lock(shard)
         try:
@@ -108,14 +107,6 @@ class Shared:
             self._store(at, name, found)
         finally:
             fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, shard)
-        return found
-
-    def _digest(self, key: str) -> bytes:
-        found = self._digests.get(key)
-        if found is None:
-            if len(self._digests) >= ACCOUNTS:
-                self._digests.clear()
-            found = self._digests[key] = digest(key)
         return found
 
     def _lock(self, shard: int) -> None:
@@ -179,7 +170,7 @@ class Shared:
         number = self._map.find(b"\0", at, at + OPENS) - at  # the lowest that is free: few pages are ever touched
         if number < 0:
             raise FullError(errno.ENFILE, "too many open files of all containers", key)
-        whose = self._digest(key)[:8]
+        whose = digest(key)[:8]
         if number >= OPENS_OF_ONE and self._held(first, whose) >= OPENS_OF_ONE:
             raise FullError(errno.EMFILE, "too many open files", owner(key))
         slot = first + number
