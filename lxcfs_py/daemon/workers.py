@@ -15,11 +15,9 @@ import signal
 import socket
 import sys
 import time
-import types
 from typing import TYPE_CHECKING
 
-sys.modules.setdefault("trio", types.ModuleType("trio"))  # pyfuse3 imports it; here ``driver`` takes its place
-
+import lxcfs_py.fuse.lean  # noqa: F401  (before pyfuse3)
 from lxcfs_py import log
 from lxcfs_py.cgroup import v1, v2  # noqa: F401  (imported once, before the workers are forked)
 from lxcfs_py.counters import Table
