@@ -44,7 +44,7 @@ test-systemd: ## the service, on a host with systemd as pid 1: LANE=uml (default
 	@deploy/bootstrap test
 	tests/vm/test --systemd $(LANE) $(ARGS)
 
-bench: ## latency and start-up beside lxcfs, crun and runc (ARGS=start or ARGS=read: one of them)
+bench: ## figures beside lxcfs, crun and runc (ARGS: read, neighbour, grow, call or start; docs/performance.md)
 	@deploy/bootstrap test
 	tests/bench/run $(ARGS)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lxcfs_py.cgroup.api import Cgroup
@@ -61,6 +63,7 @@ def owner(key: str) -> str:
     return key.partition("/")[0] if key.startswith("pid:[") else key
 
 
+@functools.lru_cache(4096)
 def digest(key: str) -> bytes:
     """Return a container's name for tables in shared memory, 16 bytes: the first 8 are its owner's."""
     return b"".join(
@@ -88,7 +91,7 @@ def of(host: Host, files: Files, registration: Registration) -> Container:
         raise Error(f"container {registration.id!r} has ended", "its registration is out of date")
     return Container(
         f"{registration.id}@{registration.init_start_ticks}",
-        Cgroup(registration.cgroups),
+        Cgroup({name: sys.intern(path) for name, path in registration.cgroups.items()}),  # mostly one path
         registration.init_pid,
         registration.init_start_ticks,
         registration.boottime_offset_nsec,
@@ -169,7 +172,7 @@ class Callers:
 
     def container(self, pid: int) -> Container | None:
         """Return the caller's container; None if it is the host's, has ended or can't be resolved."""
-        namespace = _link(f"{self._host.proc}/{pid}/ns/pid")
+        namespace = self.namespace(pid)
         if not namespace:
             return None
         if namespace == self._own:
@@ -185,13 +188,17 @@ class Callers:
         key = f"{'/'.join(init.namespaces)}:{init.pid}@{init.start_ticks}"
         return Container(key, Cgroup(paths), init.pid, init.start_ticks, init.boottime_offset_nsec)
 
+    def namespace(self, pid: int) -> str:
+        """Return a process's pid namespace, "" if that can't be known."""
+        return _link(f"{self._host.proc}/{pid}/ns/pid")
+
     def reaches(self, pid: int, init_pid: int) -> bool:
         """Say whether a caller may look a container up: from the host, or from within its pid namespace."""
-        namespace = _link(f"{self._host.proc}/{pid}/ns/pid")
+        namespace = self.namespace(pid)
         if not namespace or namespace == self._own:
             return bool(namespace)
         init = self._known(pid, namespace)
-        return init is not None and _link(f"{self._host.proc}/{init_pid}/ns/pid") in init.namespaces
+        return init is not None and self.namespace(init_pid) in init.namespaces
 
     def _known(self, pid: int, namespace: str) -> Init | None:
         """Return the init of a process's pid namespace; None if it has ended or can't be found."""

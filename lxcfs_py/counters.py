@@ -25,8 +25,8 @@ OPCODES = {
     "release": 18, "flush": 25, "opendir": 27, "releasedir": 29, "poll": 40, "readdir": 44,
 }  # fmt: skip
 """The kernel's number for what each handler answers (enum fuse_opcode in include/uapi/linux/fuse.h)."""
-IDLE, RECEIVING = 0, 1 << 32
-"""Instead of an opcode: waits for a request; was told that there is one, and may wait still if another was faster."""
+IDLE = 0
+"""Instead of an opcode: waits for a request."""
 
 PID, STARTED_NSEC, STARTS, BUSY_SINCE_NSEC, OPCODE, REQUESTS, ERRORS, FALLBACKS, CELLS_USED, FILES_AT = range(10)
 """Where in a row each number is; times are CLOCK_MONOTONIC's, 0 for none."""
@@ -84,7 +84,7 @@ class Worker(Record):
     busy_since_nsec: int
     """When it took up the request it is at; 0 when it is at none."""
     opcode: int
-    """``IDLE``, ``RECEIVING`` or the request's."""
+    """``IDLE`` or the request's."""
     requests: int
     errors: int
     """Requests answered with an errno, but for those of ``boundary.ANSWERS``."""

@@ -8,7 +8,7 @@ import click
 
 from lxcfs_py.errors import Error
 from lxcfs_py.record import Record
-from lxcfs_py.views import VIEWS
+from lxcfs_py.served import FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,7 +45,7 @@ class Option(Record):
 
 
 def _unless_served(path: str) -> str:
-    return "" if path in VIEWS else f"{path} is not served, leave it out"
+    return "" if path in FILES else f"{path} is not served, leave it out"
 
 
 OPTIONS = (

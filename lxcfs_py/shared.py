@@ -76,7 +76,6 @@ class Shared:
         self.descriptor = descriptor
         self._cpus = cpus
         self._slots = workers * OPENS
-        self._digests: dict[str, bytes] = {}
         self._copy_bytes = _COPY.size + cpus * _CPU_BYTES
         self._account_bytes = _HEAD.size + 2 * self._copy_bytes
         self._takes_at = _pages(ACCOUNTS * self._account_bytes)
@@ -98,7 +97,7 @@ class Shared:
 
     def advance(self, key: str, start_nsec: int, now_nsec: int, time: CpuTime, n: int) -> Account:
         """See ``cputime.CpuStore``."""
-        name = self._digest(key)
+        name = digest(key)
         shard = name[0] % SHARDS
         self._lock(shard)
         try:
@@ -108,14 +107,6 @@ class Shared:
             self._store(at, name, found)
         finally:
             fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, shard)
-        return found
-
-    def _digest(self, key: str) -> bytes:
-        found = self._digests.get(key)
-        if found is None:
-            if len(self._digests) >= ACCOUNTS:
-                self._digests.clear()
-            found = self._digests[key] = digest(key)
         return found
 
     def _lock(self, shard: int) -> None:
@@ -129,16 +120,18 @@ class Shared:
 
     def _find(self, name: bytes, shard: int) -> int:
         """Return the offset of the account, or of the place it shall have."""
-        others: list[tuple[int, int]] = []
-        own: list[tuple[int, int]] = []
+        others: list[tuple[int, int, int]] = []
+        own: list[tuple[int, int, int]] = []
         for probe in range(PLACES):
             at = (shard * PLACES + (name[8] + probe) % PLACES) * self._account_bytes
             whose, valid = _HEAD.unpack_from(self._map, at)
             if whose == name:
                 return at
             last = _COPY.unpack_from(self._map, at + _HEAD.size + (valid == 2) * self._copy_bytes)[0] if valid else -1
-            (own if valid and whose[:8] == name[:8] else others).append((last, at))
-        return min(own if len(own) >= ACCOUNTS_OF_ONE else own + others)[1]
+            (own if valid and whose[:8] == name[:8] else others).append(
+                (last, probe, at)
+            )  # the first: it is found soonest
+        return min(own if len(own) >= ACCOUNTS_OF_ONE else own + others)[2]
 
     def _load(self, at: int, name: bytes) -> Account | None:
         whose, valid = _HEAD.unpack_from(self._map, at)
@@ -177,7 +170,7 @@ class Shared:
         number = self._map.find(b"\0", at, at + OPENS) - at  # the lowest that is free: few pages are ever touched
         if number < 0:
             raise FullError(errno.ENFILE, "too many open files of all containers", key)
-        whose = self._digest(key)[:8]
+        whose = digest(key)[:8]
         if number >= OPENS_OF_ONE and self._held(first, whose) >= OPENS_OF_ONE:
             raise FullError(errno.EMFILE, "too many open files", owner(key))
         slot = first + number
@@ -207,6 +200,11 @@ class Shared:
         at = self._opens_at + slot * OPEN_BYTES
         pid, about, length, kept = _OPEN.unpack_from(self._map, at)
         return Opened(self._map[at + _OPEN.size : at + _OPEN.size + about], pid, length, kept)
+
+    def whose(self, handle: int) -> bytes:
+        """Return whom a handle was given to, of any length if it never was."""
+        at = self._slots_at + (handle & 0xFFFFFFFF) * _SLOT.size
+        return self._map[at + 4 : at + _SLOT.size]
 
     def keep(self, handle: int, text: bytes, *, whole: bool) -> None:
         """Remember the text a file's reader has begun; only its length if the ``whole`` has been handed out."""

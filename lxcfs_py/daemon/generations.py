@@ -12,24 +12,27 @@ from typing import TYPE_CHECKING
 import trio
 
 from lxcfs_py import log
-from lxcfs_py.daemon import notify, workers
+from lxcfs_py.daemon import notify
+from lxcfs_py.daemon.mourning import mourn
+from lxcfs_py.daemon.task import pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lxcfs_py.daemon.processes import Template
     from lxcfs_py.daemon.session import Session
+    from lxcfs_py.daemon.task import Task
 
 PAUSE_SECONDS = 0.2
 LEAVE_SECONDS = 1.0
 """Workers that have not left by then are killed: they are at a request that takes long, and others wait."""
 
 
-def _start(task: workers.Task, parent: int, *, cold: bool) -> subprocess.Popen[bytes]:
+def _start(task: Task, parent: int, *, cold: bool) -> subprocess.Popen[bytes]:
     """Start a template."""
     module = [sys.executable, "-m", "lxcfs_py.daemon.workers"]
     return subprocess.Popen(
-        [*module, workers.pack(task), str(parent), "cold" if cold else ""],
+        [*module, pack(task), str(parent), "cold" if cold else ""],
         pass_fds=task.descriptors,
         stdin=subprocess.DEVNULL,
         cwd="/",
@@ -37,7 +40,7 @@ def _start(task: workers.Task, parent: int, *, cold: bool) -> subprocess.Popen[b
     )
 
 
-async def keep(session: Session, task: workers.Task, parent: int) -> None:
+async def keep(session: Session, task: Task, parent: int) -> None:
     """Have workers serve until the mount is gone; they die with process ``parent``, 0 for nobody."""
     processes = session.processes
     while True:
@@ -67,7 +70,7 @@ async def keep(session: Session, task: workers.Task, parent: int) -> None:
         await trio.sleep(PAUSE_SECONDS)
 
 
-async def _retire(session: Session, task: workers.Task, generation: int, template: Template) -> None:
+async def _retire(session: Session, task: Task, generation: int, template: Template) -> None:
     """Have the workers of a template leave, and it with them; see to the requests of those that had to be killed."""
     first = generation * session.workers
     numbers = range(first, first + session.workers)
@@ -80,7 +83,7 @@ async def _retire(session: Session, task: workers.Task, generation: int, templat
     if killed := {number: pid for number, pid in session.processes.workers().items() if number in numbers}:
         with trio.move_on_after(LEAVE_SECONDS):
             await _ended(killed.values())
-        workers.mourn(task, tuple(killed))
+        mourn(task, tuple(killed))
         for number in killed:
             session.processes.note_worker(number, 0)
 

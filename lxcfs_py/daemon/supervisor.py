@@ -19,8 +19,9 @@ from lxcfs_py import __version__, announcement, log
 from lxcfs_py.announcement import Announcement
 from lxcfs_py.container import registered, start_ticks
 from lxcfs_py.counters import Table
-from lxcfs_py.daemon import control, generations, metrics, mount, notify, sampler, triggers, watch, workers
+from lxcfs_py.daemon import control, generations, metrics, mount, notify, sampler, triggers, watch
 from lxcfs_py.daemon.status import Status
+from lxcfs_py.daemon.task import Task
 from lxcfs_py.files import Files
 from lxcfs_py.loads import Loads
 from lxcfs_py.procfs import cpulist
@@ -66,7 +67,7 @@ class Supervisor:
         self.kept = theirs, triggers_end, workers_end
         self.triggers = triggers.Service(shared["fuse"], triggers_end, log.write)
         relay = not session.init.has_resend or os.environ.get(RELAY) == "1"
-        self.task = workers.Task(
+        self.task = Task(
             **shared,
             messages=theirs.fileno(),
             triggers=workers_end.fileno(),

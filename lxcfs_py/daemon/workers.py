@@ -8,9 +8,7 @@ until the next supervisor's workers do, and SIGTERM then has each of them leave 
 from __future__ import annotations
 
 import ctypes
-import errno
 import gc
-import json
 import os
 import resource
 import signal
@@ -19,72 +17,32 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import lxcfs_py.fuse.lean  # noqa: F401  (before pyfuse3)
 from lxcfs_py import log
 from lxcfs_py.cgroup import v1, v2  # noqa: F401  (imported once, before the workers are forked)
 from lxcfs_py.counters import Table
+from lxcfs_py.daemon.mourning import mourn
 from lxcfs_py.daemon.processes import Processes, Template
+from lxcfs_py.daemon.task import unpack
 from lxcfs_py.fuse import driver, protocol
 from lxcfs_py.fuse.operations import Operations
 from lxcfs_py.fuse.pressure import Pressure
 from lxcfs_py.fuse.triggers import Triggers
-from lxcfs_py.host import Host
 from lxcfs_py.loads import Loads
 from lxcfs_py.nodes import Nodes
 from lxcfs_py.procfs import pid_stat
 from lxcfs_py.reader import Reader
-from lxcfs_py.record import Record
-from lxcfs_py.shared import Shared
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from typing import NoReturn
+
+    from lxcfs_py.daemon.task import Task
 
 PR_SET_PDEATHSIG = 1
 TAKEN = 5
 """The exit code of a template that another one was faster than."""
 QUICK_SECONDS, PAUSE_SECONDS = 1.0, 0.2
 """A worker that lived for less than the first is begun again after the second."""
-
-
-class Task(Record):
-    """What the supervisor hands over."""
-
-    fuse: int
-    memory: int
-    table: int
-    loads: int
-    counters: int
-    record: int
-    messages: int
-    triggers: int
-    first: int
-    """The number of the first worker; there are twice as many numbers as workers."""
-    workers: int
-    cpus: int
-    init: protocol.Init
-    relay: bool
-    host: Host
-
-    @property
-    def descriptors(self) -> tuple[int, ...]:
-        """What of it are descriptors."""
-        memory = self.memory, self.table, self.loads, self.counters, self.record
-        return self.fuse, *memory, self.messages, self.triggers
-
-    def shared(self) -> Shared:
-        """Return the memory that all workers have in common."""
-        return Shared(self.memory, 2 * self.workers, self.cpus, protocol.REQUEST_BYTES)
-
-
-def pack(task: Task) -> str:
-    """Return a task as an argument."""
-    return json.dumps({**task.as_dict(), "init": task.init.as_dict(), "host": task.host.as_dict()})
-
-
-def unpack(word: str) -> Task:
-    """Return the task of an argument."""
-    found = json.loads(word)
-    return Task(**{**found, "init": protocol.Init(**found["init"]), "host": Host(**found["host"])})
 
 
 def die_with_parent(parent: int) -> None:
@@ -127,39 +85,6 @@ def work(task: Task, number: int) -> NoReturn:
     finally:
         os._exit(code)
     raise AssertionError
-
-
-def mourn(task: Task, numbers: Collection[int]) -> None:
-    """See to the requests that dead workers held: the kernel asks again, or they get an error (design of the relay).
-
-    And to the open files whose handles the kernel was not told, because the answer was lost: a dead worker's, and
-    when the kernel asks all requests again, those of the workers that were just then at one of them.
-    """
-    shared, table, now_nsec = task.shared(), Table(task.counters, 2 * task.workers), time.monotonic_ns()
-    since = [table.worker(number).busy_since_nsec or now_nsec for number in range(table.workers)]
-    if task.relay:
-        for number in numbers:
-            slot = shared.relay(number)
-            unique = int.from_bytes(slot[protocol.UNIQUE_OFFSET : protocol.UNIQUE_OFFSET + 8], sys.byteorder)
-            slot[: protocol.UNIQUE_OFFSET + 8] = bytes(protocol.UNIQUE_OFFSET + 8)
-            unanswered = unique and _write(task.fuse, protocol.error(unique, errno.EIO))
-            if unanswered and (taken := shared.took(number, since[number])) >= 0:
-                shared.untake(taken)
-    else:
-        _write(task.fuse, protocol.resend())
-        for number in range(table.workers):
-            if (taken := shared.took(number, since[number])) >= 0:
-                shared.doubt(taken)
-    shared.reclaim(lambda tid: not tid or os.path.exists(f"{task.host.proc}/{tid}"))
-
-
-def _write(fuse: int, answer: bytes) -> bool:
-    """Answer the kernel; return False if nobody waits for that, or the mount is gone."""
-    try:
-        os.write(fuse, answer)
-    except OSError:
-        return False
-    return True
 
 
 class Flock:

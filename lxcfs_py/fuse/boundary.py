@@ -23,16 +23,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def boundary(
-    handler: Callable[Concatenate[Operations, P], R],
-) -> Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]:
-    """Make a function pyfuse3's handler, and turn whatever goes wrong into an errno and a line of the log.
+def bounded(handler: Callable[Concatenate[Operations, P], R], name: str) -> Callable[Concatenate[Operations, P], R]:
+    """Return a handler that raises FUSEError only: whatever else goes wrong is an errno and a line of the log.
 
-    An exception would end the mount. The request is counted, and that it is being answered is seen from outside.
+    The request is counted, and that it is being answered is seen from outside.
     """
-    opcode, now_nsec = OPCODES[handler.__name__], time.monotonic_ns
+    opcode, now_nsec = OPCODES[name], time.monotonic_ns
 
-    async def guarded(self: Operations, *args: P.args, **kwargs: P.kwargs) -> R:
+    def guarded(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> R:
         words = self.words
         words[OPCODE] = opcode
         words[BUSY_SINCE_NSEC] = now_nsec()
@@ -44,11 +42,23 @@ def boundary(
             raise
         except OSError as error:
             words[ERRORS] += 1
-            self.log(handler.__name__, "", error, 0)
+            self.log(name, "", error, 0)
             raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
-        except Exception as error:  # noqa: BLE001  (see above)
+        except Exception as error:  # noqa: BLE001  (it would end the mount)
             words[ERRORS] += 1
-            self.log(handler.__name__, "", error, 0)
+            self.log(name, "", error, 0)
             raise pyfuse3.FUSEError(errno.EIO) from None
 
-    return cast("Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]", functools.wraps(handler)(guarded))
+    return guarded
+
+
+def boundary(
+    handler: Callable[Concatenate[Operations, P], R],
+) -> Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]:
+    """Make a function pyfuse3's handler, which is ``bounded``."""
+    plain = bounded(handler, handler.__name__)
+
+    async def awaited(self: Operations, *args: P.args, **kwargs: P.kwargs) -> R:
+        return plain(self, *args, **kwargs)
+
+    return cast("Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]", functools.wraps(handler)(awaited))

@@ -6,21 +6,20 @@ Nothing is kept in the process that another worker would need: inodes and open f
 from __future__ import annotations
 
 import errno
-import marshal
 import os
 import stat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pyfuse3
 
 from lxcfs_py import registry, tree
 from lxcfs_py.container import Callers, Container, Live, by_registration
-from lxcfs_py.counters import FALLBACKS, HOST, NAMES
 from lxcfs_py.errors import Error
 from lxcfs_py.fuse.boundary import boundary
+from lxcfs_py.fuse.opened import OpenFiles
 from lxcfs_py.fuse.pressure import WRITER, Pressure
 from lxcfs_py.served import PASSED, ROOT_ONLY
-from lxcfs_py.views import cpus, pressure, read
+from lxcfs_py.views import cpus, pressure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,23 +32,7 @@ if TYPE_CHECKING:
 FOREVER_SECONDS = 3600.0
 """How long the kernel may keep what does not change; names of containers it asks for each time."""
 MOST_KNOWN = 4096
-"""Of how many inodes and open files the meaning is remembered."""
-
-
-class File(NamedTuple):
-    """What an open file is: a path within a tree, and whose it is; None for the host's."""
-
-    path: str
-    container: Container | None
-    privileged: bool
-    """Whether who opened it for writing has CAP_SYS_RESOURCE."""
-    number: int
-    """What its reads are counted under: in ``NAMES``, the last for all that are not named there."""
-    cell: int
-    """And the container's."""
-
-
-NUMBERS = {name: number for number, name in enumerate(NAMES)}
+"""Of how many inodes the meaning is remembered."""
 
 
 class Operations(pyfuse3.Operations):
@@ -73,15 +56,22 @@ class Operations(pyfuse3.Operations):
         row: Row,
     ) -> None:
         super().__init__()
-        self._worker, self._reader, self._shared, self._nodes, self.log = worker, reader, shared, nodes, log
+        self._reader, self._shared, self._nodes, self.log = reader, shared, nodes, log
         self._callers = Callers(reader.host, reader.files)
         self._live = Live(reader.host, reader.files)
         nodes.gone = lambda path: path.startswith(tree.CONTAINERS) and self._live.gone(tree.split(path)[0])
         self._places: dict[int, tuple[str, str]] = {}
-        self._files: dict[bytes, File] = {}
-        self._pressure, self._row, self.words = pressure, row, row.words
+        self._pressure, self.words = pressure, row.words
+        self._opened = OpenFiles(worker, reader, shared, row, pressure, log)
 
     # Who and what.
+
+    def owner(self, inode: int, pid: int) -> str:
+        """Return whose share of the workers' time a request about an inode uses up, "" where nobody is known."""
+        try:
+            return self._place(inode)[0] or self._callers.namespace(pid)
+        except OSError:  # a number of somebody who has gone
+            return ""
 
     def _place(self, inode: int) -> tuple[str, str]:
         """Return the container (``ID@START``, "" for by caller) and the path of an inode, as ``tree.split``."""
@@ -177,11 +167,7 @@ class Operations(pyfuse3.Operations):
     def opendir(self, inode: int, ctx: Any = None) -> int:
         """Note who asks: how many CPUs there are depends on it."""
         path = self._nodes.path(inode)
-        return self._handle(path, self._whose(path, ctx.pid), ctx.pid)
-
-    def _handle(self, path: str, found: Container | None, pid: int, *, right: bool = False) -> int:
-        about = marshal.dumps((path, found.packed if found else None, right))
-        return self._shared.open(self._worker, about, pid, found.key if found else "")
+        return self._opened.open(path, self._whose(path, ctx.pid), ctx.pid)
 
     def _names(self, path: str, pid: int) -> list[str]:
         container, rest = tree.split(path)
@@ -197,10 +183,8 @@ class Operations(pyfuse3.Operations):
     @boundary
     def readdir(self, fh: int, start_id: int, token: Any) -> None:
         """See pyfuse3.Operations; names are numbered in their order."""
-        opened = self._shared.opened(fh)
-        if opened is None:
-            raise pyfuse3.FUSEError(errno.EBADF)
-        at, pid = self._file(opened.about).path, opened.pid
+        file, pid = self._opened.file(fh)
+        at = file.path
         for number, name in enumerate(self._names(at, pid)):
             if number < start_id:
                 continue
@@ -216,71 +200,29 @@ class Operations(pyfuse3.Operations):
     @boundary
     def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
         """Note whose file it is; what it says is decided when a read begins."""
+        return pyfuse3.FileInfo(fh=self.opened(inode, flags, ctx.pid), direct_io=True)
+
+    def opened(self, inode: int, flags: int, pid: int) -> int:
+        """Return the handle of a file that a process opens."""
         name, path = self._place(inode)
-        writes = bool(flags & (os.O_WRONLY | os.O_RDWR))
-        if writes and path not in pressure.FILES:
+        if not flags & (os.O_WRONLY | os.O_RDWR):
+            return self._opened.open(path, self._container(name, pid), pid)
+        if path not in pressure.FILES:
             raise pyfuse3.FUSEError(errno.EACCES)
-        found = self._container(name, ctx.pid)
-        right = writes and self._pressure.right(ctx.pid)
-        handle = self._handle(path, found, ctx.pid, right=right)
-        return pyfuse3.FileInfo(fh=handle | WRITER if writes else handle, direct_io=True)
+        return self._opened.open(path, self._container(name, pid), pid, right=self._pressure.right(pid)) | WRITER
 
     @boundary
     def read(self, fh: int, off: int, size: int) -> bytes:
         """Make the text when a read begins at 0; hand out pieces of it afterwards, anew if it was not kept."""
-        opened = self._shared.opened(fh & ~WRITER)
-        if opened is None:
-            raise pyfuse3.FUSEError(errno.EBADF)
-        about, pid, length, kept = opened
-        if off and 0 <= length <= off:
-            return b""
-        if off and kept:
-            return self._shared.text(fh, off, min(size, length - off))
-        file = self._file(about)
-        text = self._text(file, pid)
-        whole = len(text) <= size and not off
-        self._shared.keep(fh, text, whole=whole)
-        self._row.read(file.number, file.cell)
-        return text if whole else text[off : off + size]
+        return self.piece(fh, off, size)
 
-    def _file(self, about: bytes) -> File:
-        """Return the meaning of what ``open``, perhaps another worker's, has noted."""
-        found = self._files.get(about)
-        if found is None:
-            path, container, right = marshal.loads(about)  # noqa: S302  (written by a worker)
-            if len(self._files) >= MOST_KNOWN:
-                self._files.clear()
-            whose = container and Container.unpacked(container)
-            number, cell = NUMBERS.get(path, len(NAMES) - 1), self._cell(whose.key) if whose else HOST
-            found = self._files[about] = File(path, whose, right, number, cell)
-        return found
+    def piece(self, handle: int, offset: int, size: int) -> bytes:
+        """Return what is read of an open file."""
+        return self._opened.read(handle & ~WRITER, offset, size)
 
-    def _cell(self, key: str) -> int:
-        cell = self._row.cell(key)
-        if cell < 0:
-            self._files.clear()
-            self._row.forget()
-            cell = self._row.cell(key)
-        return cell
-
-    def _text(self, file: File, pid: int) -> bytes:
-        path, container = file.path, file.container
-        if container is None:
-            return self._reader.host_bytes(path)
-        if path in pressure.FILES:
-            return self._pressure.read(path, container)
-        try:
-            return read(self._reader, container, path)
-        except Exception as error:  # noqa: BLE001  (a container gets the host's file rather than none)
-            self.words[FALLBACKS] += 1
-            self.log(path, container.key, error, pid)
-        finally:
-            while self._reader.files.failures:
-                self.log(path, container.key, self._reader.files.failures.pop(), pid)
-        try:
-            return self._reader.host_bytes(path)
-        except OSError as error:  # which is what was logged
-            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
+    def whose(self, handle: int) -> bytes:
+        """Return whose share of the workers' time a request about an open file uses up."""
+        return self._shared.whose(handle & ~WRITER)
 
     @boundary
     def flush(self, fh: int) -> None:
@@ -290,8 +232,12 @@ class Operations(pyfuse3.Operations):
     @boundary
     def release(self, fh: int) -> None:
         """See pyfuse3.Operations."""
-        self._shared.release(fh & ~WRITER)
-        self._pressure.close(fh)
+        self.closed(fh)
+
+    def closed(self, handle: int) -> None:
+        """Give an open file's handle back."""
+        self._shared.release(handle & ~WRITER)
+        self._pressure.close(handle)
 
     @boundary
     def releasedir(self, fh: int) -> None:
@@ -311,10 +257,9 @@ class Operations(pyfuse3.Operations):
     @boundary
     def write(self, fh: int, off: int, buf: bytes) -> int:
         """Set a trigger, wherever in the file it is written."""
-        opened = self._shared.opened(fh & ~WRITER)
-        if opened is None or not fh & WRITER:
+        if not fh & WRITER:
             raise pyfuse3.FUSEError(errno.EBADF)
-        file = self._file(opened.about)
+        file = self._opened.file(fh & ~WRITER)[0]
         return self._pressure.write(fh, file.path, file.container, buf, right=file.privileged)
 
     @boundary

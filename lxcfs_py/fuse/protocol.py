@@ -7,11 +7,15 @@ https://www.kernel.org/doc/html/latest/filesystems/fuse.html
 from __future__ import annotations
 
 import struct
+import sys
 
 from lxcfs_py.record import Record
 
 OPCODE_INIT = 26
+OPEN, READ, RELEASE, INTERRUPT = 14, 15, 18, 36
 NOTIFY_RESEND = 7
+DIRECT_IO = 1
+"""Of an open file: no page cache."""
 MAX_WRITE_BYTES = 32 * 4096
 """What libfuse offers a kernel without FUSE_MAX_PAGES; a buffer for any request is this and a page more."""
 REQUEST_BYTES = MAX_WRITE_BYTES + 4096
@@ -28,6 +32,10 @@ _HAS_RESEND = 1 << 39
 
 _IN_HEADER = struct.Struct("=IIQQIIIHH")
 _OUT_HEADER = struct.Struct("=IiQ")
+_OPEN_OUT = struct.Struct("=IiQQII")
+_ASKED = struct.Struct("=4xIQQ8xI")
+_BODY_AT = _IN_HEADER.size
+_BODY = struct.Struct("=QQI")
 _INIT_IN = struct.Struct("=IIIII44x")
 _INIT_OUT = struct.Struct("=IIIIHHIIHHII24x")
 
@@ -84,6 +92,36 @@ def worker_init(init: Init) -> bytes:
 def reply_error(reply: bytes) -> int:
     """Return the errno of a reply, 0 if it is a success; EPROTO for something shorter than a header."""
     return -int(_OUT_HEADER.unpack_from(reply)[1]) if len(reply) >= _OUT_HEADER.size else 71
+
+
+def asked(request: memoryview) -> tuple[int, int, int, int]:
+    """Return a request's opcode and number, the inode it is about and the process that asks."""
+    return _ASKED.unpack_from(request)
+
+
+def handle(request: memoryview) -> int:
+    """Return the handle of RELEASE or READ."""
+    return int.from_bytes(request[_BODY_AT : _BODY_AT + 8], sys.byteorder)
+
+
+def reading(request: memoryview) -> tuple[int, int, int]:
+    """Return the handle, the offset and the size of READ."""
+    return _BODY.unpack_from(request, _BODY_AT)
+
+
+def flags(request: memoryview) -> int:
+    """Return the flags of OPEN."""
+    return int.from_bytes(request[_BODY_AT : _BODY_AT + 4], sys.byteorder)
+
+
+def opened(unique: int, handle: int) -> bytes:
+    """Return the reply to OPEN: a file without page cache."""
+    return _OPEN_OUT.pack(_OPEN_OUT.size, 0, unique, handle, DIRECT_IO, 0)
+
+
+def success(unique: int, data: bytes = b"") -> bytes:
+    """Return the reply that says ``data``."""
+    return _OUT_HEADER.pack(_OUT_HEADER.size + len(data), 0, unique) + data
 
 
 def error(unique: int, number: int) -> bytes:

@@ -63,5 +63,8 @@ def render(host: bytes, space: meminfo.Swap) -> bytes:
 
 def read(reader: Reader, container: Container) -> bytes:
     """Return the text for a container."""
-    host = meminfo_parser.parse(reader.host_bytes(meminfo.PATH))
-    return render(reader.host_bytes(PATH), meminfo.swap(host, reader.cgroups.memory(container.cgroup)))
+    text = reader.host_bytes(PATH)
+    if text.count(b"\n") < 2:  # the host has none
+        return render(text, meminfo.Swap(0, 0))
+    host = meminfo_parser.parse(reader.host_one(meminfo.PATH))
+    return render(text, meminfo.swap(host, reader.cgroups.memory(container.cgroup)))

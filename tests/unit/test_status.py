@@ -66,7 +66,6 @@ def found() -> dict[str, Any]:
     ("opcode", "busy_nsec", "state", "said"),
     [
         (counters.IDLE, 0, "S", ("idle", "", 0)),
-        (counters.RECEIVING, 0, "S", ("idle", "", 0)),
         (counters.OPCODES["read"], NSEC, "R", ("busy", "read", NSEC // 1000)),
         (counters.OPCODES["read"], NSEC, "T", ("stopped", "read", NSEC // 1000)),
         (counters.OPCODES["read"], NSEC, "", ("ended", "read", NSEC // 1000)),

@@ -1,0 +1,50 @@
+"""What is seen to when workers have died: the requests they held, and open files that nobody can close."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from lxcfs_py.counters import Table
+from lxcfs_py.fuse import protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from lxcfs_py.daemon.task import Task
+
+
+def mourn(task: Task, numbers: Collection[int]) -> None:
+    """See to the requests that dead workers held: the kernel asks again, or they get an error (design of the relay).
+
+    And to the open files whose handles the kernel was not told, because the answer was lost: a dead worker's, and
+    when the kernel asks all requests again, those of the workers that were just then at one of them.
+    """
+    shared, table, now_nsec = task.shared(), Table(task.counters, 2 * task.workers), time.monotonic_ns()
+    since = [table.worker(number).busy_since_nsec or now_nsec for number in range(table.workers)]
+    if task.relay:
+        for number in numbers:
+            slot = shared.relay(number)
+            unique = int.from_bytes(slot[protocol.UNIQUE_OFFSET : protocol.UNIQUE_OFFSET + 8], sys.byteorder)
+            slot[: protocol.UNIQUE_OFFSET + 8] = bytes(protocol.UNIQUE_OFFSET + 8)
+            unanswered = unique and _write(task.fuse, protocol.error(unique, errno.EIO))
+            if unanswered and (taken := shared.took(number, since[number])) >= 0:
+                shared.untake(taken)
+    else:
+        _write(task.fuse, protocol.resend())
+        for number in range(table.workers):
+            if (taken := shared.took(number, since[number])) >= 0:
+                shared.doubt(taken)
+    shared.reclaim(lambda tid: not tid or os.path.exists(f"{task.host.proc}/{tid}"))
+
+
+def _write(fuse: int, answer: bytes) -> bool:
+    """Answer the kernel; return False if nobody waits for that, or the mount is gone."""
+    try:
+        os.write(fuse, answer)
+    except OSError:
+        return False
+    return True

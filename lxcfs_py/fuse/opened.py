@@ -1,0 +1,141 @@
+"""Open files: whose each is, and what it says, made when a read begins at 0."""
+
+from __future__ import annotations
+
+import errno
+import marshal
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyfuse3
+
+from lxcfs_py.container import Container
+from lxcfs_py.counters import FALLBACKS, HOST, NAMES
+from lxcfs_py.views import pressure as pressures
+from lxcfs_py.views import read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lxcfs_py.counters import Row
+    from lxcfs_py.fuse.pressure import Pressure
+    from lxcfs_py.reader import Reader
+    from lxcfs_py.shared import Shared
+
+MOST_KNOWN = 4096
+"""Of how many the meaning is remembered."""
+NUMBERS = {name: number for number, name in enumerate(NAMES)}
+
+
+class File(NamedTuple):
+    """What an open file is: a path within a tree, and whose it is; None for the host's."""
+
+    path: str
+    container: Container | None
+    privileged: bool
+    """Whether who opened it for writing has CAP_SYS_RESOURCE."""
+    number: int
+    """What its reads are counted under: in ``NAMES``, the last for all that are not named there."""
+    cell: int
+    """And the container's."""
+
+
+class OpenFiles:
+    """One worker's way to the open files of all. What goes wrong raises FUSEError or OSError."""
+
+    def __init__(
+        self,
+        worker: int,
+        reader: Reader,
+        shared: Shared,
+        row: Row,
+        pressure: Pressure,
+        log: Callable[[str, str, Exception, int], None],
+    ) -> None:
+        self._worker, self._reader, self._shared = worker, reader, shared
+        self._row, self._pressure, self._log = row, pressure, log
+        self._abouts: dict[tuple[str, str, bool], tuple[Container | None, bytes]] = {}
+        self._files: dict[bytes, File] = {}
+        self._containers: dict[str, Container] = {}
+
+    def open(self, path: str, container: Container | None, pid: int, *, right: bool = False) -> int:
+        """Return the handle of a file that a process opens."""
+        key = container.key if container else ""
+        known = self._abouts.get((path, key, right))
+        if known is None or (known[0] is not container and known[0] != container):
+            if len(self._abouts) >= MOST_KNOWN:
+                self._abouts.clear()
+            about = marshal.dumps((path, container.packed if container else None, right))
+            known = self._abouts[path, key, right] = container, about
+        return self._shared.open(self._worker, known[1], pid, key)
+
+    def file(self, handle: int) -> tuple[File, int]:
+        """Return what a handle stands for, perhaps another worker's, and which process opened it."""
+        opened = self._shared.opened(handle)
+        if opened is None:
+            raise pyfuse3.FUSEError(errno.EBADF)
+        return self._file(opened.about), opened.pid
+
+    def read(self, handle: int, offset: int, size: int) -> bytes:
+        """Make the text when a read begins at 0; hand out pieces of it afterwards, anew if it was not kept."""
+        opened = self._shared.opened(handle)
+        if opened is None:
+            raise pyfuse3.FUSEError(errno.EBADF)
+        about, pid, length, kept = opened
+        if offset and 0 <= length <= offset:
+            return b""
+        if offset and kept:
+            return self._shared.text(handle, offset, min(size, length - offset))
+        file = self._files.get(about) or self._file(about)
+        text = self._text(file, pid)
+        whole = len(text) <= size and not offset
+        self._shared.keep(handle, text, whole=whole)
+        self._row.read(file.number, file.cell)
+        return text if whole else text[offset : offset + size]
+
+    def _file(self, about: bytes) -> File:
+        found = self._files.get(about)
+        if found is None:
+            path, packed, right = marshal.loads(about)  # noqa: S302  (written by a worker)
+            if len(self._files) >= MOST_KNOWN:
+                self._files.clear()
+                self._containers.clear()
+            whose = packed and self._container(Container.unpacked(packed))
+            number, cell = NUMBERS.get(path, len(NAMES) - 1), self._cell(whose.key) if whose else HOST
+            found = self._files[about] = File(path, whose, right, number, cell)
+        return found
+
+    def _container(self, container: Container) -> Container:
+        """Return the one that all files of a container have in common."""
+        known = self._containers.get(container.key)
+        if known != container:
+            self._containers[container.key] = container
+            return container
+        return known
+
+    def _cell(self, key: str) -> int:
+        cell = self._row.cell(key)
+        if cell < 0:
+            self._files.clear()
+            self._row.forget()
+            cell = self._row.cell(key)
+        return cell
+
+    def _text(self, file: File, pid: int) -> bytes:
+        path, container = file.path, file.container
+        if container is None:
+            return self._reader.host_bytes(path)
+        if path in pressures.FILES:
+            return self._pressure.read(path, container)
+        failures = self._reader.files.failures
+        try:
+            return read(self._reader, container, path)
+        except Exception as error:  # noqa: BLE001  (a container gets the host's file rather than none)
+            self._row.words[FALLBACKS] += 1
+            self._log(path, container.key, error, pid)
+        finally:
+            while failures:
+                self._log(path, container.key, failures.pop(), pid)
+        try:
+            return self._reader.host_bytes(path)
+        except OSError as error:  # which is what was logged
+            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
