@@ -44,8 +44,8 @@ def cli() -> None:
 
 
 def _begin(mountpoint: str, workers: int, keeper: str, *, nonempty: bool) -> Session:
-    """Mount, and give the descriptors to their keeper; where that is a process of ours, we become it."""
-    from lxcfs_py.daemon import holder, notify
+    """Mount; where a process of ours is to keep the descriptors, we become it."""
+    from lxcfs_py.daemon import holder
     from lxcfs_py.daemon.session import Session
 
     try:
@@ -54,9 +54,6 @@ def _begin(mountpoint: str, workers: int, keeper: str, *, nonempty: bool) -> Ses
         if keeper == "systemd":  # (RestartPreventExitStatus): it would be the same the next time
             error.exit_code = holder.GIVE_UP
         raise
-    if keeper == "systemd":
-        for name, descriptor in session.descriptors.items():
-            notify.notify(f"FDSTORE=1\nFDNAME={name}", [descriptor])
     if keeper == "process":
         holder.become(session.descriptors)
     return session
@@ -124,6 +121,8 @@ def serve(
         if held:  # what was held is mounted no more: so it was unmounted, which is the end
             return
         session = _begin(mountpoint, count, keeper, nonempty=lxcfs_options.NONEMPTY in mount_options.split(","))
+    if session.begun and keeper == "systemd":
+        notify.keep(session.descriptors)
     from lxcfs_py.daemon import supervisor
     from lxcfs_py.daemon.processes import GENERATIONS
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import array
 import errno
 import os
 import socket
 import stat
+from typing import TYPE_CHECKING
 
 from lxcfs_py.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Listening(Record):
@@ -64,4 +69,19 @@ def connect(path: str, timeout_seconds: float) -> socket.socket:
     return connection
 
 
-__all__ = ["Listening", "connect", "listen"]
+def send_fds(end: socket.socket, data: bytes, descriptors: Sequence[int], flags: int = 0) -> None:
+    """Send descriptors with some data; raises OSError. (Python's own forgets its flags till 3.12.)"""
+    end.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))], flags)
+
+
+def recv_fds(end: socket.socket, size: int, most: int, flags: int = 0) -> tuple[bytes, list[int]]:
+    """Receive data and as many descriptors, which are not inherited; raises OSError."""
+    found = array.array("i")
+    data, rights, _, _ = end.recvmsg(size, socket.CMSG_LEN(most * found.itemsize), flags | socket.MSG_CMSG_CLOEXEC)
+    for level, kind, content in rights:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            found.frombytes(content[: len(content) - len(content) % found.itemsize])
+    return data, list(found)
+
+
+__all__ = ["Listening", "connect", "listen", "recv_fds", "send_fds"]

@@ -17,7 +17,7 @@ from lxcfs_py.daemon.mourning import mourn
 from lxcfs_py.daemon.task import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from lxcfs_py.daemon.processes import Template
     from lxcfs_py.daemon.session import Session
@@ -40,8 +40,11 @@ def _start(task: Task, parent: int, *, cold: bool) -> subprocess.Popen[bytes]:
     )
 
 
-async def keep(session: Session, task: Task, parent: int) -> None:
-    """Have workers serve until the mount is gone; they die with process ``parent``, 0 for nobody."""
+async def keep(session: Session, task: Task, parent: int, serving: Callable[[], None]) -> None:
+    """Have workers serve until the mount is gone; they die with process ``parent``, 0 for nobody.
+
+    ``serving`` is told whenever a generation has begun and the one before has left.
+    """
     processes = session.processes
     while True:
         before = session.templates(task.host)
@@ -59,6 +62,7 @@ async def keep(session: Session, task: Task, parent: int) -> None:
                 for number, each in before.items():
                     await _retire(session, task, number, each)
                 notify.notify("READY=1")
+                serving()
                 await _ended([template.pid])
         except trio.Cancelled:
             template.returncode = 0  # it goes on, or the mount goes: nobody waits for it

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lxcfs_py import log
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 LISTEN_FDS_START = 3
 WAIT_SECONDS = 1.0
@@ -33,6 +33,14 @@ def notify(state: str, descriptors: Sequence[int] = ()) -> None:
             socket.send_fds(manager, [state.encode()], descriptors)
     except OSError as error:
         log.write(f"systemd was not told {state!r}: {log.cause(error)}")
+
+
+def keep(descriptors: Mapping[str, int]) -> None:
+    """Have the manager keep descriptors by name, instead of what it had by these names."""
+    for name, descriptor in descriptors.items():
+        if name != "fuse":  # it is the mount's life, and the same one
+            notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
+        notify(f"FDSTORE=1\nFDNAME={name}", [descriptor])
 
 
 def stored() -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What outlives a supervisor: the mount's descriptor, the memory its workers share, and a record of both.
+"""What outlives a supervisor: the mount's descriptor, the memory its workers share, a record of both, and stores.
 
 A keeper holds the descriptors meanwhile: systemd's store (sd_pid_notify_with_fds(3)), or ``holder``'s process.
 """
@@ -9,6 +9,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Self
 
+from lxcfs_py import store
 from lxcfs_py.container import start_ticks
 from lxcfs_py.daemon import mount
 from lxcfs_py.daemon.processes import BYTES, FACTS_BYTES, GENERATIONS, Processes, Template
@@ -20,8 +21,14 @@ if TYPE_CHECKING:
 
     from lxcfs_py.host import Host
 
-NAMES = ("fuse", "memory", "table", "loads", "counters", "record")
-LAYOUT = 3
+WORKERS = ("fuse", "memory", "table", "loads", "counters", "record")
+"""What the workers have: the mount's descriptor, and memory they share."""
+MEMORY = (*WORKERS[1:], "calls")
+"""All that is shared; ``calls`` by the agents of seccomp alone (seccomp.protocol)."""
+STORES = ("listeners", "triggers")
+"""Stores of descriptors (lxcfs_py.store), each by its two ends."""
+NAMES = ("fuse", *MEMORY, *(f"{name}-{end}" for name in STORES for end in ("in", "out")))
+LAYOUT = 4
 """Of all that is shared. Memory of another layout is left alone, and files opened before then fail with EBADF."""
 
 
@@ -31,6 +38,8 @@ class Session:
     def __init__(self, descriptors: Mapping[str, int], mountpoint: str, init: protocol.Init, workers: int) -> None:
         self.descriptors = descriptors
         self.mountpoint, self.init, self.workers = mountpoint, init, workers
+        self.begun = False
+        """Whether its memory is new, so that a keeper has to be given it."""
         self.processes = Processes(descriptors["record"])
         self._files = Files(8)
 
@@ -43,28 +52,36 @@ class Session:
 
     @classmethod
     def _begun(cls, fuse: int, mountpoint: str, init: protocol.Init, workers: int) -> Self:
-        memory = {name: os.memfd_create(f"lxcfs-py-{name}") for name in NAMES[1:]}
+        memory = {name: os.memfd_create(f"lxcfs-py-{name}") for name in MEMORY}
+        ends = [end for _ in STORES for end in store.ends()]
         facts = {"layout": LAYOUT, "mountpoint": mountpoint, "init": init.as_dict(), "workers": workers}
         os.ftruncate(memory["record"], BYTES)
         os.pwrite(memory["record"], json.dumps(facts).encode().ljust(FACTS_BYTES, b"\0"), 0)
-        return cls({"fuse": fuse, **memory}, mountpoint, init, workers)
+        kept = dict(zip(NAMES, (fuse, *memory.values(), *ends), strict=True))
+        session = cls(kept, mountpoint, init, workers)
+        session.begun = True
+        return session
 
     @classmethod
     def adopt(cls, descriptors: Mapping[str, int], mountpoint: str) -> Self | None:
         """Take a session over; None if this is none, or its mount has gone."""
         there = mount.mounted(mountpoint)
-        if set(descriptors) != set(NAMES) or there is None or there.fstype != mount.FSTYPE:
+        if not {"fuse", "record"} <= set(descriptors) or there is None or there.fstype != mount.FSTYPE:
             return None
         try:
             facts = json.loads(os.pread(descriptors["record"], FACTS_BYTES, 0).rstrip(b"\0"))
             init, workers = protocol.Init(**facts["init"]), int(facts["workers"])
             if facts["mountpoint"] != mountpoint:
                 return None
-            if facts["layout"] == LAYOUT:
+            if facts["layout"] == LAYOUT and set(descriptors) == set(NAMES):
                 return cls(descriptors, mountpoint, init, workers)
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return cls._begun(descriptors["fuse"], mountpoint, init, workers)
+
+    def store(self, name: str) -> store.Store:
+        """Return one of ``STORES``."""
+        return store.Store(self.descriptors[f"{name}-in"], self.descriptors[f"{name}-out"])
 
     def templates(self, host: Host) -> dict[int, Template]:
         """Return the templates whose workers serve, by generation."""

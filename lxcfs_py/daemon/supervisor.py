@@ -9,6 +9,7 @@ SIGHUP, SIGUSR1     nothing                          begins anew, with the code 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from lxcfs_py.announcement import Announcement
 from lxcfs_py.container import registered, start_ticks
 from lxcfs_py.counters import Table
 from lxcfs_py.daemon import control, generations, metrics, mount, notify, sampler, triggers, watch
+from lxcfs_py.daemon.session import WORKERS
 from lxcfs_py.daemon.status import Status
 from lxcfs_py.daemon.task import Task
 from lxcfs_py.files import Files
@@ -65,10 +67,9 @@ class Supervisor:
         self.messages, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         triggers_end, workers_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.kept = theirs, triggers_end, workers_end
-        self.triggers = triggers.Service(shared["fuse"], triggers_end, log.write)
         relay = not session.init.has_resend or os.environ.get(RELAY) == "1"
         self.task = Task(
-            **shared,
+            **{name: shared[name] for name in WORKERS},
             messages=theirs.fileno(),
             triggers=workers_end.fileno(),
             first=0,
@@ -78,12 +79,19 @@ class Supervisor:
             relay=relay,
             host=options.host,
         )
-        self.keeper = Keeper(options.host, theirs.fileno(), shared["loads"], log.write)
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a listener and a trigger are one each
+        self.triggers = triggers.Service(
+            shared["fuse"], triggers_end, session.store("triggers"), self.task.shared().opened, log.write
+        )
+        listeners = session.store("listeners")
+        self.keeper = Keeper(options.host, theirs.fileno(), shared["loads"], shared["calls"], listeners, log.write)
         self.control = control.listen(options.host)
         self.code = 0
 
     async def _serve_session(self, scope: trio.CancelScope) -> None:
-        await generations.keep(self.session, self.task, os.getpid() if self.options.keeper == NOBODY else 0)
+        parent = os.getpid() if self.options.keeper == NOBODY else 0
+        await generations.keep(self.session, self.task, parent, self.triggers.resume)
         log.write(f"{self.session.mountpoint} was unmounted")
         scope.cancel()
 
@@ -131,7 +139,7 @@ class Supervisor:
     def stop(self) -> None:
         """Unmount, and name who is left without us; or leave all as it is."""
         notify.notify("STOPPING=1")
-        self.triggers.stop()
+        self.triggers.stop(keep=self.left)
         self.control.close()
         if self.metrics:
             self.metrics.close()

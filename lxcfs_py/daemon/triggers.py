@@ -3,6 +3,9 @@
 A thread of its own, with an epoll of its own: an event of a pressure file is taken by whoever asks for it first
 (psi_trigger_poll in kernel/sched/psi.c), so the files must not be watched through a second epoll, as trio's would
 be; and such a file is always readable, so nothing that waits for "readable" may watch it.
+
+The files are in a store too, so that a trigger outlives us: the kernel notes an event meanwhile, and the next
+supervisor wakes who polls, for them to ask again.
 """
 
 from __future__ import annotations
@@ -18,12 +21,16 @@ import socket
 import struct
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lxcfs_py.fuse.triggers import CAP_SYS_RESOURCE, NO_TRIGGER, READY, REQUEST_BYTES
+from lxcfs_py import sockets
+from lxcfs_py.container import digest
+from lxcfs_py.fuse.triggers import CAP_SYS_RESOURCE, NO_TRIGGER, READY, REQUEST_BYTES, WRITER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from lxcfs_py.store import Store
 
 MOST, MOST_OF_ONE = 512, 64
 """How many triggers there may be in all, and of one container: each holds a descriptor."""
@@ -33,7 +40,6 @@ GIVEN_SECONDS = 1.0
 _CAPABILITIES = struct.Struct("=6I")
 """Effective, permitted, inheritable: 32 of each, then 32 more of each (capget(2), version 3)."""
 _VERSION_3 = 0x20080522
-_RECEIVE = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -61,24 +67,33 @@ def open_as(path: str, *, privileged: bool) -> int:
 class _Trigger:
     """One trigger; it is not ``live`` once its cgroup has gone or it was closed."""
 
-    def __init__(self, owner: str, descriptor: int, text: bytes, maker: socket.socket) -> None:
+    def __init__(self, owner: str, descriptor: int, text: bytes, maker: socket.socket | None) -> None:
         self.owner, self.descriptor, self.text, self.maker = owner, descriptor, text, maker
         self.live, self.event, self.wake = True, False, b""
 
 
+def _about(handle: int, trigger: _Trigger) -> list[Any]:
+    return [handle, trigger.owner, trigger.text.decode("latin-1"), trigger.wake.hex()]
+
+
 class Service:
-    """All triggers of a mount. ``fuse`` is the descriptor of its session, ``control`` where workers connect."""
+    """All triggers of a mount. ``fuse`` is the descriptor of its session, ``control`` where workers connect, and
+    ``opened`` says of a file handle what was opened, None if it is so no more.
+    """
 
     def __init__(
         self,
         fuse: int,
         control: socket.socket,
+        store: Store,
+        opened: Callable[[int], object],
         log: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fuse, self._control, self._log, self._clock = fuse, control, log, clock
         self._epoll = select.epoll()
-        self._end = os.eventfd(0, os.EFD_CLOEXEC)
+        self._store, self._opened = store, opened
+        self._end, self._again = (os.eventfd(0, os.EFD_CLOEXEC) for _ in range(2))
         self._turns: dict[int, Callable[[int], None]] = {}
         self._requests: dict[str, Callable[..., int | None]] = {
             "write": self.write,
@@ -94,6 +109,31 @@ class Service:
         self._closer = threading.Thread(target=self._close_on, name="triggers-close", daemon=True)
         self._watch(self._end, select.EPOLLIN, lambda _events: None)
         self._watch(control.fileno(), select.EPOLLIN, self._connected)
+        self._watch(self._again, select.EPOLLIN, self._resumed)
+        self._restore()
+
+    def _restore(self) -> None:
+        """Take over what the supervisor before us had."""
+        for (handle, owner, text, wake), descriptor in self._store.kept():
+            if handle in self._triggers:
+                os.close(self._triggers[handle].descriptor)
+            trigger = self._triggers[handle] = _Trigger(owner, descriptor, text.encode("latin-1"), None)
+            trigger.wake = bytes.fromhex(wake)
+        for handle, trigger in self._triggers.items():
+            self._held.add(trigger)
+            self._watch(trigger.descriptor, select.EPOLLPRI, functools.partial(self.report, handle))
+
+    def resume(self) -> None:
+        """Have all who poll ask again, because those whom they asked meanwhile had nobody to ask."""
+        os.eventfd_write(self._again, 1)
+
+    def _resumed(self, _events: int) -> None:
+        os.eventfd_read(self._again)
+        for handle, trigger in list(self._triggers.items()):
+            if self._opened(handle & ~WRITER) is None:  # it was closed while there was nobody to tell
+                self.close(handle)
+            else:
+                self._wake(trigger)
 
     @property
     def count(self) -> int:
@@ -105,19 +145,24 @@ class Service:
         self._watcher.start()
         self._closer.start()
 
-    def stop(self) -> None:
-        """End, and close everything."""
+    def stop(self, *, keep: bool = False) -> None:
+        """End, and close everything, or leave it to the next one."""
         if self._watcher.ident is not None:
             os.eventfd_write(self._end, 1)
             self._watcher.join()
             for handle in list(self._triggers):
-                self.close(handle)
+                if not keep:
+                    self.close(handle)
+                elif self._triggers[handle].live:
+                    os.close(self._triggers[handle].descriptor)
             self._to_close.put(None)
             self._closer.join()
         for connection in self._connections:
             connection.close()
         self._epoll.close()
+        self._store.close()
         os.close(self._end)
+        os.close(self._again)
 
     def _watch(self, descriptor: int, events: int, turn: Callable[[int], None]) -> None:
         self._epoll.register(descriptor, events)
@@ -140,8 +185,7 @@ class Service:
     # Workers.
 
     def _connected(self, _events: int) -> None:
-        _data, descriptors, _flags, _address = socket.recv_fds(self._control, 16, 1, _RECEIVE)
-        for descriptor in descriptors:
+        for descriptor in sockets.recv_fds(self._control, 16, 1, socket.MSG_DONTWAIT)[1]:
             connection = socket.socket(fileno=descriptor)
             self._connections.add(connection)
             self._watch(descriptor, select.EPOLLIN, functools.partial(self._asked, connection))
@@ -182,6 +226,7 @@ class Service:
             # Asked again because the worker that set it died before it could say so?
             again = there.maker not in self._connections and there.text == text
             return 0 if again else errno.EBUSY
+        owner = digest(owner).hex()
         held = [trigger.owner for trigger in list(self._held)]
         if held.count(owner) >= MOST_OF_ONE:
             return errno.EMFILE
@@ -200,6 +245,7 @@ class Service:
             return error.errno or errno.EIO
         self._triggers[handle] = trigger
         self._held.add(trigger)
+        self._keep(handle, trigger)
         return 0
 
     def poll(self, handle: int, wake: bytes, *, worker: socket.socket) -> int:
@@ -207,9 +253,11 @@ class Service:
         trigger = self._triggers.get(handle)
         if trigger is None:
             return NO_TRIGGER
-        trigger.wake = wake or trigger.wake
         if not trigger.live:
             return NO_TRIGGER
+        if wake and wake != trigger.wake:
+            trigger.wake = wake
+            self._keep(handle, trigger)
         if not trigger.event:
             return READY
         trigger.event = False
@@ -232,7 +280,30 @@ class Service:
         """Close descriptors, each of which takes the kernel some ms; until then they are counted."""
         while (trigger := self._to_close.get()) is not None:
             os.close(trigger.descriptor)
+            self._renew()
             self._held.discard(trigger)
+
+    # The store.
+
+    def _keep(self, handle: int, trigger: _Trigger) -> None:
+        """Put a trigger there, or what is new about it."""
+        try:
+            if self._store.is_long(len(self._triggers)):
+                self._renew()
+            else:
+                self._store.put(_about(handle, trigger), trigger.descriptor)
+        except OSError as error:
+            self._log(f"triggers: one will be lost when the daemon ends: the store is full: {error}")
+
+    def _renew(self) -> None:
+        def live() -> list[tuple[list[Any], int]]:
+            there = list(self._triggers.items())
+            return [(_about(handle, trigger), trigger.descriptor) for handle, trigger in there if trigger.live]
+
+        try:
+            self._store.renew(live)
+        except OSError as error:
+            self._log(f"triggers: the store is full: {error}")
 
     def report(self, handle: int, events: int) -> None:
         """Take what the kernel says of a trigger's file: an event, or that there is none any more."""
@@ -243,6 +314,9 @@ class Service:
 
     def _happened(self, trigger: _Trigger) -> None:
         trigger.event = True
+        self._wake(trigger)
+
+    def _wake(self, trigger: _Trigger) -> None:
         if trigger.wake:
             try:
                 os.write(self._fuse, trigger.wake)

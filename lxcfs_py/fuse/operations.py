@@ -17,7 +17,7 @@ from lxcfs_py.container import Callers, Container, Live, by_registration
 from lxcfs_py.errors import Error
 from lxcfs_py.fuse.boundary import boundary
 from lxcfs_py.fuse.opened import OpenFiles
-from lxcfs_py.fuse.pressure import WRITER, Pressure
+from lxcfs_py.fuse.triggers import WRITER
 from lxcfs_py.served import PASSED, ROOT_ONLY
 from lxcfs_py.views import cpus, pressure
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lxcfs_py.counters import Row
+    from lxcfs_py.fuse.pressure import Pressure
     from lxcfs_py.nodes import Nodes
     from lxcfs_py.reader import Reader
     from lxcfs_py.shared import Shared

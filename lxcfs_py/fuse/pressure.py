@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyfuse3
 
 from lxcfs_py.container import owner
-from lxcfs_py.fuse.triggers import NO_TRIGGER, READY, privileged
+from lxcfs_py.fuse.triggers import NO_TRIGGER, READY, WRITER, privileged
 from lxcfs_py.procfs import pressure as texts
 from lxcfs_py.views.pressure import FILES
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from lxcfs_py.container import Container
     from lxcfs_py.fuse.triggers import Triggers
     from lxcfs_py.reader import Reader
-
-WRITER = 1 << 63
-"""In a file handle: opened for writing, so it may have a trigger."""
 
 
 class Pressure:

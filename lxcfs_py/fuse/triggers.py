@@ -13,6 +13,8 @@ import select
 import socket
 from typing import Any
 
+from lxcfs_py import sockets
+
 READY = select.POLLIN | select.POLLOUT | select.POLLRDNORM | select.POLLWRNORM
 """What poll(2) says of a file that never blocks (DEFAULT_POLLMASK in include/linux/poll.h)."""
 NO_TRIGGER = READY | select.POLLERR | select.POLLPRI
@@ -20,6 +22,9 @@ NO_TRIGGER = READY | select.POLLERR | select.POLLPRI
 TIMEOUT_SECONDS = 10.0
 REQUEST_BYTES = 1 << 15
 """The longest request; a path has 4096 bytes at most."""
+
+WRITER = 1 << 63
+"""In a file handle: opened for writing, so it may have a trigger."""
 
 CAP_SYS_RESOURCE = 24
 INITIAL = "user:[4026531837]"
@@ -41,7 +46,7 @@ def privileged(proc: str, pid: int) -> bool:
 class Triggers:
     """One worker's way to the supervisor's ``daemon.triggers.Service``; ``control`` is where connections are sent.
 
-    Every method raises OSError if the supervisor does not answer in time.
+    ``write`` and ``close`` raise OSError if the supervisor does not answer in time.
     """
 
     def __init__(self, control: int) -> None:
@@ -53,8 +58,14 @@ class Triggers:
         return self._ask("write", handle, owner, path, text, privileged)
 
     def poll(self, handle: int, wake: bytes) -> int:
-        """Return what poll(2) says; ``wake`` is to be written to /dev/fuse when it would say more, b"" for never."""
-        return self._ask("poll", handle, wake)
+        """Return what poll(2) says; ``wake`` is to be written to /dev/fuse when it would say more, b"" for never.
+
+        That there is nothing, if the supervisor does not answer: the next one wakes everybody who polls.
+        """
+        try:
+            return self._ask("poll", handle, wake)
+        except OSError:
+            return READY
 
     def close(self, handle: int) -> None:
         """Close an open file's trigger, if it has one; there is no reply."""
@@ -93,7 +104,7 @@ class Triggers:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(TIMEOUT_SECONDS)
         try:
-            socket.send_fds(self._control, [b"."], [theirs.fileno()], socket.MSG_DONTWAIT)
+            sockets.send_fds(self._control, b".", [theirs.fileno()], socket.MSG_DONTWAIT)
         except BaseException:
             ours.close()
             raise

@@ -11,6 +11,8 @@ If the kernel can't write it there it takes the receipt back, so a call is eithe
 memory, and the next agent begins it anew; the third leaves it to the kernel, should it be what they die of. A
 caller's memory may be a file of a file system that never answers (FUSE): what writes there can't even be killed. An
 agent that is held up is replaced too, and that listener's calls are the kernel's from then on.
+
+An agent whose supervisor has ended serves on, until the next one's is ready and ends it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lxcfs_py import container as containers
-from lxcfs_py import log
+from lxcfs_py import log, sockets
 from lxcfs_py.container import Callers, Container
 from lxcfs_py.errors import Error
 from lxcfs_py.files import Files
@@ -44,6 +46,8 @@ STOP = "LXCFS_PY_SECCOMP_STOP"
 """``STAGE:N``: be killed at that stage from the Nth call on, for tests of what the next agent does."""
 STAGES = ("received", "computed", "opened", "written", "sent", "wiped")
 MOST_TRIES = 2
+END_SECONDS = 0.2
+"""How long an agent that was killed may take to end."""
 MOST_FILES = 128
 """Kernel files that are kept open; the keeper spares descriptors for them."""
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -154,7 +158,7 @@ class Agent:
     def take(self) -> bool:
         """Take a listener from the keeper; return False if it has gone."""
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._control, protocol.STATE_BYTES, 1)
+            data, descriptors = sockets.recv_fds(self._control, protocol.STATE_BYTES, 1)
         except ConnectionError:  # said once, before what it had sent: it has gone with messages of ours unread
             return True
         if not data:
@@ -273,6 +277,36 @@ def _valid(listener: Listener, call: protocol.Call) -> bool:
     return True
 
 
+def succeed(memory: int, host: Host) -> bool:
+    """End the agent before us, and take its place; return False if it can't be ended: a caller holds it up."""
+    fcntl.lockf(memory, fcntl.LOCK_EX, 1)
+    try:
+        before = os.pread(memory, protocol.AGENT.size, protocol.AGENT_AT)
+        ended = _end(host, *protocol.AGENT.unpack(before))
+        own = os.getpid(), containers.start_ticks(host, Files(1), os.getpid()) or 0
+        os.pwrite(memory, protocol.AGENT.pack(*own), protocol.AGENT_AT)
+    finally:
+        fcntl.lockf(memory, fcntl.LOCK_UN, 1)
+    return ended
+
+
+def _end(host: Host, pid: int, start_ticks: int) -> bool:
+    """Kill a process; return whether it has ended."""
+    if not pid or containers.start_ticks(host, Files(1), pid) != start_ticks:
+        return True
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        return bool(select.select([pidfd], [], [], END_SECONDS)[0])
+    except ProcessLookupError:
+        return True
+    finally:
+        os.close(pidfd)
+
+
 def main(words: list[str]) -> int:
     """Be the agent."""
     control, memory, messages, loads = map(int, words[:4])
@@ -286,7 +320,8 @@ def main(words: list[str]) -> int:
             return
 
     answers = Answers(host, Loads(loads))
-    Agent(control, memory, host, answers, tell, held_up=words[8:] == ["held-up"]).run()
+    held_up = not succeed(memory, host) or words[8:] == ["held-up"]
+    Agent(control, memory, host, answers, tell, held_up=held_up).run()
     return 0
 
 

@@ -1,4 +1,8 @@
-"""The keeper, a part of the supervisor: takes listeners from runtimes, holds them, and keeps an agent running."""
+"""The keeper, a part of the supervisor: takes listeners from runtimes, holds them, and keeps an agent running.
+
+What it holds is in a store too, so that the next supervisor's keeper has it. The agent of the one before serves until
+the next keeper's is ready to, and ends it.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lxcfs_py.host import Host
+    from lxcfs_py.store import Store
 
 SPARE = 256
 """Descriptors that are left for other things."""
@@ -42,17 +47,24 @@ class Held(Record):
 class Keeper:
     """Holds every listener as long as a process has its filter.
 
-    ``messages`` is where the agent's log lines go, ``loads`` the descriptor of the table of load averages.
+    ``messages`` is where the agent's log lines go, ``loads`` the descriptor of the table of load averages, ``calls``
+    that of the slots.
     """
 
-    def __init__(self, host: Host, messages: int, loads: int, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, host: Host, messages: int, loads: int, calls: int, store: Store, log: Callable[[str], None]
+    ) -> None:  # fmt: skip
         self._host, self._messages, self._loads, self._log = host, messages, loads, log
-        self._memory = os.memfd_create("lxcfs-py-seccomp")
+        self._memory, self._store = calls, store
         os.ftruncate(self._memory, protocol.MEMORY_BYTES)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a listener each
         self._most = min(protocol.SLOTS, hard - SPARE if hard != resource.RLIM_INFINITY else protocol.SLOTS)
         self._held: dict[int, Held] = {}
+        for slot, descriptor in store.kept():
+            if slot in self._held:  # the one before had gone, or this is it once more
+                os.close(self._held[slot].descriptor)
+            data = os.pread(self._memory, protocol.SLOT_BYTES, slot * protocol.SLOT_BYTES)
+            self._held[slot] = Held(descriptor, protocol.slot_id(data))
         self._control: trio.socket.SocketType | None = None
         self._passed: set[int] = set()
         self._held_up = False
@@ -108,14 +120,26 @@ class Keeper:
             if sent is not None and number == sent.listener and slot < 0 and self._is_listener(descriptor):
                 slot = next((at for at in range(self._most) if at not in self._held), -1)
             if slot >= 0 and slot not in self._held and sent is not None:
-                os.pwrite(self._memory, bytes(protocol.SLOT_BYTES), slot * protocol.SLOT_BYTES)
+                os.pwrite(self._memory, protocol.begin_slot(sent.id), slot * protocol.SLOT_BYTES)
                 self._held[slot] = Held(descriptor, sent.id)
+                self._put(slot)
             else:
                 os.close(descriptor)
         if slot < 0:
             self._log(f"seccomp: {sent.id if sent else 'a runtime'} sent no listener, or there are {self._most}")
             return
         await self._pass(slot)
+
+    def _put(self, slot: int) -> None:
+        """Put a listener into the store; the dead leave it now and then."""
+        try:
+            if self._store.is_long(len(self._held)):
+                self._store.renew(lambda: [(at, held.descriptor) for at, held in self._held.items()])
+            else:
+                self._store.put(slot, self._held[slot].descriptor)
+        except OSError as error:
+            held = self._held[slot]
+            self._log(f"seccomp: {held.id}: its calls fail when the daemon ends: the store is full: {error}")
 
     @staticmethod
     def _is_listener(descriptor: int) -> bool:
@@ -222,4 +246,4 @@ class Keeper:
         self._listening.close()
         for held in self._held.values():
             os.close(held.descriptor)
-        os.close(self._memory)
+        self._store.close()

@@ -118,14 +118,31 @@ def state(seccomp: Mapping[str, Any], container: Mapping[str, Any], pid: int, fd
 # Between keeper and agent: a socket pair of SOCK_SEQPACKET.
 
 _SLOT = struct.Struct("=I")
-SLOTS = 1 << 16
-SLOT_BYTES = 128
+SLOTS = 1 << 14
+"""So many fit into a store's queue (lxcfs_py.store)."""
+SLOT_BYTES = 512
 """A listener's place in shared memory: struct seccomp_notif as the kernel wrote it, zeros while there is none."""
 TRIES, HOPELESS = NOTIF_BYTES, NOTIF_BYTES + 1
 """Where in it stands how often the call was begun, and whether a call of this listener has held an agent up."""
+ID_AT, ID_BYTES = 128, 256
+"""Where in it stands the container, for the keeper that comes next; no file of a longer name could register it."""
 PULSE_AT = SLOTS * SLOT_BYTES
-MEMORY_BYTES = PULSE_AT + SLOT_BYTES
 """Behind the slots: how often the agent has begun or ended a call; odd while it is at one."""
+AGENT_AT = PULSE_AT + 8
+AGENT = struct.Struct("=2q")
+"""And the agent that serves them: pid and start in ticks."""
+MEMORY_BYTES = PULSE_AT + SLOT_BYTES
+
+
+def begin_slot(id_: str) -> bytes:
+    """Return what is in a slot before its listener is served."""
+    name = id_.encode("utf-8", "surrogateescape")[:ID_BYTES].ljust(ID_BYTES, b"\0")
+    return (bytes(ID_AT) + name).ljust(SLOT_BYTES, b"\0")
+
+
+def slot_id(data: bytes) -> str:
+    """Return the container of a slot."""
+    return data[ID_AT : ID_AT + ID_BYTES].rstrip(b"\0").decode("utf-8", "surrogateescape")
 
 
 def place(slot: int, id_: str = "") -> bytes:

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lxcfs_py import store
 from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.container import Container
 from lxcfs_py.daemon.triggers import GIVEN_SECONDS, MOST, MOST_OF_ONE, Service
 from lxcfs_py.fuse import triggers
-from lxcfs_py.fuse.triggers import NO_TRIGGER, READY, Triggers
+from lxcfs_py.fuse.triggers import NO_TRIGGER, READY, WRITER, Triggers
 from lxcfs_py.host import Host
 from lxcfs_py.procfs import status
 from lxcfs_py.procfs.pressure import LEAST_WINDOW_USEC, MOST_WINDOW_USEC, Trigger, trigger
@@ -142,8 +143,17 @@ class Supervisor:
         self.now, self.reports = 0.0, list[str]()
         self._control, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.fuse, self._fuse = os.pipe2(os.O_NONBLOCK)
-        self.service = Service(self._fuse, self._control, self.reports.append, lambda: self.now)
+        self.ends, self.closed = store.ends(), set[int]()
+        self.start()
+
+    def start(self) -> None:
+        """Have another service follow, if there was one."""
+        kept = store.Store(*self.ends)
+        self.service = Service(self._fuse, self._control, kept, self._opened, self.reports.append, lambda: self.now)
         self.service.start()
+
+    def _opened(self, handle: int) -> object:
+        return None if handle in self.closed else handle
 
     def worker(self) -> Triggers:
         """Return a worker's connection."""
@@ -152,7 +162,7 @@ class Supervisor:
     def stop(self) -> None:
         """End it."""
         self.service.stop()
-        for descriptor in (self.fuse, self._fuse):
+        for descriptor in (self.fuse, self._fuse, *self.ends):
             os.close(descriptor)
         self._control.close()
         self._theirs.close()
@@ -275,11 +285,40 @@ def test_the_kernels_refusal_is_handed_on(supervisor: Supervisor, tmp_path: Path
 
 
 def test_no_supervisor(tmp_path: Path) -> None:
-    """Without a supervisor a request fails at once; nothing hangs."""
+    """Without a supervisor setting a trigger fails at once, and a poll says there is nothing; nothing hangs."""
     control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     control.close()
     with theirs:
         asked = Triggers(os.dup(theirs.fileno()))
-        with pytest.raises(ConnectionRefusedError):
-            asked.poll(1, b"")
+        assert asked.poll(1, b"") == READY
+        with pytest.raises(OSError, match=r"refused|not connected"):
+            asked.write(1, "a", "/nowhere", b"x", privileged=False)
         asked.hang_up()
+
+
+def test_triggers_outlive_a_supervisor(supervisor: Supervisor, file: str) -> None:
+    """The next supervisor has them, wakes who polls, and closes what was closed meanwhile."""
+    before = supervisor.worker()
+    for handle in (1, 2):
+        assert before.write(handle | WRITER, "a", file, b"x", privileged=False) == 0
+        assert before.poll(handle | WRITER, b"wake %d" % handle) == READY
+    supervisor.service.stop(keep=True)
+    before.hang_up()
+    assert none_held(file)
+    supervisor.closed.add(2)
+    supervisor.start()
+    assert held(file) == 2
+    supervisor.service.resume()
+    after = supervisor.worker()
+    deadline = time.monotonic() + 10
+    while held(file) != 1 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert held(file) == 1
+    assert os.read(supervisor.fuse, 99) == b"wake 1"
+    assert (after.poll(1 | WRITER, b""), after.poll(2 | WRITER, b"")) == (READY, NO_TRIGGER)
+    supervisor.service.report(1 | WRITER, select.EPOLLPRI)
+    assert after.poll(1 | WRITER, b"") == READY | select.POLLPRI
+    after.close(1 | WRITER)
+    assert after.poll(1 | WRITER, b"") == NO_TRIGGER
+    assert none_held(file)
+    after.hang_up()
