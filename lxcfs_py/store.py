@@ -30,7 +30,7 @@ MESSAGE_BYTES = 1700
 """What is said in a message that holds many: with the kernel's 320 bytes for each, half a page."""
 RECEIVE_BYTES = 1 << 16
 QUEUE_BYTES = 212992
-"""How much is asked for: what any kernel gives (net.core.wmem_max), and doubles, for 16,384 descriptors or more."""
+"""How much is asked for: what any kernel gives (net.core.wmem_max), and doubles, for 15,000 descriptors or more."""
 SPARE_MESSAGES = 32
 _LOOK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 

@@ -7,12 +7,14 @@ import errno
 import os
 import stat
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lxcfs_py import announcement
 from lxcfs_py.errors import Error, reason
 from lxcfs_py.fuse import protocol
 from lxcfs_py.procfs import mountinfo
+from lxcfs_py.seccomp.protocol import socket_path
 
 if TYPE_CHECKING:
     from lxcfs_py.host import Host
@@ -50,6 +52,8 @@ def forget(path: str, host: Host) -> None:
     if announcement.serves(host, found):
         raise Error(f"{path}: the daemon {found.pid} serves there", "stop it first")
     announcement.withdraw(host, found.pid)
+    with suppress(FileNotFoundError):
+        os.unlink(socket_path(host))
 
 
 def is_dead(path: str) -> bool:

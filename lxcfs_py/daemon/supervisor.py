@@ -143,7 +143,7 @@ class Supervisor:
         self.control.close()
         if self.metrics:
             self.metrics.close()
-        self.keeper.close()
+        self.keeper.close(keep=self.left)
         if self.left:
             return
         if left := registered(self.options.host, Files(1)):

@@ -60,18 +60,32 @@ class Keeper:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         self._most = min(protocol.SLOTS, hard - SPARE if hard != resource.RLIM_INFINITY else protocol.SLOTS)
         self._held: dict[int, Held] = {}
-        for slot, descriptor in store.kept():
-            if slot in self._held:  # the one before had gone, or this is it once more
-                os.close(self._held[slot].descriptor)
-            data = os.pread(self._memory, protocol.SLOT_BYTES, slot * protocol.SLOT_BYTES)
-            self._held[slot] = Held(descriptor, protocol.slot_id(data))
+        self._listening = self._restore()
         self._control: trio.socket.SocketType | None = None
         self._passed: set[int] = set()
         self._held_up = False
         self._abandoned: list[subprocess.Popen[bytes]] = []
-        self._listening = sockets.listen(protocol.socket_path(host))
         self.agent_pid = 0
         """0 while there is none."""
+
+    def _restore(self) -> sockets.Listening:
+        """Take over what the keeper before us held; return the socket, where runtimes may have come meanwhile."""
+        path, listening = protocol.socket_path(self._host), None
+        for slot, descriptor in self._store.kept():
+            if slot < 0:  # the socket, by its inode
+                if listening is None and os.path.exists(path) and os.stat(path).st_ino == -slot:
+                    listening = sockets.Listening(socket.socket(fileno=descriptor), path, -slot)
+                else:
+                    os.close(descriptor)
+                continue
+            if slot in self._held:  # the one before had gone, or this is it once more
+                os.close(self._held[slot].descriptor)
+            data = os.pread(self._memory, protocol.SLOT_BYTES, slot * protocol.SLOT_BYTES)
+            self._held[slot] = Held(descriptor, protocol.slot_id(data))
+        if listening is None:
+            listening = sockets.listen(path)
+            self._store.put(-listening.inode, listening.socket.fileno())
+        return listening
 
     @property
     def listeners(self) -> int:
@@ -134,7 +148,8 @@ class Keeper:
         """Put a listener into the store; the dead leave it now and then."""
         try:
             if self._store.is_long(len(self._held)):
-                self._store.renew(lambda: [(at, held.descriptor) for at, held in self._held.items()])
+                own = -self._listening.inode, self._listening.socket.fileno()
+                self._store.renew(lambda: [own, *((at, held.descriptor) for at, held in self._held.items())])
             else:
                 self._store.put(slot, self._held[slot].descriptor)
         except OSError as error:
@@ -241,9 +256,12 @@ class Keeper:
             if held is not None:
                 os.close(held.descriptor)
 
-    def close(self) -> None:
-        """Close everything; the agent goes on until its last container has ended."""
-        self._listening.close()
+    def close(self, *, keep: bool) -> None:
+        """Close everything but what is kept for the next; the agent goes on until its last container has ended."""
+        if keep:
+            self._listening.socket.close()
+        else:
+            self._listening.close()
         for held in self._held.values():
             os.close(held.descriptor)
         self._store.close()

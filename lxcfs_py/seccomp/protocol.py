@@ -118,7 +118,7 @@ def state(seccomp: Mapping[str, Any], container: Mapping[str, Any], pid: int, fd
 # Between keeper and agent: a socket pair of SOCK_SEQPACKET.
 
 _SLOT = struct.Struct("=I")
-SLOTS = 1 << 14
+SLOTS = 15_000
 """So many fit into a store's queue (lxcfs_py.store)."""
 SLOT_BYTES = 512
 """A listener's place in shared memory: struct seccomp_notif as the kernel wrote it, zeros while there is none."""

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +16,7 @@ from tests.live.test_seccomp import loop, result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     Act = Callable[[int, Path], None]
 
@@ -98,13 +98,23 @@ def test_calls_are_answered(own: Box, lane: str, act: Act) -> None:
     while len(processes(holder.pid, own.base)["lxcfs_py.seccomp.agent"]) != 1:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert own.pyproc("exec", name, "--", "getconf", "_PHYS_PAGES").stdout == "16384\n"
+
+
+@pytest.mark.parametrize("name", ["supervisor", "everything"])
+def test_who_comes_meanwhile(own: Box, name: str) -> None:
+    """A program that starts in a container while nobody is there to take its listener is answered a little later."""
+    holder = own.start_daemon(keeper="process")
+    container = own.start("-m", "64m", "--", "sleep", "1000")
+    ACTS[name](holder.pid, own.base)
+    for _ in range(5):
+        done = own.pyproc("exec", container, "--", "getconf", "_PHYS_PAGES")
+        assert (done.stdout, done.stderr) == ("16384\n", "")
 
 
 @pytest.mark.needs_psi
 @acts
 def test_triggers_stay_set(own: Box, lane: str, act: Act) -> None:
-    """Whatever happens below the holder: who polls is woken at the next stall, and never told that the file has gone."""
+    """Whatever happens below the holder: who polls is woken at the next stall, and never told of an error."""
     holder = own.start_daemon(keeper="process")
     name = own.start("--cpus", "0.2", "--", "sh", "-c", "while [ ! -e /go ]; do sleep .1; done; " + STALL + "wait")
     waiting = poller(own, name, "some 50000 2000000", SECONDS[lane] * 2)
