@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from lxcfs_py.cgroup.layout import Layout
     from lxcfs_py.host import Host
 
+SERVICE = "lxcfs-py.service"
+BOOTED = "/run/systemd/system"
+"""Is there where systemd is running (sd_booted(3))."""
+SERVICE_RUN = "/run"
+"""What the service serves containers of."""
 START_SECONDS = 60.0
 """How long a daemon may take until it serves, on a slow machine."""
 
@@ -55,10 +60,8 @@ def find(host: Host, proc_view: str) -> str:
 
 
 def _start(host: Host) -> str:
-    """Start a daemon in the background, one at a time; it outlives us."""
+    """Have a daemon started in the background, one at a time; it outlives us."""
     import fcntl
-    import subprocess
-    import sys
 
     os.makedirs(f"{host.run}/lxcfs-py", mode=0o755, exist_ok=True)
     log = f"{host.run}/lxcfs-py/daemon.log"
@@ -67,26 +70,60 @@ def _start(host: Host) -> str:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if found := serving(host):
             return found
-        here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        with open(log, "ab") as output:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "lxcfs_py.cli", "serve", "--runtime-dir", host.run],
-                cwd=here,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while not (found := serving(host)):
-            if child.poll() is not None or time.monotonic() > deadline:
-                raise RunError(f"the lxcfs-py daemon did not start: {_last(log)}", "--proc-view off does without it")
-            time.sleep(0.02)
-        os.write(2, f"pyproc-run: started the lxcfs-py daemon (pid {child.pid}), which goes on serving\n".encode())
-        child.returncode = 0  # it is not ours to wait for
-        return found
+        if host.run == SERVICE_RUN and _installed():
+            return _start_service(host)
+        return _start_own(host, log)
     finally:
         os.close(lock)
+
+
+def _installed() -> bool:
+    """Say whether systemd runs and has the service's unit (which may be masked: then it is not to be started)."""
+    import subprocess
+
+    if not os.path.isdir(BOOTED):
+        return False
+    show = ["systemctl", "show", "--value", "--property=LoadState", SERVICE]
+    try:
+        return subprocess.run(show, capture_output=True, text=True, check=False).stdout.strip() == "loaded"
+    except OSError:
+        return False
+
+
+def _start_service(host: Host) -> str:
+    import subprocess
+
+    done = subprocess.run(["systemctl", "start", SERVICE], capture_output=True, text=True, check=False)
+    found = serving(host)
+    if not found:
+        why = done.stderr.strip().partition("\n")[0] or "it is active, but does not serve"
+        raise RunError(f"{SERVICE} did not start: {why}", f"journalctl -u {SERVICE}; --proc-view off does without it")
+    os.write(2, f"pyproc-run: started {SERVICE}, which goes on serving\n".encode())
+    return found
+
+
+def _start_own(host: Host, log: str) -> str:
+    import subprocess
+    import sys
+
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    with open(log, "ab") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "lxcfs_py.cli", "serve", "--runtime-dir", host.run],
+            cwd=here,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while not (found := serving(host)):
+        if child.poll() is not None or time.monotonic() > deadline:
+            raise RunError(f"the lxcfs-py daemon did not start: {_last(log)}", "--proc-view off does without it")
+        time.sleep(0.02)
+    os.write(2, f"pyproc-run: started the lxcfs-py daemon (pid {child.pid}), which goes on serving\n".encode())
+    child.returncode = 0  # it is not ours to wait for
+    return found
 
 
 def _last(path: str) -> str:

@@ -18,6 +18,7 @@ GIVE_UP = 78
 """The exit code (EX_CONFIG) of a supervisor that should not be started again."""
 SHELL = "/bin/sh"
 SCRIPT = r"""
+pause=0.1
 trap 'ending=yes; kill -TERM $child 2>/dev/null' TERM INT
 trap 'kill -HUP $child 2>/dev/null' HUP USR1
 while :; do
@@ -34,12 +35,21 @@ while :; do
     78) exit 1 ;;
     130 | 143) ending=yes ;;
     esac
-    [ -n "$ending" ] || sleep 0.1
+    [ -n "$ending" ] || { sleep $pause & wait $!; }
+    case $status-$pause in
+    1-0.1) pause=0.2 ;;
+    1-0.2) pause=0.5 ;;
+    1-0.5) pause=1 ;;
+    1-1) pause=2 ;;
+    1-*) pause=5 ;;
+    *) pause=0.1 ;;
+    esac
 done
 """
 """A signal that is trapped interrupts ``wait``. One that comes while there is nobody to take it (also between ``&``
 and ``child=``, and in the pause), or who could take it has hardly begun, must not be lost. SIGINT is passed on as
-SIGTERM: a shell's background child ignores it until it has its own handler."""
+SIGTERM: a shell's background child ignores it until it has its own handler. Who fails is started later each time; who
+was killed, at once."""
 
 
 def given(text: str) -> dict[str, int]:

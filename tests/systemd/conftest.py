@@ -40,5 +40,4 @@ def readers(service: None, tmp_path: Path) -> Iterator[host.Readers]:
     """Start readers."""
     found = host.Readers(tmp_path)
     yield found
-    for reader in found.found:
-        reader.kill()
+    found.close()

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,12 @@ def about(name: str, unit: str = SERVICE) -> str:
 def main_pid() -> int:
     """Return the service's main process."""
     return int(about("MainPID"))
+
+
+def status() -> dict[str, Any]:
+    """Return what the daemon says of itself."""
+    found: dict[str, Any] = json.loads(run(BIN / "lxcfs-py", "status", "--json").stdout)
+    return found
 
 
 def mounts(of: str = "1") -> list[str]:
@@ -96,53 +102,99 @@ def uninstall() -> None:
 
 
 READER = """
-import sys, time
-path, begins, until = sys.argv[1], sys.argv[2], sys.argv[3]
-import json, os
+import ctypes, json, os, sys, time
+kind, path, until = sys.argv[1:]
+libc, buffer = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(112)
+
+def read():
+    with open(path) as file:
+        return file.read()
+
+def total(begins):
+    def right():
+        text = read()
+        return text.startswith(begins) and text.endswith("\\n") and text.count(":") > 15
+    return right
+
+last = [0] * 10
+def counters():
+    text, before = read(), last[:]
+    last[:] = map(int, text.split("\\n")[0].split()[1:])
+    return text.endswith("\\n") and all(new >= old for new, old in zip(last, before))
+
+load = [0.0, 0.0]
+def loads():
+    one, now, (before, since) = float(read().split()[0]), time.monotonic(), load
+    load[:] = one, now
+    return one >= before * 0.92 ** ((now - since) / 5 + 1) - 0.02  # it decays, every 5 s, and never faster
+
+def sysinfo():
+    if libc.sysinfo(buffer):
+        raise OSError(ctypes.get_errno(), "sysinfo")
+    return int.from_bytes(buffer.raw[32:40], sys.byteorder) == 64 << 20
+
+right = {
+    "host": total("MemTotal:"), "container": total("MemTotal:          65536 kB\\n"),
+    "counters": counters, "loads": loads, "sysinfo": sysinfo,
+}[kind]
 count, failed, wrong, worst, errors = 0, 0, 0, 0.0, []
+print("begun", flush=True)
 while not os.path.exists(until):
     since = time.monotonic()
     try:
-        with open(path) as file:
-            text = file.read()
+        wrong += not right()
     except OSError as error:
         failed += 1
         errors = [*errors, str(error)][:5]
-    else:
-        count += 1
-        wrong += not (text.startswith(begins) and text.endswith("\\n") and text.count(":") > 15)
+    count += 1
     worst = max(worst, time.monotonic() - since)
-    time.sleep(0.002)  # a guest may have one CPU
-print(json.dumps({"count": count, "failed": failed, "wrong": wrong, "worst": worst, "errors": errors}))
+    time.sleep(0.005)  # a guest may have one CPU
+print(json.dumps({"kind": kind, "count": count, "failed": failed, "wrong": wrong, "worst": worst, "errors": errors}))
 """
+MEMINFO, CONTAINER = "/proc/meminfo", "reader"
+KINDS = (
+    *(("host", f"{MOUNTPOINT}/proc/meminfo"),) * 3,
+    *(("container", MEMINFO),) * 3,
+    ("counters", "/proc/stat"),
+    ("loads", "/proc/loadavg"),
+    ("sysinfo", ""),
+)
+"""What each reader does: eight read files, on the host or in the container, and one makes system calls."""
 
 
 class Readers:
-    """Processes that read in a loop, on the host and in a container, until they are asked how it went."""
+    """Processes that read in a loop, until they are asked how it went."""
 
     def __init__(self, directory: Path) -> None:
         self.until = directory / "until"
-        self.container = "reader"
         script = directory / "reader.py"
         script.write_text(READER)
         shared = ("-v", f"{directory}:{directory}")
-        run(BIN / "pyproc-run", "-d", "--name", self.container, "-m", "64m", *shared, "--", "sleep", "1000")
+        busy = "while :; do for i in 1 2 3 4 5 6 7 8 9; do :; done; sleep .1; done"  # a counter that counts
+        run(BIN / "pyproc-run", "-d", "--name", CONTAINER, "-m", "64m", *shared, "--", "sh", "-c", busy)
         python = ["/usr/bin/python3", str(script)]
-        inside = [str(BIN / "pyproc"), "exec", self.container, "--", *python]
+        inside = [str(BIN / "pyproc"), "exec", CONTAINER, "--", *python]
         self.found = [
-            subprocess.Popen([*command, path, begins, str(self.until)], stdout=subprocess.PIPE)
-            for command, path, begins in (
-                (python, f"{MOUNTPOINT}/proc/meminfo", "MemTotal:"),
-                (inside, "/proc/meminfo", "MemTotal:          65536 kB\n"),
+            subprocess.Popen(
+                [*(python if kind == "host" else inside), kind, path, str(self.until)], stdout=subprocess.PIPE
             )
+            for kind, path in KINDS
         ]
+        for reader in self.found:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == b"begun\n", journal()
 
-    def end(self) -> list[dict[str, float]]:
+    def end(self) -> list[dict[str, Any]]:
         """End them; return what each has seen."""
         self.until.touch()
-        results = [json.loads(reader.communicate(timeout=120)[0]) for reader in self.found]
-        run(BIN / "pyproc", "delete", "--force", self.container)
-        return results
+        return [json.loads(reader.communicate(timeout=120)[0]) for reader in self.found]
+
+    def close(self) -> None:
+        """Leave nothing of them."""
+        for reader in self.found:
+            reader.kill()
+            reader.communicate()
+        run(BIN / "pyproc", "delete", "--force", CONTAINER)
 
 
 def tree(*roots: str) -> set[str]:

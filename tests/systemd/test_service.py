@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -10,9 +9,11 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lxcfs_py.daemon.session import NAMES
 from tests.systemd import host
 from tests.systemd.host import MOUNT, MOUNTPOINT, SERVICE, Readers, about, systemctl
 
@@ -20,12 +21,21 @@ EXPOSURE = 4.4
 """What deploy/systemd/lxcfs-py.service says that systemd-analyze security says of it."""
 
 
-def unharmed(results: list[dict[str, float]], scale: float) -> None:
-    """See that readers read, and that none failed, was misled or waited for long."""
-    for found in results:
-        assert found["count"] > 20, results
-        assert (found["failed"], found["wrong"]) == (0, 0), (results, host.journal())
-        assert found["worst"] < 2 * scale, results
+BOUND_SECONDS = 2.0
+"""No read and no call may wait for longer, whatever is done to the service."""
+RESENDS = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (6, 9)
+
+
+def unharmed(results: list[dict[str, Any]], scale: float, held: int = 0) -> None:
+    """See that readers read, and that none failed, was misled or waited for long.
+
+    ``held`` is how many reads may have been in the hands of a process that was killed: before 6.9 those fail.
+    """
+    print(*results, sep="\n")
+    assert all(found["count"] > 20 for found in results), results
+    assert all(found["wrong"] == 0 for found in results), (results, host.journal())
+    assert sum(found["failed"] for found in results) <= (0 if RESENDS else held), (results, host.journal())
+    assert max(found["worst"] for found in results) < BOUND_SECONDS * scale, results
 
 
 def test_units_are_sound() -> None:
@@ -47,6 +57,61 @@ def test_started(service: None) -> None:
     assert (own / "oom_score_adj").read_text() == "-900\n"
     assert "NoNewPrivs:\t1" in (own / "status").read_text()
     assert os.readlink(own / "ns/mnt") == os.readlink("/proc/1/ns/mnt")
+    assert re.search(r"Max open files +524288 +524288", (own / "limits").read_text())
+    assert re.search(r"Max core file size +0 +0", (own / "limits").read_text())
+    cgroup = Path(f"/sys/fs/cgroup/system.slice/{SERVICE}")
+    assert [(cgroup / name).read_text() for name in ("memory.max", "pids.max")] == [f"{512 << 20}\n", "256\n"]
+    assert about("NFileDescriptorStore") == str(len(NAMES))
+
+
+@pytest.mark.usefixtures("service")
+def test_for_root_alone() -> None:
+    """The daemon's sockets are root's alone; its directory may be looked into, and a user that asks is refused."""
+    for path, mode in (("", 0o755), ("/control.sock", 0o600), ("/seccomp.sock", 0o600), ("/daemon.json", 0o644)):
+        found = os.stat(f"/run/lxcfs-py{path}")
+        assert (oct(found.st_mode & 0o777), found.st_uid, found.st_gid) == (oct(mode), 0, 0), path
+    done = host.run("setpriv", "--reuid=65534", "--clear-groups", host.BIN / "lxcfs-py", "status", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("lxcfs-py: /run/lxcfs-py/control.sock: ")
+    assert host.status()["mountpoint"] == MOUNTPOINT
+
+
+def test_pages_and_completions() -> None:
+    """man pages and the completions of three shells are where those look for them."""
+    share = Path("/usr/local/share")
+    for program in ("lxcfs-py", "pyproc", "pyproc-run"):
+        assert (share / f"man/man8/{program}.8").read_text().startswith(f".TH {program.upper()} 8")
+        for path in ("bash-completion/completions/{}", "zsh/site-functions/_{}", "fish/vendor_completions.d/{}.fish"):
+            assert program in (share / path.format(program)).read_text()
+    script = "source /usr/local/share/bash-completion/completions/lxcfs-py && complete -p lxcfs-py"
+    assert "lxcfs_py_completion" in host.run("bash", "-c", script).stdout
+
+
+def test_a_container_starts_it() -> None:
+    """Where the service is installed and stopped, `pyproc-run` has systemd start it, and says so."""
+    try:
+        done = host.run(host.BIN / "pyproc-run", "--rm", "-m", "64m", "--", "head", "-n", "1", "/proc/meminfo")
+        assert done.stdout == "MemTotal:          65536 kB\n"
+        assert done.stderr == f"pyproc-run: started {SERVICE}, which goes on serving\n"
+        assert about("ActiveState") == "active"
+        assert host.run(host.BIN / "pyproc-run", "--rm", "--", "true").stderr == ""
+    finally:
+        systemctl("stop", MOUNT)
+
+
+def test_a_container_starts_no_broken_one(time_scale: float) -> None:
+    """Where the service can't be started, `pyproc-run` says why and what to do, and starts no daemon of its own."""
+    host.run("mount", "-t", "tmpfs", "foreign", MOUNTPOINT)
+    try:
+        done = host.run(host.BIN / "pyproc-run", "--rm", "--", "true", check=False)
+        assert (done.returncode, done.stdout) == (125, "")
+        assert done.stderr.startswith(f"pyproc-run: {SERVICE} did not start: ")
+        assert f"journalctl -u {SERVICE}" in done.stderr
+        assert host.run(host.BIN / "pyproc-run", "--rm", "--proc-view", "off", "--", "true").stderr == ""
+        host.wait(lambda: about("ActiveState", MOUNT) == "inactive", time_scale)
+    finally:
+        host.run("umount", MOUNTPOINT)
+        systemctl("reset-failed", SERVICE)
 
 
 def test_enabled_and_disabled() -> None:
@@ -108,6 +173,21 @@ def test_killed(readers: Readers, time_scale: float) -> None:
     unharmed(readers.end(), time_scale)
 
 
+def test_everything_killed(readers: Readers, time_scale: float) -> None:
+    """SIGKILL of every process of the service, again and again: what systemd keeps is enough to go on from."""
+    before, killed = host.mounts(), 0
+    for _ in range(3):
+        pid = host.main_pid()
+        for each in host.processes():
+            os.kill(each, signal.SIGKILL)
+            killed += 1
+        host.wait(lambda: host.main_pid() not in (0, pid) and about("ActiveState") == "active", time_scale)  # noqa: B023
+        time.sleep(0.5 * time_scale)
+        assert host.mounts() == before
+    assert host.CONTAINER in [found["id"] for found in host.status()["containers"]]
+    unharmed(readers.end(), time_scale, killed)
+
+
 def test_killed_while_it_takes_over(readers: Readers, time_scale: float) -> None:
     """SIGKILL at every stage of taking over: in the end as many processes serve as before, and no read failed."""
     usual = len(host.processes())
@@ -131,7 +211,8 @@ def test_upgrade(readers: Readers, time_scale: float) -> None:
     shutil.move(new, home)
     try:
         systemctl("restart", SERVICE)
-        host.wait(lambda: json.loads(Path("/run/lxcfs-py/daemon.json").read_text())["version"] == "99.0", time_scale)
+        assert host.status()["version"] == "99.0"
+        time.sleep(time_scale)
         unharmed(readers.end(), time_scale)
     finally:
         shutil.rmtree(home)
