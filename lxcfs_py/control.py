@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lxcfs_py import sockets
-from lxcfs_py.errors import Error, reason
+from lxcfs_py.errors import Error
 
 if TYPE_CHECKING:
     from lxcfs_py.host import Host
@@ -27,7 +27,7 @@ def ask(host: Host, word: str) -> Any:
             with connection.makefile("rb") as answer:
                 found = json.loads(answer.readline())
     except PermissionError as error:
-        raise Error(reason(error), "run it as root, with sudo") from None
+        raise Error(f"{path(host)}: {error.strerror}", "run it as root, with sudo") from None
     except (FileNotFoundError, ConnectionRefusedError):
         raise Error("no lxcfs-py daemon serves", "start one: lxcfs-py serve") from None
     except (OSError, ValueError) as error:

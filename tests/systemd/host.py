@@ -122,11 +122,13 @@ def counters():
     last[:] = map(int, text.split("\\n")[0].split()[1:])
     return text.endswith("\\n") and all(new >= old for new, old in zip(last, before))
 
-load = [0.0, 0.0]
+peak = [0.0, 0.0]
 def loads():
-    one, now, (before, since) = float(read().split()[0]), time.monotonic(), load
-    load[:] = one, now
-    return one >= before * 0.92 ** ((now - since) / 5 + 1) - 0.02  # it decays, every 5 s, and never faster
+    one, now, (most, since) = float(read().split()[0]), time.monotonic(), peak
+    steps = (now - since) / 5  # at each the kernel's arithmetic leaves 0.92 of it; some may come late or early
+    if one >= most * 0.92 ** steps:
+        peak[:] = one, now
+    return one >= most * 0.92 ** (steps + 3) - 0.02
 
 def sysinfo():
     if libc.sysinfo(buffer):

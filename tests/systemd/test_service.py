@@ -92,9 +92,10 @@ def test_a_container_starts_it() -> None:
     try:
         done = host.run(host.BIN / "pyproc-run", "--rm", "-m", "64m", "--", "head", "-n", "1", "/proc/meminfo")
         assert done.stdout == "MemTotal:          65536 kB\n"
-        assert done.stderr == f"pyproc-run: started {SERVICE}, which goes on serving\n"
+        said = f"pyproc-run: started {SERVICE}, which goes on serving"
+        assert said in done.stderr.splitlines()
         assert about("ActiveState") == "active"
-        assert host.run(host.BIN / "pyproc-run", "--rm", "--", "true").stderr == ""
+        assert said not in host.run(host.BIN / "pyproc-run", "--rm", "--", "true").stderr
     finally:
         systemctl("stop", MOUNT)
 
@@ -105,9 +106,9 @@ def test_a_container_starts_no_broken_one(time_scale: float) -> None:
     try:
         done = host.run(host.BIN / "pyproc-run", "--rm", "--", "true", check=False)
         assert (done.returncode, done.stdout) == (125, "")
-        assert done.stderr.startswith(f"pyproc-run: {SERVICE} did not start: ")
+        assert f"pyproc-run: {SERVICE} did not start: " in done.stderr
         assert f"journalctl -u {SERVICE}" in done.stderr
-        assert host.run(host.BIN / "pyproc-run", "--rm", "--proc-view", "off", "--", "true").stderr == ""
+        host.run(host.BIN / "pyproc-run", "--rm", "--proc-view", "off", "--", "true")
         host.wait(lambda: about("ActiveState", MOUNT) == "inactive", time_scale)
     finally:
         host.run("umount", MOUNTPOINT)
