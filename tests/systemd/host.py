@@ -122,12 +122,13 @@ def counters():
     last[:] = map(int, text.split("\\n")[0].split()[1:])
     return text.endswith("\\n") and all(new >= old for new, old in zip(last, before))
 
-peak = [0.0, 0.0]
+peak = [0.0, 0.0, 0.0]
 def loads():
-    one, now, (most, since) = float(read().split()[0]), time.monotonic(), peak
+    one, now, (most, since, before) = float(read().split()[0]), time.monotonic(), peak
+    peak[2] = one
     steps = (now - since) / 5  # at each the kernel's arithmetic leaves 0.92 of it; some may come late or early
-    if one >= most * 0.92 ** steps:
-        peak[:] = one, now
+    if one != before and one >= most * 0.92 ** steps:
+        peak[:2] = one, now
     return one >= most * 0.92 ** (steps + 3) - 0.02
 
 def sysinfo():
