@@ -26,16 +26,18 @@ BOUND_SECONDS = 2.0
 RESENDS = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (6, 9)
 
 
-def unharmed(results: list[dict[str, Any]], scale: float, held: int = 0) -> None:
+def unharmed(results: list[dict[str, Any]], scale: float, killed: int = 0) -> None:
     """See that readers read, and that none failed, was misled or waited for long.
 
-    ``held`` is how many reads may have been in the hands of a process that was killed: before 6.9 those fail.
+    ``killed`` is how many processes were, if all: before 6.9 the read that each held fails, and on one CPU three
+    interpreters start one after the other before anybody is answered.
     """
     print(*results, sep="\n")
     assert all(found["count"] > 20 for found in results), results
     assert all(found["wrong"] == 0 for found in results), (results, host.journal())
-    assert sum(found["failed"] for found in results) <= (0 if RESENDS else held), (results, host.journal())
-    assert max(found["worst"] for found in results) < BOUND_SECONDS * scale, results
+    assert sum(found["failed"] for found in results) <= (0 if RESENDS else killed), (results, host.journal())
+    slow = 2 if killed and os.cpu_count() == 1 else 1
+    assert max(found["worst"] for found in results) < BOUND_SECONDS * scale * slow, results
 
 
 def test_units_are_sound() -> None:
