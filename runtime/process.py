@@ -63,8 +63,8 @@ def become(process: Mapping[str, Any], load: Callable[[], None]) -> None:
 def enter(cwd: str) -> None:
     """Change to the working directory, which is made where it is not there, as Docker does.
 
-    A directory of the host's, reached through a descriptor of ours, has no path here (CVE-2024-21626): nothing is made
-    there, and nobody begins there.
+    A directory of the host's, reached through a descriptor of ours, has no path here (CVE-2024-21626): nothing is
+    made there, and nobody begins there.
     """
     try:
         _into(cwd)
