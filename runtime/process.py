@@ -96,8 +96,9 @@ def apply(process: Mapping[str, Any], load: Callable[[], None]) -> NoReturn:
         _signal.signal(number, _signal.SIG_DFL)
     syscalls.close_on_exec(3)
     command = find(process["args"][0], variables.get("PATH", os.defpath))
-    stub.execute(place, command, process["args"], variables)
     try:
+        stub.refuse(command, process["args"], variables)
+        stub.execute(place, command, process["args"], variables)
         os.execve(command, process["args"], variables)
     except OSError as error:
         code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE

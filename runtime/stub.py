@@ -11,6 +11,7 @@ and exits with 127 for ENOENT, 126 for anything else.
 
 from __future__ import annotations
 
+import errno
 import os
 from _struct import pack
 
@@ -86,3 +87,22 @@ def execute(place: str | int, path: str, arguments: Sequence[str], environment: 
         os.execve(place, [path, *arguments], environment)
     except OSError:
         return
+
+
+def refuse(path: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Raise OSError ENOEXEC for what the kernel knows no format of: once the program runs nobody hears of it.
+
+    The kernel itself is asked, by a descriptor that is closed on execve, by which it executes no script.
+    """
+    try:
+        command = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:  # what may be executed may be unreadable
+        return
+    try:
+        if not os.pread(command, 4, 0).startswith((b"\x7fELF", b"#!")):
+            os.execve(command, arguments, environment)
+    except OSError as error:
+        if error.errno == errno.ENOEXEC:
+            raise
+    finally:
+        os.close(command)
