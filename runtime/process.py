@@ -61,12 +61,28 @@ def become(process: Mapping[str, Any], load: Callable[[], None]) -> None:
 
 
 def enter(cwd: str) -> None:
-    """Change to the working directory, which is made where it is not there, as Docker does."""
+    """Change to the working directory, which is made where it is not there, as Docker does.
+
+    A directory of the host's, reached through a descriptor of ours, has no path here (CVE-2024-21626): nothing is
+    made there, and nobody begins there.
+    """
     try:
-        os.makedirs(cwd, exist_ok=True)
-        os.chdir(cwd)
+        _into(cwd)
     except OSError as error:
         raise RunError(f"-w {cwd}: {error.strerror}", "name a directory that can be entered") from error
+
+
+def _into(path: str) -> None:
+    try:
+        os.chdir(path)
+    except FileNotFoundError:
+        parent, _, name = path.rstrip("/").rpartition("/")
+        if name in ("", ".", ".."):
+            raise
+        _into(parent or "/")
+        os.mkdir(name)
+        os.chdir(name)
+    os.getcwd()
 
 
 def apply(process: Mapping[str, Any], load: Callable[[], None]) -> NoReturn:
@@ -80,8 +96,9 @@ def apply(process: Mapping[str, Any], load: Callable[[], None]) -> NoReturn:
         _signal.signal(number, _signal.SIG_DFL)
     syscalls.close_on_exec(3)
     command = find(process["args"][0], variables.get("PATH", os.defpath))
-    stub.execute(place, command, process["args"], variables)
     try:
+        stub.refuse(command, process["args"], variables)
+        stub.execute(place, command, process["args"], variables)
         os.execve(command, process["args"], variables)
     except OSError as error:
         code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE

@@ -2,7 +2,7 @@
 
 Whoever is executed as ``/proc/self/exe``, as a script's interpreter for one, would be the host's python3, and could
 open that for writing once nobody else runs it (CVE-2019-5736). So we become something of no value before: a program
-of three hundred bytes in sealed memory, which executes the command. Up to there we are not dumpable, and our ``exe``
+of three hundred bytes in memory, which executes the command. Up to there we are not dumpable, and our ``exe``
 can't be looked at from inside (proc(5)) but with CAP_SYS_PTRACE.
 
 The program executes what its first argument names, with the further ones. If that fails it says so on standard error
@@ -11,7 +11,7 @@ and exits with 127 for ENOENT, 126 for anything else.
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 from _struct import pack
 
@@ -40,8 +40,6 @@ CODE = {
 """By machine: the number of ELF (elf.h, EM_*), and instructions. The text's length and the text follow them."""
 AT = 0x400000
 HEADERS_BYTES = 64 + 56
-SEALS = 0xF
-"""F_SEAL_SEAL, SHRINK, GROW and WRITE (fcntl(2))."""
 MFD_EXEC = 0x10
 """From 6.3 on, where memory isn't executable unless asked for (memfd_create(2))."""
 
@@ -66,11 +64,10 @@ def make(path: str) -> int:
         return -1
     for flags in (MFD_EXEC, 0):
         try:
-            program = os.memfd_create("pyproc", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | flags)
+            program = os.memfd_create("pyproc", os.MFD_CLOEXEC | flags)
         except OSError:  # an unknown flag, or vm.memfd_noexec
             continue
         os.write(program, image(path, machine))
-        fcntl.fcntl(program, fcntl.F_ADD_SEALS, SEALS)
         return program
     return -1
 
@@ -90,3 +87,22 @@ def execute(place: str | int, path: str, arguments: Sequence[str], environment: 
         os.execve(place, [path, *arguments], environment)
     except OSError:
         return
+
+
+def refuse(path: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Raise OSError ENOEXEC for what the kernel knows no format of: once the program runs nobody hears of it.
+
+    The kernel itself is asked, by a descriptor that is closed on execve, by which it executes no script.
+    """
+    try:
+        command = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:  # what may be executed may be unreadable
+        return
+    try:
+        if not os.pread(command, 4, 0).startswith((b"\x7fELF", b"#!")):
+            os.execve(command, arguments, environment)
+    except OSError as error:
+        if error.errno == errno.ENOEXEC:
+            raise
+    finally:
+        os.close(command)
