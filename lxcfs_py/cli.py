@@ -231,6 +231,14 @@ def doctor(runtime_dir: str, json: bool) -> None:
         sys.exit(1)
 
 
+@cli.command()
+def hook() -> None:
+    """Be an OCI hook at createRuntime and poststop (see docs/engines.md): give a container the view."""
+    from lxcfs_py import hook
+
+    sys.exit(hook.main())
+
+
 def _print_json(found: object) -> None:
     import json
 

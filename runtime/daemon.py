@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import time
 
-from lxcfs_py import json_text
 from lxcfs_py.errors import reason
-from lxcfs_py.served import BOUND, PRESSURE
+from lxcfs_py.serving import announced, paths
 from runtime import state
 from runtime.errors import RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lxcfs_py.cgroup.layout import Layout
     from lxcfs_py.host import Host
 
 START_SECONDS = 60.0
@@ -22,29 +20,14 @@ START_SECONDS = 60.0
 
 def serving(host: Host) -> str:
     """Return the mount point of the daemon that serves, "" if none does."""
+    found = announced(host)
     try:
-        with open(f"{host.run}/lxcfs-py/daemon.json", "rb") as file:
-            found = json_text.loads(file.read())
-        mountpoint = found["mountpoint"]
-        if not state.alive(found["pid"], found["start_ticks"], host):
+        if not found or not state.alive(found["pid"], found["start_ticks"], host):
             return ""
-        os.stat(f"{mountpoint}/proc/meminfo")
-    except (OSError, ValueError, KeyError, TypeError):
+        os.stat(f"{found['mountpoint']}/proc/meminfo")
+    except (OSError, KeyError):
         return ""
-    return str(mountpoint)
-
-
-def paths(host: Host, layout: Layout) -> tuple[str, ...]:
-    """Return what is bound into a container: what is served, the host has and, of pressure, the container has too."""
-    roots, unified = {"proc": host.proc, "sys": host.sys}, layout.hierarchies.get("")
-    found = []
-    for path in BOUND:
-        top, _, rest = path.partition("/")
-        stalls = f"{path.removeprefix(PRESSURE)[1:]}.pressure" if path.startswith(PRESSURE) else ""
-        counted = not stalls or (unified is not None and os.path.exists(f"{unified.mount}/{stalls}"))
-        if counted and os.path.lexists(f"{roots[top]}/{rest}"):
-            found.append(path)
-    return tuple(found)
+    return str(found["mountpoint"])
 
 
 def find(host: Host, proc_view: str) -> str:
@@ -98,3 +81,6 @@ def _last(path: str) -> str:
             return (file.read().strip().splitlines() or ["it said nothing"])[-1]
     except OSError as error:
         return reason(error)
+
+
+__all__ = ["find", "paths", "serving"]
