@@ -239,6 +239,16 @@ def hook() -> None:
     sys.exit(hook.main())
 
 
+@cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h"]})
+@click.argument("runtime")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def runtime(runtime: str, arguments: tuple[str, ...]) -> None:
+    """Be the OCI runtime RUNTIME, with our hook added to each container: for Docker and ctr (see docs/engines.md)."""
+    from lxcfs_py import wrapper
+
+    sys.exit(wrapper.main(os.path.realpath(sys.argv[0]), (runtime, *arguments)))
+
+
 def _print_json(found: object) -> None:
     import json
 

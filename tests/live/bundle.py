@@ -34,8 +34,8 @@ class Bundle:
         self.config["linux"]["resources"]["memory"] = {"limit": 64 << 20}
         if runtime == "crun":  # what engines ask for on cgroup v2
             self.config["linux"]["namespaces"].append({"type": "cgroup"})
-        hook = {"path": str(BIN / "lxcfs-py"), "args": ["lxcfs-py", "hook"]}
-        hook["env"] = [f"LXCFS_PY_RUNTIME_DIR={box.environment['LXCFS_PY_RUNTIME_DIR']}"]  # type: ignore[assignment]
+        hook: dict[str, Any] = {"path": str(BIN / "lxcfs-py"), "args": ["lxcfs-py", "hook"]}
+        hook["env"] = [f"LXCFS_PY_RUNTIME_DIR={box.environment['LXCFS_PY_RUNTIME_DIR']}"]
         self.config["hooks"] = {stage: [hook] for stage in (*(stages or ("createRuntime",)), "poststop")}
 
     def namespace(self, kind: str, **about: str) -> None:

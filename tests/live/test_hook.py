@@ -25,10 +25,13 @@ MEMORY = "busybox head -n 1 /proc/meminfo"
 VIEW = "io.lxcfs-py.view"
 
 
-@pytest.fixture(params=RUNTIMES)
+@pytest.fixture
 def runtime(request: pytest.FixtureRequest) -> str:
-    """Return each runtime that works here."""
-    return str(request.param)
+    """Return a runtime: the first that works here, or each for tests that are ``both``."""
+    return str(getattr(request, "param", RUNTIMES[0]))
+
+
+both = pytest.mark.parametrize("runtime", RUNTIMES, indirect=True)
 
 
 @pytest.fixture
@@ -61,6 +64,7 @@ def idle(tmp_path: Path, time_scale: float) -> Iterator[Box]:
     found.stop_daemon()
 
 
+@both
 def test_limits_are_seen(bundle: Bundle) -> None:
     """A container of another runtime sees its limits, in every file that is served, and again in `exec`."""
     bundle.config["linux"]["resources"]["cpu"] = {"quota": 50000, "period": 100000}
@@ -96,6 +100,7 @@ def test_the_views_are_read_only(bundle: Bundle) -> None:
         assert ("ro" in options.split(",")) != path.startswith("/proc/pressure/")
 
 
+@both
 def test_unregistered_afterwards(bundle: Bundle) -> None:
     """When it has ended and was removed, it is registered no more."""
     assert TOTAL in bundle.run(MEMORY).stdout
@@ -108,6 +113,7 @@ def test_off(bundle: Bundle) -> None:
     assert TOTAL not in bundle.run(MEMORY).stdout
 
 
+@both
 def test_without_a_daemon(make: Callable[..., Bundle], runtime: str, idle: Box) -> None:
     """Where no daemon serves a container starts with the kernel's files; one that requires it is told why not."""
     bundle = make(within=idle)
@@ -178,6 +184,7 @@ def test_what_was_bound_on_purpose_stays(bundle: Bundle) -> None:
     assert done.stdout.splitlines() == ["own", TOTAL]
 
 
+@both
 def test_users(bundle: Bundle) -> None:
     """A container with a user namespace of its own is registered, and sees its limits."""
     bundle.users()
@@ -193,6 +200,7 @@ def test_processes_of_the_host(bundle: Bundle) -> None:
     assert bundle.inside(MEMORY).strip() == TOTAL
 
 
+@both
 def test_a_pod(make: Callable[..., Bundle]) -> None:
     """Containers that share one pid namespace see their own limits each."""
     first, second = make(), make()
@@ -204,6 +212,7 @@ def test_a_pod(make: Callable[..., Bundle]) -> None:
     assert second.inside(MEMORY) == "MemTotal:          32768 kB\n"
 
 
+@both
 @pytest.mark.parametrize("cgroup", ["private", "host"])
 def test_at_create_container(make: Callable[..., Bundle], cgroup: str) -> None:
     """At createContainer, within the container's namespaces, it is registered under the host's names all the same."""
@@ -219,6 +228,7 @@ def test_at_create_container(make: Callable[..., Bundle], cgroup: str) -> None:
     assert bundle.inside(MEMORY).strip() == TOTAL
 
 
+@both
 def test_users_at_create_container(make: Callable[..., Bundle]) -> None:
     """There a user namespace's root may not register it; it has the view by caller."""
     bundle = make("createContainer")
@@ -265,7 +275,7 @@ def test_a_name_that_is_taken(make: Callable[..., Bundle]) -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"id": 1, "bundle": "/", "status": "creating"}', "\0"])
 def test_no_state(idle: Box, text: str) -> None:
     """Whoever runs it by hand is told what it is for."""
-    command = [BIN / "lxcfs-py", "hook"]
+    command = [str(BIN / "lxcfs-py"), "hook"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, env=idle.environment, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("lxcfs-py hook: stdin has no OCI state; ")
