@@ -112,7 +112,7 @@ def forget_ended(host: Host, id_: str) -> None:
     """Remove the registration of a container that has ended, and a few others' whose runtime never said so."""
     names = ids(host)
     first = hash(id_) % (len(names) or 1)  # another one each time: Python salts it
-    for name in {id_, *names[first : first + SWEPT]} & set(names):
+    for name in {id_, *(names * 2)[first : first + SWEPT]} & set(names):
         with _Held(directory(host)):
             if not lives(host, name):
                 unregister(host, name)

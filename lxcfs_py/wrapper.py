@@ -59,7 +59,7 @@ def main(program: str, arguments: Sequence[str]) -> int:
         ) as error:  # the runtime itself says what is wrong with it
             os.write(2, f"lxcfs-py runtime: {at}/config.json: {error}\n".encode("utf-8", "replace"))
     try:
-        os.execvp(runtime, arguments)
+        os.execvp(runtime, list(arguments))
     except OSError as error:
         os.write(2, f"lxcfs-py runtime: {runtime}: {error.strerror}; name one that is installed\n".encode())
     return 127

@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark everything below tests/live, tests/systemd and tests/engines as live, and deselect what the lane can't run."""
+    """Mark what is below tests/{live,systemd,engines} as live, and deselect what the lane can't run."""
     lacking: list[tuple[pytest.Item, str]] = []
     shown: list[pytest.Item] = []
     beyond = config.getoption("beyond")

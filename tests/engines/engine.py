@@ -93,9 +93,9 @@ class Engine:
 
     def _run(self, *options: str) -> list[str]:
         if self.name == "ctr":
-            runtime = str(WRAPPER) if self.runtime == "view" else "/usr/local/bin/pyproc"
+            binary = str(WRAPPER) if self.runtime == "view" else "/usr/local/bin/pyproc"
             limits = {"-m": "--memory-limit", "--cpus": "--cpus", "-d": "--detach"}
-            return ["run", "--snapshotter", "native", "--runc-binary", runtime, *(limits.get(o, o) for o in options)]
+            return ["run", "--snapshotter", "native", "--runc-binary", binary, *(limits.get(o, o) for o in options)]
         runtime = ["--runtime", self.runtime] if self.name == "docker" else []
         return ["run", "--network", "none", *runtime, *options]
 
