@@ -1,14 +1,15 @@
 # Every target installs what it needs first (deploy/bootstrap; nothing the second time). ARGS goes to pytest.
-# PREFIX (/usr/local) and DESTDIR (none) are install's and uninstall's, as in any makefile.
+# PREFIX (/usr/local) and DESTDIR (none) are install's and uninstall's, as in any makefile; HOOKS=1 is install's: the
+# OCI hook for Podman and CRI-O.
 SHELL := /bin/bash
 LANE := qemu
 BIN := $(CURDIR)/.venv/bin
 # The system's python3, as on a plain Debian, whatever the caller's PATH says.
 export PATH := $(BIN):/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
-.PHONY: help demo test check test-unit test-live test-v2 test-systemd bench tools install uninstall \
+.PHONY: help demo test check test-unit test-live test-v2 test-systemd test-engines bench tools install uninstall \
 	format clean
-export PREFIX DESTDIR
+export PREFIX DESTDIR HOOKS
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
@@ -29,7 +30,7 @@ check: ## format, lint, types, import contracts
 
 test-unit: ## the tests that need neither root nor a special kernel
 	@deploy/bootstrap dev
-	python -m pytest tests --ignore=tests/live --ignore=tests/systemd $(ARGS)
+	python -m pytest tests --ignore=tests/live --ignore=tests/systemd --ignore=tests/engines $(ARGS)
 
 test-live: ## the live tests on this machine
 	@deploy/bootstrap test
@@ -44,6 +45,11 @@ test-systemd: ## the service, on a host with systemd as pid 1: LANE=uml (default
 	@deploy/bootstrap test
 	tests/vm/test --systemd $(LANE) $(ARGS)
 
+test-engines: LANE := uml
+test-engines: ## Podman, containerd and Docker with our hook, in such a guest: LANE=uml (default) or LANE=qemu
+	@deploy/bootstrap test
+	tests/vm/test --engines $(LANE) $(ARGS)
+
 bench: ## figures beside lxcfs, crun and runc (ARGS: read, neighbour, grow, call or start; docs/performance.md)
 	@deploy/bootstrap test
 	tests/bench/run $(ARGS)
@@ -52,7 +58,7 @@ tools: ## what people's usual programs say inside containers, and whether the cg
 	@deploy/bootstrap test
 	@tests/tools/run
 
-install: ## programs, service, man pages, completions: PREFIX=/usr/local DESTDIR=
+install: ## programs, service, man pages, completions: PREFIX=/usr/local DESTDIR= HOOKS=
 	@deploy/bootstrap run
 	@deploy/install
 

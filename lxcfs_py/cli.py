@@ -230,6 +230,24 @@ def doctor(runtime_dir: str, json: bool) -> None:
         sys.exit(1)
 
 
+@cli.command()
+def hook() -> None:
+    """Be an OCI hook at createRuntime and poststop (see docs/engines.md): give a container the view."""
+    from lxcfs_py import hook
+
+    sys.exit(hook.main())
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h"]})
+@click.argument("runtime")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def runtime(runtime: str, arguments: tuple[str, ...]) -> None:
+    """Be the OCI runtime RUNTIME, with our hook added to each container: for Docker and ctr (see docs/engines.md)."""
+    from lxcfs_py import wrapper
+
+    sys.exit(wrapper.main(os.path.realpath(sys.argv[0]), (runtime, *arguments)))
+
+
 def _print_json(found: object) -> None:
     import json
 

@@ -7,12 +7,11 @@ import time
 
 from lxcfs_py import announcement
 from lxcfs_py.errors import reason
-from lxcfs_py.served import BOUND, PRESSURE
+from lxcfs_py.serving import paths
 from runtime.errors import RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lxcfs_py.cgroup.layout import Layout
     from lxcfs_py.host import Host
 
 SERVICE = "lxcfs-py.service"
@@ -34,19 +33,6 @@ def serving(host: Host) -> str:
     except OSError:
         return ""
     return found.mountpoint
-
-
-def paths(host: Host, layout: Layout) -> tuple[str, ...]:
-    """Return what is bound into a container: what is served, the host has and, of pressure, the container has too."""
-    roots, unified = {"proc": host.proc, "sys": host.sys}, layout.hierarchies.get("")
-    found = []
-    for path in BOUND:
-        top, _, rest = path.partition("/")
-        stalls = f"{path.removeprefix(PRESSURE)[1:]}.pressure" if path.startswith(PRESSURE) else ""
-        counted = not stalls or (unified is not None and os.path.exists(f"{unified.mount}/{stalls}"))
-        if counted and os.path.lexists(f"{roots[top]}/{rest}"):
-            found.append(path)
-    return tuple(found)
 
 
 def find(host: Host, proc_view: str) -> str:
@@ -132,3 +118,6 @@ def _last(path: str) -> str:
             return (file.read().strip().splitlines() or ["it said nothing"])[-1]
     except OSError as error:
         return reason(error)
+
+
+__all__ = ["find", "paths", "serving"]

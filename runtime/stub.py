@@ -100,7 +100,7 @@ def refuse(path: str, arguments: Sequence[str], environment: Mapping[str, str]) 
         return
     try:
         if not os.pread(command, 4, 0).startswith((b"\x7fELF", b"#!")):
-            os.execve(command, arguments, environment)
+            os.execve(command, tuple(arguments), environment)
     except OSError as error:
         if error.errno == errno.ENOEXEC:
             raise

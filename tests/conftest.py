@@ -30,12 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark everything below tests/live and tests/systemd as live, and deselect what the lane can't run."""
+    """Mark what is below tests/{live,systemd,engines} as live, and deselect what the lane can't run."""
     lacking: list[tuple[pytest.Item, str]] = []
     shown: list[pytest.Item] = []
     beyond = config.getoption("beyond")
     for item in items:
-        if {"live", "systemd"} & set(item.path.relative_to(config.rootpath).parts):
+        if {"engines", "live", "systemd"} & set(item.path.relative_to(config.rootpath).parts):
             item.add_marker("live")
         needs = [(mark.name, mark.args) for mark in item.iter_markers() if mark.name.startswith("needs_")]
         if need := lanes.lacks(FEATURES, needs):

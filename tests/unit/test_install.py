@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import click
@@ -18,9 +20,9 @@ PROJECT = Path(__file__).parents[2]
 COMMANDS = {"lxcfs-py": cli.cli, "pyproc": help.group(), "pyproc-run": help.run_command()}
 
 
-def install(root: Path, *arguments: str, prefix: str = "/usr/local") -> None:
+def install(root: Path, *arguments: str, prefix: str = "/usr/local", **variables: str) -> None:
     """Run deploy/install."""
-    environment = {**os.environ, "DESTDIR": str(root), "PREFIX": prefix}
+    environment = {**os.environ, "DESTDIR": str(root), "PREFIX": prefix, **variables}
     done = subprocess.run(
         [PROJECT / "deploy/install", *arguments], env=environment, capture_output=True, text=True, check=False
     )
@@ -73,6 +75,21 @@ def test_prefix(tmp_path: Path) -> None:
     )
     assert found.stdout == ""
     install(tmp_path, "--uninstall", prefix="/opt/lxcfs-py")
+    assert tree(tmp_path) == {}
+
+
+def test_hooks(tmp_path: Path) -> None:
+    """Engines' files are there if they were asked for, name our programs, and go with all else."""
+    install(tmp_path)
+    assert not (tmp_path / "etc").exists()
+    install(tmp_path, HOOKS="1")
+    hook = json.loads((tmp_path / "etc/containers/oci/hooks.d/50-lxcfs-py.json").read_text())["hook"]
+    assert hook["path"] == "/usr/local/bin/lxcfs-py"
+    config = tomllib.loads((tmp_path / "etc/containers/containers.conf.d/50-lxcfs-py.conf").read_text())["engine"]
+    assert "/etc/containers/oci/hooks.d" in config["hooks_dir"]
+    assert config["runtimes"] == {"pyproc": ["/usr/local/bin/pyproc"]}
+    assert {"pyproc", "crun", "runc"} <= set(config["runtime_supports_json"])
+    install(tmp_path, "--uninstall")
     assert tree(tmp_path) == {}
 
 

@@ -1,0 +1,140 @@
+"""What people do with engines: their containers see their own limits, whatever is done to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.engines.engine import until
+from tests.systemd import host
+
+if TYPE_CHECKING:
+    from tests.engines.engine import Engine
+
+MEMORY = ("-m", str(64 << 20))
+TOTAL = "MemTotal:          65536 kB\n"
+SMALLER = "MemTotal:          49152 kB\n"
+READ = "head -n 1 /proc/meminfo"
+REGISTERED = Path("/run/lxcfs-py/containers")
+
+
+def registrations() -> dict[int, str]:
+    """Return the ids of what is registered, by first process."""
+    found = (json.loads(path.read_text()) for path in REGISTERED.glob("*.json"))
+    return {each["init_pid"]: each["id"] for each in found}
+
+
+def test_run(anyone: Engine) -> None:
+    """Memory, CPUs and age are the container's, in files and in the programs that read them; then nothing is left."""
+    script = (
+        f"{READ}; /bin/free -k; grep -c ^processor /proc/cpuinfo; grep -c ^cpu[0-9] /proc/stat; "
+        "head -n 1 /sys/devices/system/cpu/online; head -n 1 /proc/uptime"
+    )
+    total, _, free, *rest, uptime = anyone.run(*MEMORY, "--cpus", "1", script=script).splitlines()
+    assert total == TOTAL.strip()
+    assert free.split()[:2] == ["Mem:", "65536"]
+    assert rest[-3:] == ["1", "1", "0"]
+    assert float(uptime.split()[0]) < 60
+    assert registrations() == {}
+
+
+def test_exec(anyone: Engine) -> None:
+    """Whatever enters a container that runs sees the same; it is registered by its first process while it runs."""
+    name = anyone.start(*MEMORY)
+    assert list(registrations()) == [anyone.pid(name)]
+    assert anyone.inside(name, READ) == TOTAL
+    anyone.remove(name)
+    assert registrations() == {}
+
+
+def test_update(managed: Engine) -> None:
+    """A limit that `update` changes is seen at once."""
+    name = managed.start(*MEMORY)
+    managed.do("update", "--memory", "48m", "--memory-swap", "96m", name)
+    assert managed.inside(name, READ) == SMALLER
+
+
+def test_pause_kill_stop_restart(managed: Engine, time_scale: float) -> None:
+    """Pause, top, stats, logs, kill, stop and restart work on a container with the view, and leave it."""
+    name = managed.start(*MEMORY, script=f"{READ}; exec sleep 1000")
+    managed.do("pause", name)
+    managed.do("unpause", name)
+    assert "sleep 1000" in managed.do("top", name).stdout
+    stats = managed.do("stats", "--no-stream", "--format", "{{.MemUsage}}", name).stdout
+    assert "64MiB" in stats or "67.11MB" in stats
+    until(lambda: managed.do("logs", name).stdout == TOTAL, time_scale)
+    managed.do("restart", "--time", "1", name)
+    assert managed.inside(name, READ) == TOTAL
+    assert list(registrations()) == [managed.pid(name)]
+    managed.do("kill", name)
+    until(lambda: registrations() == {}, time_scale)
+    managed.do("start", name)
+    assert managed.inside(name, READ) == TOTAL
+    managed.do("stop", "--time", "1", name)
+    until(lambda: registrations() == {}, time_scale)
+
+
+@pytest.mark.parametrize("options", [("--pid", "host"), ("--read-only",), ("--privileged",), ("--user", "1000:1000")])
+def test_options(managed: Engine, options: tuple[str, ...]) -> None:
+    """With the host's processes in sight, a read-only root, all rights or another user, it is the same."""
+    assert managed.run(*MEMORY, *options, script=READ) == TOTAL
+
+
+def test_users(podman: Engine) -> None:
+    """A user namespace changes nothing."""
+    options = ("--uidmap", "0:100000:5000", "--gidmap", "0:100000:5000")
+    assert podman.run(*MEMORY, *options, script=READ) == TOTAL
+
+
+def test_pod(podman: Engine) -> None:
+    """In a pod with one pid namespace each container sees its own limits, not those of the pod's first one."""
+    podman.do("pod", "create", "--name", "pod", "--network", "none", "--share", "pid,ipc,uts,net")
+    try:
+        script = ("sh", "-c", READ)
+        for megabytes, seen in (("64m", TOTAL), ("48m", SMALLER)):
+            done = podman.do("run", "--rm", "--pod", "pod", "-m", megabytes, "localhost/small:latest", *script)
+            assert done.stdout == seen
+    finally:
+        podman.do("pod", "rm", "--force", "pod")
+
+
+def test_off_and_require(podman: Engine) -> None:
+    """By annotation a container keeps the kernel's files; one that requires the view needs a daemon."""
+    assert podman.run(*MEMORY, "--annotation", "io.lxcfs-py.view=off", script=READ) != TOTAL
+    required = ("--annotation", "io.lxcfs-py.view=require")
+    assert podman.run(*MEMORY, *required, script=READ) == TOTAL
+    host.systemctl("stop", host.MOUNT)
+    try:
+        since = time.time()
+        assert podman.run(*MEMORY, script=READ).startswith("MemTotal:")
+        command = ("run", "--rm", "--network", "none", *required, "localhost/small:latest", "true")
+        assert podman.do(*command, check=False).returncode != 0
+    finally:
+        host.systemctl("start", host.SERVICE)
+    said = host.run("journalctl", "-q", "-b", "-t", "lxcfs-py-hook", "--since", f"@{since:.0f}", "-o", "cat").stdout
+    lines = said.splitlines()
+    assert len(lines) == 2, said
+    assert lines[0].endswith("no lxcfs-py daemon serves; start it: systemctl start lxcfs-py; "
+                             "it starts with the kernel's own /proc")  # fmt: skip
+
+
+def test_restart_of_the_service(managed: Engine) -> None:
+    """A restart of the service is not noticed by a container that runs, nor by one that starts meanwhile."""
+    name = managed.start(*MEMORY)
+    host.systemctl("restart", "--no-block", host.SERVICE)
+    assert managed.run(*MEMORY, script=READ) == TOTAL
+    assert managed.inside(name, READ) == TOTAL
+
+
+def test_many(podman: Engine) -> None:
+    """Containers that come and go side by side see their own limits each."""
+    names = {podman.start("-m", f"{megabytes}m"): megabytes for megabytes in (32, 48, 64)}
+    for name, megabytes in names.items():
+        assert podman.inside(name, READ).split()[1] == str(megabytes << 10)
+    assert len(registrations()) == len(names)
+    assert all(os.path.exists(f"/proc/{pid}") for pid in registrations())
