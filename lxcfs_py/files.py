@@ -24,6 +24,16 @@ ABSENT = (errno.ENOENT, errno.ENODEV, errno.ENOTDIR, errno.EOPNOTSUPP)
 MOST_FAILURES = 64
 
 
+def affordable(most: int) -> int:
+    """Return how many descriptors one of a process's three caches may keep: at most this, and never nearly all.
+
+    Where no descriptor is free a container can't be told from the host.
+    """
+    import resource
+
+    return min(most, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 5)
+
+
 class Files:
     """Reads files by path; keeps at most ``limit`` of them open, dropping those opened first."""
 

@@ -24,6 +24,7 @@ from lxcfs_py.counters import Table
 from lxcfs_py.daemon.mourning import mourn
 from lxcfs_py.daemon.processes import Processes, Template
 from lxcfs_py.daemon.task import unpack
+from lxcfs_py.files import Files, affordable
 from lxcfs_py.fuse import driver, protocol
 from lxcfs_py.fuse.operations import Operations
 from lxcfs_py.fuse.pressure import Pressure
@@ -73,7 +74,7 @@ def work(task: Task, number: int) -> NoReturn:
     code = 1
     try:
         shared = task.shared()
-        reader = Reader(task.host, store=shared, loads=Loads(task.loads))
+        reader = Reader(task.host, Files(affordable(2048)), shared, loads=Loads(task.loads))
         nodes, pressure = Nodes(task.table), Pressure(reader, Triggers(task.triggers))
         row = Table(task.counters, 2 * task.workers).row(number, first_seen)
         row.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
 import time
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 ANSWERS = (errno.ENOENT, errno.ENOSYS)
 """That there is no such file or request is no error, and not counted as one."""
+
+EXHAUSTED = 12
+"""The exit status of a worker that has no memory left for an answer."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,6 +44,8 @@ def bounded(handler: Callable[Concatenate[Operations, P], R], name: str) -> Call
         except pyfuse3.FUSEError as error:
             words[ERRORS] += error.errno not in ANSWERS
             raise
+        except MemoryError:  # one with memory takes our place, and is asked again
+            os._exit(EXHAUSTED)
         except OSError as error:
             words[ERRORS] += 1
             self.log(name, "", error, 0)

@@ -129,6 +129,8 @@ class OpenFiles:
         failures = self._reader.files.failures
         try:
             return read(self._reader, container, path)
+        except MemoryError:
+            raise
         except Exception as error:  # noqa: BLE001  (a container gets the host's file rather than none)
             self._row.words[FALLBACKS] += 1
             self._log(path, container.key, error, pid)

@@ -15,6 +15,7 @@ import pyfuse3
 from lxcfs_py import registry, tree
 from lxcfs_py.container import Callers, Container, Live, by_registration
 from lxcfs_py.errors import Error
+from lxcfs_py.files import affordable
 from lxcfs_py.fuse.boundary import boundary
 from lxcfs_py.fuse.opened import OpenFiles
 from lxcfs_py.fuse.triggers import WRITER
@@ -58,8 +59,8 @@ class Operations(pyfuse3.Operations):
     ) -> None:
         super().__init__()
         self._reader, self._shared, self._nodes, self.log = reader, shared, nodes, log
-        self._callers = Callers(reader.host, reader.files)
-        self._live = Live(reader.host, reader.files)
+        self._callers = Callers(reader.host, reader.files, affordable(1024))
+        self._live = Live(reader.host, reader.files, affordable(4096))
         nodes.gone = lambda path: path.startswith(tree.CONTAINERS) and self._live.gone(tree.split(path)[0])
         self._places: dict[int, tuple[str, str]] = {}
         self._pressure, self.words = pressure, row.words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -115,29 +116,33 @@ def test_readers_read_on(own: Box, lane: str, relay: str, act: Act) -> None:
 
     On kernels before 6.9 a process that is killed fails the one read it held with EIO.
     """
+    begun = time.monotonic()
     holder = own.start_daemon(keeper="process", LXCFS_PY_RELAY=relay)
+    bound = max(BOUND_SECONDS * own.scale, 2 * (time.monotonic() - begun))  # a guest may be slower still
     resends = relay == "0" and lane != "uml"
     name = own.start("-m", "64m", "--memory-swap", "64m", "--", "sleep", "1000")
-    seconds, pause = (4, 0.8) if lane == "here" else (26, 8.0)  # longer than a guest takes to begin anew
+    seconds, pause = (4, 0.8) if lane == "here" else (26, 2.0)
     readers = [
         subprocess.Popen(
             [BIN / "pyproc", "exec", *own.places, name, "--", "python3", "-c", READER, str(seconds)],
             stdout=subprocess.PIPE,
             env=own.environment,
         )
-        for _ in range(8 if lane == "here" else 2)
+        for _ in range(2 if lane == "qemu" else 8)
     ]
     acts, until = 0, time.monotonic() + seconds - 1
     while time.monotonic() < until:
         time.sleep(pause)
         act(holder.pid, own.base)
         acts += 1
+        with contextlib.suppress(OSError):  # the one read that fails before 6.9
+            (own.mountpoint / "proc/uptime").read_text()  # answered: it serves again, and may be killed again
     results = [list(map(float, reader.communicate(timeout=30 * own.scale)[0].split())) for reader in readers]
     assert acts > 1
     assert all(count > 5 and bad == 0 for count, bad, *_ in results), results
     workers = len(os.sched_getaffinity(0))
     assert sum(eio for _, _, eio, _ in results) <= (0 if resends or act is begin_anew else acts * workers), results
-    assert max(worst for *_, worst in results) < BOUND_SECONDS * own.scale, results
+    assert max(worst for *_, worst in results) < bound, (bound, results)
     assert holder.poll() is None
 
 
