@@ -71,7 +71,18 @@ def test_no_memory(tmp_path: Path, time_scale: float, lane: str) -> None:
         daemon = own.start_daemon()
         name = own.start(*LIMITS, "--", "sleep", "1000")
         seconds = 4 * own.scale
-        command = [*own.enter, BIN / "pyproc", "exec", *own.places, name, "--", "python3", "-c", READER, str(seconds)]
+        command = [
+            *own.enter,
+            str(BIN / "pyproc"),
+            "exec",
+            *own.places,
+            name,
+            "--",
+            "python3",
+            "-c",
+            READER,
+            str(seconds),
+        ]
         reading = [subprocess.Popen(command, stdout=subprocess.PIPE, env=own.environment) for _ in range(8)]
         starved: set[int] = set()
         failed, until = 0, time.monotonic() + seconds
