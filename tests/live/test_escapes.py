@@ -131,6 +131,10 @@ def test_nothing_is_left_open(clean: Box) -> None:
     assert clean.run("--rm", "--", "sh", "-c", script).stdout.split() == ["4", "/"]
     id_ = clean.start("--", "sleep", "100")
     assert clean.pyproc("exec", id_, "--", "sh", "-c", script).stdout.split() == ["4", "/"]
+    for number in range(3, 20):
+        where = f"/proc/self/fd/{number}"
+        done = clean.pyproc("exec", "-w", where, id_, "--", "sh", "-ec", "ls -d $(pwd -P)/.", check=False)
+        assert (done.returncode == 0, done.stdout) in ((False, ""), (True, "//.\n")), (done.stdout, done.stderr)
     clean.pyproc("delete", "--force", id_)
 
 
