@@ -81,15 +81,18 @@ def nearest(pid: int, depth: int, ancestors: Mapping[int, tuple[int, ...]]) -> i
 
 def give(host: Host, container: Asked) -> None:
     """Register a container and bind the view; raises an Error or OSError, and then nothing is bound."""
-    daemon = announcement.read(host)
-    if daemon is None:
+    found = announcement.read(
+        host
+    )  # whether it lives does not matter: what it has mounted may outlive it for a while
+    if found is None:
         raise Error("no lxcfs-py daemon serves", "start it: systemctl start lxcfs-py")
+    mountpoint = found.mountpoint
     try:
-        os.statvfs(daemon.mountpoint)  # stat may be answered from the kernel's cache
+        os.statvfs(mountpoint)  # stat may be answered from the kernel's cache
     except OSError as error:
         raise Error(f"the daemon does not serve: {reason(error)}", "see lxcfs-py status") from error
     there = paths(host, layout.detect(host, Files()))
-    base = f"{daemon.mountpoint}/containers/{container.id}" if _register(host, container) else daemon.mountpoint
+    base = f"{mountpoint}/containers/{container.id}" if _register(host, container) else mountpoint
     copies = _copies(base, there)
     if not _inside(host, container.pid):
         mounting.enter(f"{host.proc}/{container.pid}/ns/mnt", mounting.CLONE_NEWNS)
@@ -120,10 +123,8 @@ def _register(host: Host, container: Asked) -> bool:
     except OSError:  # a kernel without time namespaces
         offset = 0
     try:
-        # Paths are told from the reader's own cgroup namespace on: not from the container's, but the runtime's.
-        outer = next((who for who in _ancestors(host) if not _same_namespace(host, who, "cgroup")), 0)
-        if outer:
-            mounting.enter(f"{host.proc}/{outer}/ns/cgroup", mounting.CLONE_NEWCGROUP)
+        if runtime := _outside(host):  # paths are told from the reader's own cgroup namespace on
+            mounting.enter(f"{host.proc}/{runtime}/ns/cgroup", mounting.CLONE_NEWCGROUP)
         every = proc_cgroup.parse(files.read(f"{host.proc}/{pid}/cgroup"))
         cgroups = {name: path for name, path in every.items() if not name.startswith("name=")}
         registry.register(host, registry.Registration(container.id, pid, found.start_ticks, cgroups, offset))
@@ -191,6 +192,17 @@ def _inside(host: Host, pid: int) -> bool:
         return _same_namespace(host, pid, "mnt")
     except PermissionError:
         return True
+
+
+def _outside(host: Host) -> int:
+    """Return our nearest ancestor that is in another cgroup namespace, 0 for none."""
+    for pid in _ancestors(host):
+        try:
+            if not _same_namespace(host, pid, "cgroup"):
+                return pid
+        except PermissionError:  # a PID 1 that is allowed more than we are
+            continue
+    return 0
 
 
 def _ancestors(host: Host) -> Iterator[int]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 
-from lxcfs_py import json_text
+from lxcfs_py import json_text, process
 from lxcfs_py.errors import Error, reason
-from lxcfs_py.procfs import pid_stat
 from lxcfs_py.record import Record
 
 TYPE_CHECKING = False
@@ -55,11 +53,6 @@ def register(host: Host, registration: Registration) -> None:
     """Write a registration, whole or not at all; raises OSError."""
     at = directory(host)
     os.makedirs(at, mode=0o755, exist_ok=True)
-    with _Held(at):
-        _write(at, registration)
-
-
-def _write(at: str, registration: Registration) -> None:
     temporary = f"{at}/.{registration.id}"  # found again by unregister if we are killed before the rename
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
@@ -71,20 +64,6 @@ def _write(at: str, registration: Registration) -> None:
         raise
     finally:
         os.close(descriptor)
-
-
-class _Held:
-    """The lock of whoever registers a container or removes one that has ended, which might come again meanwhile."""
-
-    def __init__(self, at: str) -> None:
-        self._at = at
-
-    def __enter__(self) -> None:
-        self._descriptor = os.open(self._at, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-
-    def __exit__(self, *_error: object) -> None:
-        os.close(self._descriptor)
 
 
 def unregister(host: Host, id_: str) -> None:
@@ -100,12 +79,9 @@ def lives(host: Host, id_: str, pid: int = 0) -> bool:
     """Say whether the first process of a registered container lives, and is that one unless 0."""
     try:
         found = load(host, id_)
-        with open(f"{host.proc}/{found.init_pid}/stat", "rb") as file:
-            process = pid_stat.parse(file.read())
-    except (Error, OSError):
+    except Error:
         return False
-    same = process is not None and process.start_ticks == found.init_start_ticks and process.state not in "ZXx"
-    return same and pid in (0, found.init_pid)
+    return pid in (0, found.init_pid) and process.alive(host, found.init_pid, found.init_start_ticks)
 
 
 def forget_ended(host: Host, id_: str) -> None:
@@ -113,9 +89,17 @@ def forget_ended(host: Host, id_: str) -> None:
     names = ids(host)
     first = hash(id_) % (len(names) or 1)  # another one each time: Python salts it
     for name in {id_, *(names * 2)[first : first + SWEPT]} & set(names):
-        with _Held(directory(host)):
-            if not lives(host, name):
-                unregister(host, name)
+        path, aside = f"{directory(host)}/{name}.json", f"{directory(host)}/.{name}.{os.getpid()}"
+        try:
+            judged = os.stat(path)
+            if lives(host, name):
+                continue
+            os.rename(path, aside)  # no lock, which whoever can read the directory could hold for ever
+            if not os.path.samestat(judged, os.stat(aside)):  # a new one's by now
+                os.link(aside, path)
+            os.unlink(aside)
+        except FileNotFoundError:  # somebody else was quicker
+            continue
 
 
 def ids(host: Host) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What can be bound into a container."""
+"""What is bound into a container."""
 
 from __future__ import annotations
 

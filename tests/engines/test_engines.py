@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engines.engine import until
+from tests.engines.engine import IMAGE, until
 from tests.systemd import host
 
 if TYPE_CHECKING:
@@ -60,11 +60,10 @@ def test_update(managed: Engine) -> None:
 
 
 def test_pause_kill_stop_restart(managed: Engine, time_scale: float) -> None:
-    """Pause, top, stats, logs, kill, stop and restart work on a container with the view, and leave it."""
+    """Pause, stats, logs, kill, stop and restart work on a container with the view, and leave it."""
     name = managed.start(*MEMORY, script=f"{READ}; exec sleep 1000")
     managed.do("pause", name)
     managed.do("unpause", name)
-    assert "sleep 1000" in managed.do("top", name).stdout
     stats = managed.do("stats", "--no-stream", "--format", "{{.MemUsage}}", name).stdout
     assert "64MiB" in stats or "67.11MB" in stats
     until(lambda: managed.do("logs", name).stdout == TOTAL, time_scale)
@@ -77,6 +76,12 @@ def test_pause_kill_stop_restart(managed: Engine, time_scale: float) -> None:
     assert managed.inside(name, READ) == TOTAL
     managed.do("stop", "--time", "1", name)
     until(lambda: registrations() == {}, time_scale)
+
+
+@pytest.mark.needs_procps
+def test_top(managed: Engine) -> None:
+    """`top` shows a container's processes."""
+    assert "sleep 1000" in managed.do("top", managed.start(*MEMORY)).stdout
 
 
 @pytest.mark.parametrize("options", [("--pid", "host"), ("--read-only",), ("--privileged",), ("--user", "1000:1000")])
@@ -93,11 +98,12 @@ def test_users(podman: Engine) -> None:
 
 def test_pod(podman: Engine) -> None:
     """In a pod with one pid namespace each container sees its own limits, not those of the pod's first one."""
-    podman.do("pod", "create", "--name", "pod", "--network", "none", "--share", "pid,ipc,uts,net")
+    infra = ("--infra-image", IMAGE, "--infra-command", "sleep 1000")
+    podman.do("pod", "create", "--name", "pod", "--network", "none", "--share", "pid,ipc,uts,net", *infra)
     try:
         script = ("sh", "-c", READ)
         for megabytes, seen in (("64m", TOTAL), ("48m", SMALLER)):
-            done = podman.do("run", "--rm", "--pod", "pod", "-m", megabytes, "localhost/small:latest", *script)
+            done = podman.do("run", "--rm", "--pod", "pod", "-m", megabytes, IMAGE, *script)
             assert done.stdout == seen
     finally:
         podman.do("pod", "rm", "--force", "pod")
@@ -112,7 +118,7 @@ def test_off_and_require(podman: Engine) -> None:
     try:
         since = time.time()
         assert podman.run(*MEMORY, script=READ).startswith("MemTotal:")
-        command = ("run", "--rm", "--network", "none", *required, "localhost/small:latest", "true")
+        command = ("run", "--rm", "--network", "none", *required, IMAGE, "true")
         assert podman.do(*command, check=False).returncode != 0
     finally:
         host.systemctl("start", host.SERVICE)

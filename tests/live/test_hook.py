@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.live.box import BIN, Box
-from tests.live.bundle import Bundle
+from tests.live.hooked import Bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
