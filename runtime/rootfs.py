@@ -94,7 +94,7 @@ def steps(rootfs: str, base: str, facts: Facts) -> tuple[str, list[Step]]:
     found += [
         Directory(f"{base}/upper/root"),
         Directory(root),
-        Mount(f"{base}/upper/root", root, "bind", ("bind", "nodev")),
+        Mount(f"{base}/upper/root", root, "bind", ("bind", "nodev", "private")),
     ]
     found += [Directory(f"{root}/{name}", mode) for name, mode in SKELETON]
     for name, target in facts.shown:

@@ -1,24 +1,31 @@
 """What a plan is made of: records that say what they will do (``describe``) and do it (``execute``).
 
-The steps before ``Pivot`` see the host's tree; those after it see the container's alone, with the host's below
-``OLD`` until ``DropOld``: a link in an image then leads nowhere but into the image.
+Nearly all are done while the host's tree is seen, so that sources of mounts are what the host means by them; what is
+inside is found below the ``Tree`` they are given (``runtime.tree``), and never outside of it.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 
 from lxcfs_py.record import Record
+from runtime import mount_options, mountapi
 from runtime import syscalls as sc
 from runtime.errors import RunError
 
-FLAGS = {
-    "ro": sc.MS_RDONLY, "nosuid": sc.MS_NOSUID, "nodev": sc.MS_NODEV, "noexec": sc.MS_NOEXEC,
-    "relatime": sc.MS_RELATIME, "strictatime": sc.MS_STRICTATIME, "noatime": sc.MS_NOATIME,
-    "bind": sc.MS_BIND, "rbind": sc.MS_BIND | sc.MS_REC,
-}  # fmt: skip
-IGNORED = ("rw", "rprivate", "private", "suid", "dev", "exec", "defaults")
-"""Options that ask for what is so anyway: all mounts here are private."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runtime.mount_options import Effect
+    from runtime.tree import Tree
+
+IN_PROC = frozenset(
+    (
+        "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo",
+        "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled",
+    )
+)  # fmt: skip
+"""What a bundle may mount something on below /proc: anything else there could disarm the runtime's own writes."""
 
 
 class Step(Record):
@@ -29,7 +36,7 @@ class Step(Record):
         fields = " ".join(f"{key}={value}" for key, value in self.as_dict().items() if value not in ("", (), 0))
         return f"{type(self).__name__.lower()} {fields}".rstrip().replace("\n", "\\n")
 
-    def execute(self) -> None:
+    def execute(self, tree: Tree) -> None:
         """Do it."""
         raise NotImplementedError
 
@@ -40,18 +47,84 @@ class Await(Step):
     go: int
     """The descriptor it says so on."""
 
-    def execute(self) -> None:
+    def execute(self, _tree: Tree) -> None:
         """Wait; without a parent there is nobody to report to, and nothing to go on for."""
         if not os.read(self.go, 1):
             os._exit(1)
 
 
-class Private(Step):
-    """Cut the mount namespace off from the host's: no mount made here is seen there."""
+class Propagation(Step):
+    """Say which mounts made here are seen elsewhere, and the other way round (mount_namespaces(7))."""
 
-    def execute(self) -> None:
-        """See mount_namespaces(7)."""
-        sc.mount(None, "/", None, sc.MS_PRIVATE | sc.MS_REC)
+    path: str
+    flags: int
+
+    def execute(self, _tree: Tree) -> None:
+        """See mount(2), "Changing the propagation type"."""
+        sc.mount(None, self.path, None, self.flags)
+
+
+class Apart(Step):
+    """Make the mount a path lies on private, so that the root that is mounted there is not seen elsewhere."""
+
+    path: str
+
+    def execute(self, _tree: Tree) -> None:
+        """Try upwards: only the top of a mount can be named (EINVAL otherwise)."""
+        path = os.path.realpath(self.path)
+        while True:
+            try:
+                sc.mount(None, path, None, sc.MS_PRIVATE)
+            except OSError as error:
+                if error.errno != errno.EINVAL or path == "/":
+                    raise
+                path = os.path.dirname(path)
+            else:
+                return
+
+
+class Enter(Step):
+    """Let the directory be the container's root from now on; with ``bind`` it is mounted over itself first."""
+
+    root: str
+    bind: bool = False
+
+    def execute(self, tree: Tree) -> None:
+        """A root must be a mount of its own (pivot_root(2))."""
+        if self.bind:
+            copy = mountapi.open_tree(self.root, recursive=True)
+            mountapi.set_attributes(copy, self.root, propagation=sc.MS_PRIVATE)
+            place = os.open(self.root, os.O_PATH | os.O_CLOEXEC)
+            mountapi.move_mount(copy, place, self.root)
+            os.close(place)
+            os.close(copy)
+        tree.enter(self.root)
+
+
+class Gather(Step):
+    """Copy the sources of binds while they can be reached: root of a user namespace passes fewer directories."""
+
+    sources: tuple[tuple[str, bool], ...]
+
+    def execute(self, tree: Tree) -> None:
+        """Keep them open."""
+        for source, recursive in self.sources:
+            tree.sources[source, recursive] = _source(source, recursive)
+
+
+class BecomeRoot(Step):
+    """Be the user namespace's root, so that what is made is its own."""
+
+    groups: bool = True
+    """Whether setgroups(2) is allowed there."""
+
+    def execute(self, _tree: Tree) -> None:
+        """See user_namespaces(7)."""
+        if self.groups:
+            os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        sc.prctl(sc.PR_SET_DUMPABLE, 0)
 
 
 class Directory(Step):
@@ -60,11 +133,9 @@ class Directory(Step):
     path: str
     mode: int = 0o755
 
-    def execute(self) -> None:
+    def execute(self, tree: Tree) -> None:
         """Make it, and those above it."""
-        if not os.path.isdir(self.path):
-            os.makedirs(self.path, exist_ok=True)
-            os.chmod(self.path, self.mode)
+        os.close(tree.directory(self.path, self.mode))
 
 
 class Link(Step):
@@ -73,30 +144,47 @@ class Link(Step):
     target: str
     path: str
 
-    def execute(self) -> None:
+    def execute(self, tree: Tree) -> None:
         """Make it."""
+        parent, name = tree.parent(self.path)
         try:
-            os.symlink(self.target, self.path)
+            os.symlink(self.target, name, dir_fd=parent)
         except FileExistsError:
             return
+        finally:
+            os.close(parent)
 
 
 class Node(Step):
-    """Make a device node; 0:0 in an upper layer is a whiteout (overlayfs.rst)."""
+    """Make a device node or a fifo; a character device 0:0 in an upper layer is a whiteout (overlayfs.rst)."""
 
     path: str
     major: int = 0
     minor: int = 0
     mode: int = 0o666
-    block: bool = False
+    kind: int = 0o020000
+    """S_IFCHR, S_IFBLK or S_IFIFO."""
+    uid: int = 0
+    gid: int = 0
 
-    def execute(self) -> None:
-        """Make it."""
-        _directory(os.path.dirname(self.path))
-        kind = 0o060000 if self.block else 0o020000  # S_IFBLK, S_IFCHR
-        os.mknod(self.path, kind | self.mode, os.makedev(self.major, self.minor))
-        if self.mode:
-            os.chmod(self.path, self.mode)  # whatever the umask is
+    def execute(self, tree: Tree) -> None:
+        """Make it; the same device may be there."""
+        parent, name = tree.parent(self.path)
+        device = os.makedev(self.major, self.minor)
+        try:
+            os.mknod(name, self.kind | self.mode, device, dir_fd=parent)
+        except FileExistsError:
+            about = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if (about.st_mode & 0o170000, about.st_rdev) != (self.kind, device):
+                raise RunError(f"device {self.path}: something else is there", "remove it from the root") from None
+        finally:
+            if self.mode or self.uid or self.gid:
+                made = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+                if self.uid or self.gid:
+                    os.chown(f"/proc/self/fd/{made}", self.uid, self.gid)
+                os.chmod(f"/proc/self/fd/{made}", self.mode)  # whatever the umask is
+                os.close(made)
+            os.close(parent)
 
 
 class Text(Step):
@@ -105,17 +193,35 @@ class Text(Step):
     path: str
     text: str
 
-    def execute(self) -> None:
+    def execute(self, tree: Tree) -> None:
         """Write it."""
-        _directory(os.path.dirname(self.path))
+        parent, name = tree.parent(self.path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        try:
+            file = os.open(name, flags, 0o644, dir_fd=parent)
+        finally:
+            os.close(parent)
+        os.write(file, self.text.encode())
+        os.close(file)
+
+
+class Kernel(Step):
+    """Write to a file of the kernel's, in the host's /proc, that concerns this process or its namespaces."""
+
+    path: str
+    text: str
+
+    def execute(self, _tree: Tree) -> None:
+        """Write it."""
         with open(self.path, "w", encoding="utf-8") as file:
             file.write(self.text)
 
 
-def _directory(path: str) -> None:
-    """Make a directory where there is none; mostly there is, which one call tells."""
-    if not os.path.isdir(path):
-        os.makedirs(path, exist_ok=True)
+def _source(source: str, recursive: bool) -> int:
+    try:
+        return mountapi.open_tree(source, recursive=recursive)
+    except FileNotFoundError:
+        raise RunError(f"mount {source}: no such file or directory", "make it first") from None
 
 
 class Mount(Step):
@@ -126,37 +232,82 @@ class Mount(Step):
     fstype: str
     options: tuple[str, ...] = ()
 
-    def execute(self) -> None:
-        """Mount it; a bind's flags take a second call (mount(2), "Remounting an existing mount")."""
-        flags, data = 0, []
-        for option in self.options:
-            if option in FLAGS:
-                flags |= FLAGS[option]
-            elif option not in IGNORED:
-                data.append(option)
-        if flags & sc.MS_BIND:
-            self._bind(flags)
-            return
-        _directory(self.target)
-        sc.mount(self.source, self.target, self.fstype, flags, ",".join(data) or None)
+    def execute(self, tree: Tree) -> None:
+        """Mount it on the very directory that was found and judged."""
+        effect = mount_options.effect(self.options)
+        copy = -1
+        if effect.bind:
+            copy = tree.sources.pop((self.source, effect.recursive), -1)
+            copy = copy if copy >= 0 else _source(self.source, effect.recursive)
+            self._attributes(copy, effect)
+        whole = copy < 0 or os.fstat(copy).st_mode & 0o170000 == 0o040000  # S_IFMT, S_IFDIR
+        place = tree.directory(self.target) if whole else tree.file(self.target)
+        try:
+            if tree.path != "/":
+                self.judge(tree, place, copy)
+            if copy >= 0:
+                mountapi.move_mount(copy, place, self.target)
+                os.close(copy)
+                return
+            self._new(tree, place, effect)
+        finally:
+            os.close(place)
 
-    def _bind(self, flags: int) -> None:
-        if not os.path.lexists(self.source):
-            raise RunError(f"-v {self.source}: no such file or directory", "make it first")
-        if os.path.isdir(self.source):
-            _directory(self.target)
-        elif not os.path.lexists(self.target):
-            _directory(os.path.dirname(self.target))
-            os.close(os.open(self.target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
-        sc.mount(self.source, self.target, None, flags & (sc.MS_BIND | sc.MS_REC))
-        if extra := flags & ~sc.MS_REC & ~sc.MS_BIND:
-            _remount(self.target, extra)
+    def _new(self, tree: Tree, place: int, effect: Effect) -> None:
+        copied = "tmpcopyup" in effect.extra
+        flags = effect.flags & ~(sc.MS_RDONLY if copied else 0)
+        try:
+            sc.mount(self.source, f"/proc/self/fd/{place}", self.fstype, flags, ",".join(effect.data) or None)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.target) from error
+        if copied:
+            from runtime import copyup
+
+            copyup.copy(place, made := tree.open(self.target))
+            os.close(made)
+        if copied or effect.propagation or effect.below_set or effect.below_clear:
+            made = tree.open(self.target)
+            self._attributes(made, effect.replace(set=effect.set & mountapi.RDONLY, clear=0))
+            os.close(made)
+
+    def _attributes(self, mount: int, effect: Effect) -> None:
+        for set_, clear, recursive in (
+            (effect.set, effect.clear, False),
+            (effect.below_set, effect.below_clear, True),
+        ):
+            if set_ or clear:
+                clear |= mountapi.ATIME if set_ & mountapi.ATIME else 0
+                mountapi.set_attributes(mount, self.target, set_=set_, clear=clear, recursive=recursive)
+        if effect.propagation:
+            mountapi.set_attributes(
+                mount,
+                self.target,
+                propagation=effect.propagation & ~sc.MS_REC,
+                recursive=bool(effect.propagation & sc.MS_REC),
+            )
+
+    def judge(self, tree: Tree, place: int, copy: int) -> None:
+        """Refuse a place that a link of the image has led to, where that could disarm what is done later."""
+        where = tree.where(place)
+        if self.fstype in ("proc", "sysfs"):
+            if where != os.path.normpath(self.target):
+                raise RunError(f"mount {self.target}: a link leads to {where}", "make it a plain directory")
+        elif where.removeprefix("/proc/") not in IN_PROC and in_proc(place) and not (copy >= 0 and in_proc(copy)):
+            raise RunError(f"mount {self.target}: {where} is inside the container's /proc", "mount it elsewhere")
 
 
-def _remount(target: str, flags: int) -> None:
-    """Add flags to a bind, keeping those it has."""
-    have = os.statvfs(target).f_flag & (sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC | sc.MS_RDONLY)
-    sc.mount(None, target, None, sc.MS_BIND | sc.MS_REMOUNT | flags | have)
+def in_proc(descriptor: int) -> bool:
+    """Say whether it is on a procfs."""
+    return mountapi.file_system(descriptor) == mountapi.PROC_SUPER_MAGIC
+
+
+class View(Mount):
+    """Bind a file the daemon serves; it belongs below /proc or /sys, which no link of the image stands for."""
+
+    def judge(self, tree: Tree, place: int, copy: int) -> None:  # noqa: ARG002
+        """See that it is where it belongs."""
+        if (where := tree.where(place)) != self.target:
+            raise RunError(f"{self.target}: a link leads to {where}", "make it a plain directory")
 
 
 class ReadOnly(Step):
@@ -164,13 +315,16 @@ class ReadOnly(Step):
 
     path: str
 
-    def execute(self) -> None:
+    def execute(self, tree: Tree) -> None:
         """Bind it over itself, read-only."""
-        try:
-            sc.mount(self.path, self.path, None, sc.MS_BIND | sc.MS_REC)
-        except FileNotFoundError:
+        place = tree.exists(self.path)
+        if place < 0:
             return
-        _remount(self.path, sc.MS_RDONLY)
+        copy = mountapi.open_tree("", recursive=True, at=place)
+        mountapi.set_attributes(copy, self.path, set_=mountapi.RDONLY)
+        mountapi.move_mount(copy, place, self.path)
+        os.close(copy)
+        os.close(place)
 
 
 class Freeze(Step):
@@ -178,9 +332,11 @@ class Freeze(Step):
 
     target: str
 
-    def execute(self) -> None:
-        """Remount it, not what is mounted on it."""
-        _remount(self.target, sc.MS_RDONLY)
+    def execute(self, tree: Tree) -> None:
+        """Change it, not what is mounted on it."""
+        mount = tree.open(self.target)
+        mountapi.set_attributes(mount, self.target, set_=mountapi.RDONLY)
+        os.close(mount)
 
 
 class Mask(Step):
@@ -188,60 +344,91 @@ class Mask(Step):
 
     path: str
 
-    def execute(self) -> None:
-        """Hide it where it exists; a bind that is tried and fails costs 1 to 20 ms where the CPUs are busy (RCU)."""
-        if os.path.isdir(self.path):
-            sc.mount("tmpfs", self.path, "tmpfs", sc.MS_RDONLY)
-        elif os.path.exists(self.path):
-            sc.mount("/dev/null", self.path, None, sc.MS_BIND)
+    def execute(self, tree: Tree) -> None:
+        """Hide it where it exists; a mount that is tried and fails costs 1 to 20 ms where the CPUs are busy (RCU).
+
+        The device is the host's: what the container has at /dev/null may be something else. Read-only, its mode and
+        owner can't be changed from there.
+        """
+        place = tree.exists(self.path)
+        if place < 0:
+            return
+        if os.fstat(place).st_mode & 0o170000 == 0o040000:  # S_IFMT, S_IFDIR
+            sc.mount("tmpfs", f"/proc/self/fd/{place}", "tmpfs", sc.MS_RDONLY, "nr_blocks=1,nr_inodes=1")
+        else:
+            copy = mountapi.open_tree("/dev/null", recursive=False)
+            mountapi.set_attributes(copy, self.path, set_=mountapi.RDONLY | mountapi.NOSUID | mountapi.NOEXEC)
+            mountapi.move_mount(copy, place, self.path)
+            os.close(copy)
+        os.close(place)
 
 
 class Pivot(Step):
-    """Make ``root`` the root; the host's is below ``/old`` from then on."""
+    """Make the tree the root, and let go of the host's."""
 
-    root: str
-    old: str
+    move: bool = False
+    """Move it over / and change there instead (``--no-pivot``): a host that booted into a ramfs can't pivot."""
+    propagation: int = 0
 
-    def execute(self) -> None:
-        """See pivot_root(2)."""
-        os.mkdir(f"{self.root}/{self.old}", 0o700)
-        sc.pivot_root(self.root, f"{self.root}/{self.old}")
+    def execute(self, tree: Tree) -> None:
+        """See pivot_root(2), "pivot_root(".", ".")": the host's tree is stacked on ours, and taken off."""
+        os.fchdir(tree.top)
+        if self.move:
+            sc.mount(".", "/", None, sc.MS_MOVE)
+            os.chroot(".")
+        else:
+            host = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            sc.pivot_root(".", ".")
+            os.fchdir(host)
+            sc.mount(None, ".", None, sc.MS_SLAVE | sc.MS_REC)  # the host's mounts stay
+            sc.umount2(".", sc.MNT_DETACH)
+            os.close(host)
         os.chdir("/")
-
-
-class DropOld(Step):
-    """Let go of the host's tree."""
-
-    old: str
-
-    def execute(self) -> None:
-        """Unmount it, and remove where it was."""
-        sc.umount2(f"/{self.old}", sc.MNT_DETACH)
-        os.rmdir(f"/{self.old}")
+        os.close(tree.top)
+        if self.propagation:
+            sc.mount(None, "/", None, self.propagation)
 
 
 class CgroupNamespace(Step):
     """Make the container's cgroup the root of what it sees; after it was moved there."""
 
-    def execute(self) -> None:
+    def execute(self, _tree: Tree) -> None:
         """See cgroup_namespaces(7)."""
         sc.unshare(sc.CLONE_NEWCGROUP)
 
 
 class Hostname(Step):
-    """Set the host name of the UTS namespace."""
+    """Set the names of the UTS namespace."""
+
+    name: str
+    domain: str = ""
+
+    def execute(self, _tree: Tree) -> None:
+        """See sethostname(2) and setdomainname(2)."""
+        if self.name:
+            sc.sethostname(self.name)
+        if self.domain:
+            sc.setdomainname(self.domain)
+
+
+class Keyring(Step):
+    """Have a session keyring of its own, not the caller's."""
 
     name: str
 
-    def execute(self) -> None:
-        """See sethostname(2)."""
-        sc.sethostname(self.name)
+    def execute(self, _tree: Tree) -> None:
+        """See session-keyring(7); a kernel without keyrings has none to share."""
+        try:
+            sc.join_session_keyring(self.name)
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
 
 
 class Loopback(Step):
     """Bring the loopback interface up: one ioctl (netdevice(7), SIOCSIFFLAGS)."""
 
-    def execute(self) -> None:
+    def execute(self, _tree: Tree) -> None:
         """IFF_UP and IFF_RUNNING on ``lo``."""
         import _socket
         import fcntl
