@@ -107,10 +107,15 @@ def claim(root: str, id_: str) -> int:
 
 
 def abandoned(root: str, now_seconds: float) -> list[str]:
-    """Return the directories of claims that were cut off a minute ago or earlier."""
+    """Return the directories of claims whose maker has gone, or that were cut off a minute ago or earlier."""
     try:
         names = [name for name in os.listdir(root) if name.startswith(NEW)]
-        return [f"{root}/{name}" for name in names if os.stat(f"{root}/{name}").st_mtime < now_seconds - 60]
+        return [
+            f"{root}/{name}"
+            for name in names
+            if not os.path.exists(f"/proc/{name.rpartition('.')[2]}")
+            or os.stat(f"{root}/{name}").st_mtime < now_seconds - 60
+        ]
     except OSError:
         return []
 

@@ -227,7 +227,7 @@ def test_oci_state(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
     found = made(tmp_path, pid=sleeper.pid, start_ticks=start_ticks(sleeper.pid))
     told = oci.describe(root, found)
     assert (told["ociVersion"], told["id"], told["status"]) == (state.OCI_VERSION, "web", "running")
-    assert (told["pid"], told["bundle"]) == (sleeper.pid, f"{root}/web")
+    assert (told["pid"], told["bundle"]) == (sleeper.pid, "/bundles/web")
     assert told["created"] == "2023-11-14T22:13:20.123456789Z"
     assert "exitCode" not in told
     ended = oci.describe(root, found.replace(start_ticks=1, exit_code=3))

@@ -1,0 +1,681 @@
+"""``pyproc`` as an OCI runtime: bundles, beside runc where it says the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.live.bundle import BIN, Bundle, Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SCENARIOS: dict[str, Callable[[Runtime, Bundle], Any]] = {}
+
+
+def scenario(function: Callable[[Runtime, Bundle], Any]) -> Callable[[Runtime, Bundle], Any]:
+    """Let a function be tried with both runtimes; what it returns must be the same."""
+    SCENARIOS[function.__name__] = function
+    return function
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, time_scale: float) -> Iterator[Runtime]:
+    """Yield our runtime, and see that nothing is left of its containers."""
+    found = Runtime("pyproc", tmp_path, time_scale, LXCFS_PY_RUNTIME_DIR=str(tmp_path / "run"))
+    yield found
+    for id_ in found("list", "-q").stdout.split():
+        found("delete", "--force", id_)
+    assert left() == []
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    """Return a bundle whose cgroup is this test's alone."""
+    found = Bundle(tmp_path / "bundle", "true")
+    found.linux["cgroupsPath"] = f"{PARENT}/{tmp_path.name}"
+    return found
+
+
+PARENT = "/oci-live"
+
+
+def left() -> list[str]:
+    """Return the cgroups of these tests that are left."""
+    return [
+        f"{at}/{name}"
+        for at, names, _ in os.walk("/sys/fs/cgroup")
+        for name in names
+        if os.path.basename(at) == PARENT[1:]
+    ]
+
+
+def until(runtime: Runtime, id_: str, status: str) -> None:
+    """Wait for a status."""
+    deadline = time.monotonic() + 20 * runtime.scale
+    while (now := runtime.status(id_)) != status:
+        assert time.monotonic() < deadline, now
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parents() -> Iterator[None]:
+    """Remove the parents of our cgroups, which no runtime may remove."""
+    yield
+    for at, names, _ in os.walk("/sys/fs/cgroup"):
+        if PARENT[1:] in names:
+            os.rmdir(f"{at}/{PARENT[1:]}")
+
+
+@scenario
+def life(runtime: Runtime, bundle: Bundle) -> Any:
+    """Every verb in every state of a container."""
+    bundle.process["args"] = ["sleep", "1000"]
+    place = str(bundle.write())
+    told = []
+
+    def say(*arguments: str) -> None:
+        told.append((arguments[0], arguments[-1], runtime.quietly(*arguments) == 0, runtime.status("c")))
+
+    say("start", "c")
+    say("kill", "c", "KILL")
+    say("delete", "c")
+    say("delete", "--force", "c")
+    say("create", "--bundle", place, "c")
+    say("create", "--bundle", place, "c")
+    say("resume", "c")
+    say("start", "c")
+    say("start", "c")
+    say("delete", "c")
+    say("pause", "c")
+    say("pause", "c")
+    say("exec", "c", "true")
+    say("resume", "c")
+    say("exec", "c", "true")
+    say("exec", "c", "false")
+    say("exec", "c", "nosuch")
+    runtime("kill", "c", "KILL")
+    until(runtime, "c", "stopped")
+    say("start", "c")
+    say("kill", "c", "TERM")
+    say("pause", "c")
+    say("exec", "c", "true")
+    say("delete", "c")
+    say("delete", "c")
+    say("create", "--bundle", place, "c")
+    say("kill", "c", "KILL")
+    until(runtime, "c", "stopped")
+    say("delete", "c")
+    return told
+
+
+@scenario
+def the_state(runtime: Runtime, bundle: Bundle) -> Any:
+    """What the specification orders of a state."""
+    bundle.config["annotations"] = {"a": "b"}
+    runtime.quietly("create", "--bundle", str(bundle.write()), "c")
+    found = runtime.state("c")
+    runtime("delete", "--force", "c")
+    assert found["pid"] > 1
+    return found["id"], found["status"], found["bundle"] == str(bundle.path), found["annotations"]
+
+
+INSIDE = """
+id; umask; hostname; cat /proc/sys/kernel/domainname; pwd; env | sort | grep -v ^SHLVL; grep -E '^(Cap|NoNew)' /proc/self/status
+grep -E 'open files|core' /proc/self/limits
+cat /proc/self/oom_score_adj; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; ls -l /dev | grep -v core | cut -c1-10,26-38,57-
+cut -d' ' -f4-6 /proc/self/mountinfo | sed 's,^[^ ]*/rootfs ,ROOT ,' | grep -v -e /sys/fs/cgroup -e '^/null'
+cat /proc/keys | wc -c; ls /sys/firmware; echo x > /proc/sys/kernel/shmmax; ls /proc/self/fd | wc -l
+ip link show lo | grep -o '<[A-Z,_]*>'; grep -c . /proc/self/cgroup; cat /proc/self/personality 2>&1 | tail -c 20; nice
+"""
+
+
+@scenario
+def inside(runtime: Runtime, bundle: Bundle) -> Any:
+    """What the command finds."""
+    bundle.run(INSIDE)
+    bundle.process["user"] |= {"uid": 1000, "gid": 1001, "additionalGids": [5, 77], "umask": 0o027}
+    bundle.process["oomScoreAdj"] = 321
+    bundle.process["cwd"] = "/made/here"
+    bundle.process["rlimits"].append({"type": "RLIMIT_CORE", "hard": 7, "soft": 5})
+    bundle.linux["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "81"}
+    bundle.process["env"].append("A=b c")
+    return runtime("run", "--bundle", str(bundle.write()), "c", check=False).stdout
+
+
+@scenario
+def mounts(runtime: Runtime, bundle: Bundle) -> Any:
+    """Options of all kinds do what runc makes of them."""
+    outer = bundle.path / "outer"
+    (outer / "inner").mkdir(parents=True)
+    (bundle.root / "etc/conf").write_text("kept")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nosuid", "inner", outer / "inner"], check=True)
+    try:
+        bundle.mount("/a", outer, "bind", "ro")
+        bundle.mount("/b", outer, "rbind", "ro", "rprivate")
+        bundle.mount("/c", outer, "rbind", "nosuid", "nodev", "rslave")
+        bundle.mount("/d/e/f", "/etc/hostname", "bind", "ro", "noexec", "noatime")
+        bundle.mount("/t", "tmpfs", "nosuid", "size=1m", "mode=711", "ro", kind="tmpfs")
+        bundle.mount("/etc", "tmpfs", "tmpcopyup", "nodev", kind="tmpfs")
+        bundle.run(
+            "cut -d' ' -f5-6 /proc/self/mountinfo | grep -E '^/([abcdt]|etc)'; cat /etc/conf; stat -c %a /t /etc;"
+            "touch /a/x /a/inner/x /b/x /b/inner/x /c/x /t/x; ls /a /a/inner /b/inner /c"
+        )
+        done = runtime("run", "--bundle", str(bundle.write()), "c", check=False)
+        return done.returncode, done.stdout, sorted(done.stderr.splitlines())
+    finally:
+        subprocess.run(["umount", outer / "inner"], check=True)
+
+
+@scenario
+def a_read_only_root(runtime: Runtime, bundle: Bundle) -> Any:
+    """The root can't be written, what is mounted in it can."""
+    bundle.config["root"]["readonly"] = True
+    bundle.run("touch /x; touch /dev/shm/x && echo fine")
+    done = runtime("run", "--bundle", str(bundle.write()), "c", check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@scenario
+def exit_codes(runtime: Runtime, bundle: Bundle) -> Any:
+    """The command's code is run's and exec's, 128 and the signal if that ended it."""
+    told = []
+    for script in ("exit 0", "exit 7", "kill -9 $$; sleep 9"):
+        bundle.run(script)
+        told.append(runtime("run", "--bundle", str(bundle.write()), "c", check=False).returncode)
+    bundle.run("sleep 1000")
+    runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "c")
+    told += [runtime("exec", "c", "sh", "-c", script, check=False).returncode for script in ("exit 7", "kill -9 $$")]
+    runtime("delete", "--force", "c")
+    return told
+
+
+@scenario
+def devices(runtime: Runtime, bundle: Bundle) -> Any:
+    """Nodes that are asked for are made, and only allowed ones can be opened."""
+    bundle.linux["devices"] = [
+        {"path": "/dev/sub/loopy", "type": "b", "major": 7, "minor": 99, "fileMode": 0o640, "uid": 3, "gid": 4},
+        {"path": "/dev/kmesg", "type": "c", "major": 1, "minor": 11, "fileMode": 0o600},
+        {"path": "/dev/pipe", "type": "p", "fileMode": 0o622},
+    ]
+    bundle.linux["resources"]["devices"] += [{"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"}]
+    bundle.run("stat -c '%F %a %u %g %t %T' /dev/sub/loopy /dev/kmesg /dev/pipe; head -c1 /dev/sub/loopy;"
+               "head -c1 /dev/kmesg | wc -c; echo x > /dev/kmesg; head -c3 /dev/zero | wc -c")  # fmt: skip
+    done = runtime("run", "--bundle", str(bundle.write()), "c", check=False)
+    return done.stdout, sorted(done.stderr.splitlines())
+
+
+@scenario
+def a_process_file(runtime: Runtime, bundle: Bundle) -> Any:
+    """exec takes user, limits, capabilities, environment and directory from the file, not from the container."""
+    bundle.run("sleep 1000")
+    runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "c")
+    process = {
+        "args": ["sh", "-c", "id; pwd; env | sort; grep Cap /proc/self/status; grep files /proc/self/limits; cat"],
+        "cwd": "/tmp", "user": {"uid": 5, "gid": 6, "additionalGids": [7]}, "env": ["PATH=/bin", "B=c"],
+        "capabilities": {"bounding": ["CAP_KILL"], "effective": [], "permitted": [], "inheritable": [], "ambient": []},
+        "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 99, "soft": 99}], "noNewPrivileges": False,
+    }  # fmt: skip
+    file = bundle.path / "process.json"
+    file.write_text(json.dumps(process))
+    with open(bundle.path / "in", "w+") as given:
+        given.write("given\n")
+        given.seek(0)
+        done = runtime("exec", "--process", str(file), "c", stdin=given)
+    runtime("delete", "--force", "c")
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_as_runc(runtime: Runtime, bundle: Bundle, name: str, tmp_path: Path) -> None:
+    """The same bundle gives the same with runc."""
+    oracle = Runtime("runc", tmp_path, runtime.scale)
+    again = Bundle(tmp_path / "again", "true")
+    again.linux["cgroupsPath"] = bundle.linux["cgroupsPath"]
+    assert SCENARIOS[name](runtime, bundle) == SCENARIOS[name](oracle, again)
+
+
+def hook(bundle: Bundle, stage: str, script: str, **more: Any) -> None:
+    """Add a hook that is a shell script of the host's (of the container's for startContainer)."""
+    shell = "/bin/sh" if stage != "startContainer" else "/bin/busybox"
+    args = ["sh", "-c", script]
+    env = [f"PATH={os.environ['PATH']}", f"LOG={bundle.path / 'log'}"]
+    each = {"path": shell, "args": args, "env": env, **more}
+    bundle.config.setdefault("hooks", {}).setdefault(stage, []).append(each)
+
+
+TELL = 'read state; echo "$STAGE $(echo "$state" | sed \'s/.*"status": *"\\([a-z]*\\)".*/\\1/\')" >> $LOG'
+
+
+def test_hooks(runtime: Runtime, bundle: Bundle) -> None:
+    """Every stage is run at its time, in order, with the state on stdin; createContainer is inside, before the pivot."""
+    for stage in ("prestart", "createRuntime", "poststart", "poststop"):
+        hook(bundle, stage, TELL.replace("$STAGE", f"{stage} 1"))
+        hook(bundle, stage, TELL.replace("$STAGE", f"{stage} 2"))
+    show = "read state; (echo createContainer $(readlink /proc/self/ns/mnt); grep -c '/rootfs/proc ' /proc/self/mountinfo) >> $LOG"
+    hook(bundle, "createContainer", f"{show}; mount --bind /etc/hostname {bundle.root}/etc/bound")
+    (bundle.root / "etc/bound").touch()
+    hook(bundle, "startContainer", "cat > /tmp/state; readlink /proc/self/ns/mnt > /tmp/ns")
+    bundle.run("cat /etc/bound; readlink /proc/self/ns/mnt; cat /tmp/state; sleep 1000")
+    log = bundle.path / "log"
+    assert runtime.quietly("create", "--bundle", str(bundle.write()), "c") == 0
+    lines = log.read_text().splitlines()
+    assert lines[:4] == [
+        "prestart 1 creating",
+        "prestart 2 creating",
+        "createRuntime 1 creating",
+        "createRuntime 2 creating",
+    ]
+    inner = os.readlink(f"/proc/{runtime.state('c')['pid']}/ns/mnt")
+    assert lines[4:] == [f"createContainer {inner}", "1"]
+    runtime("start", "c")
+    assert log.read_text().splitlines()[6:] == ["poststart 1 running", "poststart 2 running"]
+    told = json.loads((bundle.root / "tmp/state").read_text())
+    assert (told["id"], told["status"], told["bundle"]) == ("c", "created", str(bundle.path))
+    assert (bundle.root / "tmp/ns").read_text().strip() == inner
+    runtime("delete", "--force", "c")
+    assert log.read_text().splitlines()[8:] == ["poststop 1 stopped", "poststop 2 stopped"]
+
+
+@pytest.mark.parametrize("stage", ["prestart", "createRuntime", "createContainer"])
+def test_a_hook_that_fails_before_start(runtime: Runtime, bundle: Bundle, stage: str) -> None:
+    """The container is not made, the hook and what it said are named, later hooks are not run, poststop is."""
+    hook(bundle, stage, "echo out of order >&2; exit 3")
+    hook(bundle, stage, "echo never >> $LOG")
+    hook(bundle, "poststop", "echo poststop >> $LOG")
+    done = runtime("create", "--bundle", str(bundle.write()), "c", check=False)
+    assert done.returncode != 0
+    assert re.search(rf"{stage} hook /bin/sh: exit code 3: out of order", done.stderr)
+    assert runtime.status("c") == ""
+    assert (bundle.path / "log").read_text() == "poststop\n"
+
+
+def test_a_hook_that_takes_too_long(runtime: Runtime, bundle: Bundle) -> None:
+    """It is killed after its timeout, and the container with it."""
+    hook(bundle, "createRuntime", "sleep 1000", timeout=1)
+    began = time.monotonic()
+    done = runtime("create", "--bundle", str(bundle.write()), "c", check=False)
+    assert "still running after 1 s" in done.stderr
+    assert time.monotonic() - began < 30 * runtime.scale
+
+
+@pytest.mark.parametrize("stage", ["startContainer", "poststart"])
+def test_a_hook_that_fails_at_start(runtime: Runtime, bundle: Bundle, stage: str) -> None:
+    """The start is an error, and the container is stopped."""
+    bundle.run("sleep 1000")
+    hook(bundle, stage, "exit 4")
+    assert runtime.quietly("create", "--bundle", str(bundle.write()), "c") == 0
+    done = runtime("start", "c", check=False)
+    assert (done.returncode != 0, "exit code 4" in done.stderr) == (True, True), done.stderr
+    until(runtime, "c", "stopped")
+    runtime("delete", "c")
+
+
+def test_a_poststop_hook_that_fails(runtime: Runtime, bundle: Bundle) -> None:
+    """It is a warning: the container is gone, and the others are run."""
+    hook(bundle, "poststop", "exit 5")
+    hook(bundle, "poststop", "echo second >> $LOG")
+    runtime.quietly("create", "--bundle", str(bundle.write()), "c")
+    done = runtime("delete", "--force", "c")
+    assert "warning: poststop hook /bin/sh: exit code 5" in done.stderr
+    assert (bundle.path / "log").read_text() == "second\n"
+
+
+ERRORS = {
+    "nosuch": "executable file not found in $PATH",
+    "/bin/nosuch": "no such file or directory",
+    "/etc/file": "permission denied",
+}
+
+
+@pytest.mark.parametrize("command", ERRORS)
+def test_errors_as_engines_read_them(runtime: Runtime, bundle: Bundle, command: str, tmp_path: Path) -> None:
+    """create fails with the words engines make 126 and 127 of, in the log as JSON too, and leaves nothing."""
+    (bundle.root / "etc/file").write_text("x")
+    bundle.process["args"] = [command]
+    log = tmp_path / "log"
+    runtime.command += ["--log", str(log), "--log-format", "json"]
+    done = runtime("create", "--bundle", str(bundle.write()), "c", check=False)
+    assert (done.returncode != 0, ERRORS[command] in done.stderr, done.stderr.count("\n")) == (True, True, 1)
+    record = json.loads(log.read_text())
+    assert (record["level"], ERRORS[command] in record["msg"], record["time"][-1]) == ("error", True, "Z")
+    assert runtime.status("c") == ""
+    bundle.run("sleep 1000")
+    runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "c")
+    assert ERRORS[command] in runtime("exec", "c", command, check=False).stderr
+
+
+def test_a_program_of_another_machine(runtime: Runtime, bundle: Bundle) -> None:
+    """What only execve finds out fails start, in a sentence."""
+    (bundle.root / "bin/odd").write_text("\x00\x01")
+    (bundle.root / "bin/odd").chmod(0o755)
+    bundle.process["args"] = ["odd"]
+    assert runtime.quietly("create", "--bundle", str(bundle.write()), "c") == 0
+    assert "exec format error" in runtime("start", "c", check=False).stderr
+
+
+def test_the_first_process_is_the_reapers(runtime: Runtime, bundle: Bundle) -> None:
+    """After create and start the command is the child of the subreaper, who gets its exit status; nobody is between."""
+    bundle.run("exit 42")
+    place = bundle.write()
+    script = (
+        "import ctypes, os, subprocess, sys\n"
+        "ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\n"
+        f"pid_file = {str(place / 'pid')!r}\n"
+        f"subprocess.run({runtime.command!r} + ['create', '--bundle', {str(place)!r}, '--pid-file', pid_file, 'c'], check=True)\n"
+        f"subprocess.run({runtime.command!r} + ['start', 'c'], check=True)\n"
+        "pid, status = os.wait()\n"
+        "print(pid == int(open(pid_file).read()), os.waitstatus_to_exitcode(status))\n"
+    )
+    done = subprocess.run(
+        ["python3", "-c", script], capture_output=True, text=True, env=runtime.environment, check=True
+    )
+    assert done.stdout == "True 42\n"
+
+
+def test_descriptors(runtime: Runtime, bundle: Bundle) -> None:
+    """Only the standard streams and the preserved descriptors get to the command."""
+    bundle.run("ls /proc/self/fd; cat <&4; exit $(ls /proc/$$/fd | wc -l)")
+    place = str(bundle.write())
+    script = (
+        "import os, subprocess, sys\n"
+        "r, w = os.pipe(); os.write(w, b'through\\n'); os.close(w)\n"
+        "os.dup2(r, 4) if r != 4 else None\n"
+        "os.dup2(os.open('/dev/null', 0), 3); os.dup2(os.open('/etc', 0), 5)\n"
+        f"done = subprocess.run({runtime.command!r} + ['run', '--preserve-fds', sys.argv[1], '--bundle', {place!r}, 'c'],"
+        " pass_fds=(3, 4, 5))\nsys.exit(done.returncode)\n"
+    )
+
+    def call(count: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["python3", "-c", script, count], capture_output=True, text=True, env=runtime.environment, check=False
+        )
+
+    done = call("2")
+    assert done.stdout.split() == ["0", "1", "2", "3", "4", "5", "through"], done.stderr  # 5 is ls's own
+    refused = runtime("run", "--preserve-fds", "1", "--bundle", place, "c", check=False)
+    assert "descriptor 3 is not open" in refused.stderr
+
+
+CONSOLE = r"""
+import array, os, select, socket, subprocess, sys, time
+path, *command = sys.argv[1:]
+server = socket.socket(socket.AF_UNIX); server.bind(path); server.listen(1)
+subprocess.run(command, check=True)
+peer, _ = server.accept()
+message, rights, _, _ = peer.recvmsg(100, socket.CMSG_SPACE(4))
+master = array.array("i", rights[0][2])[0]
+if len(sys.argv) > 1 and os.environ.get("THEN"):
+    subprocess.run(os.environ["THEN"].split(), check=True)
+out = b""
+while True:
+    try:
+        data = os.read(master, 1000)
+    except OSError:
+        break
+    if not data:
+        break
+    out += data
+print(message, out.decode())
+"""
+
+
+def test_a_console(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """The terminal is the container's own, its /dev/console too, and its master goes to the socket; so for exec."""
+    bundle.process["terminal"] = True
+    bundle.process["consoleSize"] = {"height": 33, "width": 101}
+    bundle.process["user"]["uid"] = 1000
+    bundle.run("tty; stty size; stat -c '%u %t' $(tty); [ /dev/console -ef $(tty) ] && echo same; echo hi > /dev/tty")
+    create = [
+        *runtime.command,
+        "create",
+        "--bundle",
+        str(bundle.write()),
+        "--console-socket",
+        str(tmp_path / "s"),
+        "c",
+    ]
+    done = subprocess.run(
+        ["python3", "-c", CONSOLE, str(tmp_path / "s"), *create], check=True, capture_output=True, text=True,
+        env={**runtime.environment, "THEN": " ".join([*runtime.command, "start", "c"])},
+    )  # fmt: skip
+    assert done.stdout.split("\n")[:5] == ["b'/dev/pts/ptmx' /dev/pts/0", "33 101", "1000 88", "same", "hi"]
+    runtime("delete", "--force", "c")
+    refused = runtime("create", "--bundle", str(bundle.path), "c", check=False)
+    assert "--console-socket" in refused.stderr
+    bundle.process["terminal"] = False
+    bundle.run("sleep 1000")
+    runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "c")
+    command = [*runtime.command, "exec", "--detach", "--tty", "--console-socket", str(tmp_path / "t"), "--pid-file",
+               str(tmp_path / "pid"), "c", "sh", "-c", "tty; echo typed"]  # fmt: skip
+    done = subprocess.run(
+        ["python3", "-c", CONSOLE, str(tmp_path / "t"), *command], check=True, capture_output=True, text=True,
+        env=runtime.environment,
+    )  # fmt: skip
+    assert done.stdout.split("\n")[:2] == ["b'/dev/pts/ptmx' /dev/pts/0", "typed"]
+    assert int((tmp_path / "pid").read_text()) > 1
+
+
+def test_namespaces_of_others(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """A pod: pid, network, ipc and uts namespaces are joined by path, the mount namespace is its own."""
+    bundle.run("sleep 1000")
+    runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "pause")
+    first = runtime.state("pause")["pid"]
+    second = Bundle(tmp_path / "second", "true")
+    second.linux["cgroupsPath"] = f"{PARENT}/{tmp_path.name}-2"
+    second.config["hostname"] = ""
+    names = {"pid": "pid", "network": "net", "ipc": "ipc", "uts": "uts"}
+    for kind, file in names.items():
+        second.join(kind, f"/proc/{first}/ns/{file}")
+    second.run(
+        "for n in pid net ipc uts mnt; do readlink /proc/self/ns/$n; done; hostname; ps | grep -c 'sleep 1000'"
+    )
+    lines = runtime("run", "--bundle", str(second.write()), "member").stdout.split()
+    theirs = [os.readlink(f"/proc/{first}/ns/{file}") for file in (*names.values(), "mnt")]
+    assert (lines[:4], lines[4] != theirs[4], lines[5]) == (theirs[:4], True, "box")
+    assert int(lines[6]) >= 1
+    second.join("network", "/proc/1/ns/nosuch")
+    refused = runtime("run", "--bundle", str(second.write()), "member", check=False)
+    assert "network namespace /proc/1/ns/nosuch" in refused.stderr
+
+
+def test_a_user_namespace(runtime: Runtime, bundle: Bundle) -> None:
+    """Root inside is nobody outside; it has devices, mounts and a terminal's group of its own; exec is in it too."""
+    bundle.linux["namespaces"].append({"type": "user"})
+    bundle.linux["uidMappings"] = bundle.linux["gidMappings"] = [{"containerID": 0, "hostID": 200000, "size": 65536}]
+    subprocess.run(["chown", "-R", "200000:200000", bundle.root], check=True)
+    bundle.mount("/etc/hostname", "/etc/hostname", "bind", "ro")
+    bundle.run(
+        "id; cat /proc/self/uid_map; touch /x; echo x > /dev/null; stat -c %t:%T /dev/zero; echo ready; sleep 1000"
+    )
+    out = bundle.path / "out"
+    with out.open("w") as file:
+        subprocess.run(
+            [*runtime.command, "run", "-d", "--bundle", bundle.write(), "c"], stdout=file, stderr=file, stdin=-3,
+            check=True, env=runtime.environment,
+        )  # fmt: skip
+    deadline = time.monotonic() + 20 * runtime.scale
+    while "ready" not in out.read_text():
+        assert time.monotonic() < deadline, out.read_text()
+        time.sleep(0.05)
+    assert out.read_text().split() == ["uid=0", "gid=0", "0", "200000", "65536", "1:5", "ready"]
+    assert os.stat(bundle.root / "x").st_uid == 200000
+    done = runtime("exec", "c", "sh", "-c", "id -u; grep CapEff /proc/self/status; touch /y")
+    assert done.stdout.split()[0] == "0"
+    assert os.stat(bundle.root / "y").st_uid == 200000
+    assert "uid=1000" in runtime("exec", "--user", "1000", "c", "id").stdout
+
+
+@pytest.mark.needs_timens
+def test_time_offsets(runtime: Runtime, bundle: Bundle) -> None:
+    """A new time namespace has the offsets that are asked for, and hooks have the host's clocks."""
+    bundle.linux["namespaces"].append({"type": "time"})
+    bundle.linux["timeOffsets"] = {"boottime": {"secs": 1000000}, "monotonic": {"secs": 5, "nanosecs": 6}}
+    hook(bundle, "createRuntime", "cut -d. -f1 /proc/uptime > $LOG")
+    bundle.run("cut -d. -f1 /proc/uptime; cat /proc/self/timens_offsets")
+    bundle.config["annotations"] = {"io.lxcfs-py.view": "off"}
+    up, *offsets = runtime("run", "--bundle", str(bundle.write()), "c").stdout.split()
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert abs(int(up) - 1000000 - now) < 60 * runtime.scale
+    assert offsets == ["monotonic", "5", "6", "boottime", "1000000", "0"]
+    assert abs(int((bundle.path / "log").read_text()) - now) < 60 * runtime.scale
+
+
+HOSTILE = {
+    "/volume": ("/volume", "../../../../../../../../{outside}"),
+    "/deep/er/target": ("/deep", "{outside}"),
+    "/dev/link": ("/dev", "{outside}"),
+}
+
+
+@pytest.mark.parametrize("destination", HOSTILE)
+def test_links_of_the_image(runtime: Runtime, bundle: Bundle, destination: str, tmp_path: Path) -> None:
+    """A link where a mount or a device goes leads nowhere but into the root: nothing outside is made or covered."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    place, leads = HOSTILE[destination]
+    target = bundle.root / place[1:]
+    if target.is_dir():
+        target.rmdir()
+        bundle.config["mounts"] = [
+            each for each in bundle.config["mounts"] if not each["destination"].startswith(place)
+        ]
+    os.symlink(leads.format(outside=str(outside)), target)
+    bundle.mount(destination, bundle.path, "bind", "ro")
+    bundle.run("ls " + destination)
+    done = runtime("run", "--bundle", str(bundle.write()), "c", check=False)
+    assert list(outside.iterdir()) == []
+    assert "rootfs" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("place", ["/proc/self/attr", "/proc", "/proc/sys"])
+def test_nothing_is_mounted_into_proc(runtime: Runtime, bundle: Bundle, place: str) -> None:
+    """Neither by name nor through a link of the image does a volume get into the container's /proc."""
+    os.symlink(place, bundle.root / "innocent")
+    bundle.mount("/innocent", bundle.path, "bind")
+    done = runtime("run", "--bundle", str(bundle.write()), "c", check=False)
+    assert (done.returncode != 0, "inside the container's /proc" in done.stderr) == (True, True), done.stderr
+
+
+def test_a_proc_that_is_a_link(runtime: Runtime, bundle: Bundle) -> None:
+    """procfs goes on a plain directory: elsewhere what is masked would not be (CVE-2019-19921)."""
+    (bundle.root / "proc").rmdir()
+    os.symlink("tmp", bundle.root / "proc")
+    done = runtime("run", "--bundle", str(bundle.write()), "c", check=False)
+    assert "a link leads to /tmp" in done.stderr
+
+
+def test_views(box: Any, tmp_path: Path, bundle: Bundle, time_scale: float) -> None:
+    """The truthful files come along, in exec too; an annotation leaves them out, or insists on them."""
+    ours = Runtime("pyproc", tmp_path, time_scale, LXCFS_PY_RUNTIME_DIR=box.environment["LXCFS_PY_RUNTIME_DIR"])
+    bundle.linux["resources"]["memory"] = {"limit": 64 << 20}
+    bundle.run("grep MemTotal /proc/meminfo; sleep 1000")
+    count = "grep MemTotal /proc/meminfo"
+    assert ours.quietly("run", "-d", "--bundle", str(bundle.write()), "c") == 0
+    assert ours("exec", "c", "sh", "-c", count).stdout.split() == ["MemTotal:", "65536", "kB"]
+    registered = box.base / "run/lxcfs-py/containers/c.json"
+    assert registered.exists()
+    ours("delete", "--force", "c")
+    assert not registered.exists()
+    bundle.without("pid")  # the host's
+    assert ours.quietly("run", "-d", "--bundle", str(bundle.write()), "c") == 0
+    assert ours("exec", "c", "sh", "-c", count).stdout.split() == ["MemTotal:", "65536", "kB"]
+    ours("delete", "--force", "c")
+    bundle.config["annotations"] = {"io.lxcfs-py.view": "off"}
+    bundle.run(count)
+    assert int(ours("run", "--bundle", str(bundle.write()), "c").stdout.split()[1]) > 65536
+    lonely = Runtime("pyproc", tmp_path, time_scale, LXCFS_PY_RUNTIME_DIR=str(tmp_path / "nobody"))
+    bundle.config["annotations"] = {"io.lxcfs-py.view": "require"}
+    done = lonely("run", "--bundle", str(bundle.write()), "c", check=False)
+    assert "no lxcfs-py daemon serves" in done.stderr
+
+
+def test_update_ps_and_events(runtime: Runtime, bundle: Bundle) -> None:
+    """Limits change while it runs, from a file and by options; ps names its processes, events tells what it uses."""
+    bundle.linux["resources"]["memory"] = {"limit": 64 << 20}
+    bundle.run("sleep 1000 & sleep 1000; true")
+    runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "c")
+    resources = json.dumps({"memory": {"limit": 128 << 20, "swap": 256 << 20}, "pids": {"limit": 17}})
+    with open(bundle.path / "in", "w+") as file:
+        file.write(resources)
+        file.seek(0)
+        runtime("update", "--resources=-", "c", stdin=file)
+    found = json.loads(runtime("events", "--stats", "c").stdout)
+    assert (found["type"], found["id"]) == ("stats", "c")
+    assert found["data"]["memory"]["usage"]["limit"] == 128 << 20
+    assert found["data"]["pids"]["limit"] == 17
+    assert found["data"]["memory"]["usage"]["usage"] > 0
+    runtime("update", "--memory", "96m", "--pids-limit", "19", "c")
+    data = json.loads(runtime("events", "--stats", "c").stdout)["data"]
+    assert (data["memory"]["usage"]["limit"], data["pids"]["limit"]) == (96 << 20, 19)
+    deadline = time.monotonic() + 20 * runtime.scale
+    while len(pids := json.loads(runtime("ps", "--format", "json", "c").stdout)) != 3:
+        assert time.monotonic() < deadline
+    assert runtime.state("c")["pid"] in pids
+    runtime("kill", "--all", "c", "KILL")
+    until(runtime, "c", "stopped")
+
+
+def test_version_features_and_spec(runtime: Runtime, tmp_path: Path) -> None:
+    """What engines ask before all else; the configuration to begin with is one that is understood."""
+    lines = subprocess.run(
+        [BIN / "pyproc", "--version"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert re.fullmatch(r"pyproc version \S+", lines[0])
+    assert re.fullmatch(r"spec: 1\.\d+\.\d+", lines[2])
+    features = json.loads(runtime("features").stdout)
+    assert {"rro", "tmpcopyup", "rslave"} <= set(features["mountOptions"])
+    runtime("spec", "--bundle", str(tmp_path))
+    (tmp_path / "rootfs").mkdir()
+    refused = runtime("create", "--bundle", str(tmp_path), "c", check=False)
+    assert "nobody would hold the terminal" in refused.stderr
+    refused = runtime("--systemd-cgroup", "create", "--bundle", str(tmp_path), "c", check=False)
+    assert "--systemd-cgroup" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment(runtime: Runtime, bundle: Bundle, lane: str) -> None:
+    """create, start, exec or delete killed at any moment: delete --force leaves nothing."""
+    bundle.run("sleep 1000")
+    place = str(bundle.write())
+    moments = 40 if lane == "here" else 6
+    for number in range(moments):
+        for verb in (
+            ["create", "--bundle", place, "c"],
+            ["start", "c"],
+            ["exec", "c", "sleep", "1"],
+            ["delete", "--force", "c"],
+        ):
+            for before in {"start": [["create", "--bundle", place, "c"]], "exec": [["run", "-d", "--bundle", place, "c"]],
+                           "delete": [["run", "-d", "--bundle", place, "c"]]}.get(verb[0], []):  # fmt: skip
+                assert runtime.quietly(*before) == 0
+            process = runtime.start(*verb, stdout=-3, stderr=-3)
+            time.sleep(number / moments * 0.1 * runtime.scale)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            assert runtime.quietly("delete", "--force", "c") == 0
+            assert (runtime.status("c"), left()) == ("", [])
+
+
+def test_races(runtime: Runtime, bundle: Bundle) -> None:
+    """Of many that create one id one succeeds, of many that start it one does, and many that delete it do no harm."""
+    bundle.run("sleep 1000")
+    place = str(bundle.write())
+
+    def all_at_once(*arguments: str) -> int:
+        several = [runtime.start(*arguments, stdout=-3, stderr=-3) for _ in range(8)]
+        return [process.wait(60 * runtime.scale) for process in several].count(0)
+
+    assert all_at_once("create", "--bundle", place, "c") == 1
+    assert all_at_once("start", "c") == 1
+    assert runtime.status("c") == "running"
+    assert all_at_once("delete", "--force", "c") == 8
+    assert (runtime.status("c"), left()) == ("", [])
