@@ -31,7 +31,6 @@ from runtime import (
     cgroups,
     cleanup,
     daemon,
-    devices,
     namespaces,
     oci,
     plan,
@@ -138,7 +137,6 @@ class Create:
     def cgroups(self) -> None:
         """Make the cgroups with limits and device rules."""
         rules = self.request.spec["linux"]["resources"]["devices"]
-        rules = devices.whole(rules) if self.request.bundle else rules
         cgroups.make(self.host, self.layout, self.state.cgroup, self.limits, rules)
 
     def clone(self) -> None:
@@ -241,9 +239,9 @@ class Create:
 
     def filter(self) -> seccomp.Filter | None:
         """Return the filter its processes get."""
-        return seccomp.of(
-            self.request.spec, self.state.id, self.state.bundle, must=self.request.proc_view == "require"
-        )
+        request = self.request
+        must, kept = request.proc_view == "require", f"{request.storage}/filters"
+        return seccomp.of(request.spec, request.id, self.state.bundle, must=must, kept=kept)
 
     def describe(self) -> list[str]:
         """Return what is done, a line a step."""

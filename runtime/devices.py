@@ -41,12 +41,6 @@ def default_rules(*, everything: bool = False) -> list[Rule]:
     ]
 
 
-def whole(rules: Iterable[Rule]) -> list[Rule]:
-    """Return a bundle's rules and what holds for all: nothing but what is allowed, and the usual devices."""
-    first, *usual = default_rules()
-    return [first, *rules, *usual]
-
-
 def default_nodes() -> list[dict[str, Any]]:
     """Return the device nodes of the container's /dev as OCI describes them."""
     return [

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from runtime.create import Create
+    from runtime.seccomp import Filter
 else:
     import _signal
     import _socket
@@ -117,7 +118,9 @@ def _wait(listener: _socket.socket) -> _socket.socket:
     return _socket.socket(fileno=descriptor)
 
 
-def _execute(create: Create, command: dict[str, Any], file: str, filter_: Any, starter: _socket.socket) -> NoReturn:
+def _execute(
+    create: Create, command: dict[str, Any], file: str, filter_: Filter | None, starter: _socket.socket
+) -> NoReturn:
     word = starter.recv(64)
     if not word:
         os._exit(1)
@@ -127,12 +130,7 @@ def _execute(create: Create, command: dict[str, Any], file: str, filter_: Any, s
 
         hooks.stage("startContainer", spec["hooks"], {**create.told(CREATED), "pid": os.getpid()})
 
-    def load() -> None:
-        if filter_ is not None and not (word == UNHEARD and filter_.asks):
-            listener = filter_.load()
-            if listener >= 0:
-                send(starter, b"listener", listener)
-                os.close(listener)
+    load = filter_.loader(starter, heard=word == GO) if filter_ is not None else lambda: None
 
     def become() -> NoReturn:
         runner.apply(command, file, load, request.preserve_fds)

@@ -44,6 +44,8 @@ class Wish(Record):
     """The standard streams that lead nowhere; the others are the caller's."""
     preserve_fds: int = 0
     make_cwd: bool = True
+    filters: str = ""
+    """The directory where compiled filters are kept."""
 
 
 class Entry:
@@ -53,7 +55,7 @@ class Entry:
         self.found, self.wish, self.layout = found, wish, layout
         self.affinity = wish.process.get("execCPUAffinity", {})
         self.namespaces = namespaces.foreign(found.pid)
-        self.filter = seccomp.of(config, found.id, found.bundle)
+        self.filter = seccomp.of(config, found.id, found.bundle, kept=wish.filters)
         self.agent = self.filter.connect() if self.filter is not None and self.filter.asks else None
 
     def join(self, container: int, doors: Sequence[str]) -> None:
@@ -98,13 +100,7 @@ class Entry:
         file = runner.look(complete, make=self.wish.make_cwd)
         scheduling.apply(complete)
 
-        def load() -> None:
-            if self.filter is not None and (self.agent is not None or not self.filter.asks):
-                listener = self.filter.load()
-                if listener >= 0:
-                    send(report, b"listener", listener)
-                    os.close(listener)
-
+        load = self.filter.loader(report, heard=self.agent is not None) if self.filter else lambda: None
         runner.apply(complete, file, load, self.wish.preserve_fds)
 
 
@@ -123,8 +119,9 @@ def enter(entry: Entry, container: int) -> Report:
         os.sched_setaffinity(0, before)
     theirs.close()
     result = Report()
-    listeners: list[int] = []
-    result.on_listener = listeners.append
+    if entry.filter and entry.agent:
+        hand_over, agent = entry.filter.hand_over, entry.agent
+        result.on_listener = lambda listener, pid: hand_over(agent, listener, pid)
     try:
         result.read(ours)
     finally:
@@ -134,10 +131,6 @@ def enter(entry: Entry, container: int) -> Report:
         if result.pid:
             os.waitpid(result.pid, 0)
         raise result.error
-    for listener in listeners:
-        assert entry.filter is not None
-        assert entry.agent is not None
-        entry.filter.hand_over(entry.agent, listener, result.pid)
     return result
 
 

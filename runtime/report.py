@@ -58,8 +58,10 @@ class Report:
         self.pid = 0
         self.master = -1
         self.error: Error | None = None
-        self.on_listener: Callable[[int], None] = os.close
-        """Takes the descriptor by which calls of the child can be answered."""
+        self.listener = -1
+        """The descriptor by which calls of the child can be answered."""
+        self.on_listener: Callable[[int, int], None] = lambda listener, _pid: os.close(listener)
+        """Takes it, and the child's pid, as soon as both are known."""
 
     def read(self, report: _socket.socket, until: tuple[bytes, ...] = ()) -> bytes:
         """Read until one of the words is said and return it; b"" once all children have gone or executed."""
@@ -73,7 +75,7 @@ class Report:
             if word == b"terminal":
                 self.master = int.from_bytes(rights[0][2][:4], "little")
             elif word == b"listener":
-                self.on_listener(int.from_bytes(rights[0][2][:4], "little"))
+                self.listener = int.from_bytes(rights[0][2][:4], "little")
             elif word == b"pid":
                 self.pid = int(rest)
             elif word == b"kill":  # PYPROC_TEST_STOP: a test's way to have us killed at a child's step
@@ -81,3 +83,6 @@ class Report:
             elif word == b"error":
                 code, _, text = rest.partition(b" ")
                 self.error = Error(text.decode("utf-8", "surrogateescape"), exit_code=int(code))
+            if self.listener >= 0 and self.pid:
+                self.on_listener(self.listener, self.pid)
+                self.listener = -1

@@ -37,13 +37,9 @@ def begin(found: State, lock: int, filter_: Filter | None, hooks: Mapping[str, A
         found = found.replace(phase=state.RUNNING)
         state.save(found)
         os.unlink(SOCKET, dir_fd=lock)
-        agent = filter_.connect() if filter_ is not None and filter_.asks else None
         report = Report()
-        if agent is not None and filter_ is not None:
-            asked, there = filter_, agent
-            report.on_listener = lambda listener: asked.hand_over(there, listener, found.pid)
-        unheard = filter_ is not None and filter_.asks and agent is None
-        send(starter, entry.UNHEARD if unheard else entry.GO)
+        heard = _answer(found, filter_, report)
+        send(starter, entry.GO if heard else entry.UNHEARD)
         report.read(starter)
         if report.error is not None:
             raise report.error
@@ -52,6 +48,17 @@ def begin(found: State, lock: int, filter_: Filter | None, hooks: Mapping[str, A
     if hooks.get("poststart"):
         _poststart(found, hooks)
     return found
+
+
+def _answer(found: State, filter_: Filter | None, report: Report) -> bool:
+    """Have the listener handed to the agent if calls are to be answered; say whether there is one to answer."""
+    agent = filter_.connect() if filter_ is not None and filter_.asks else None
+    if agent is None or filter_ is None:
+        return False
+    asked, there = filter_, agent
+    report.pid = found.pid
+    report.on_listener = lambda listener, pid: asked.hand_over(there, listener, pid)
+    return True
 
 
 def _poststart(found: State, hooks: Mapping[str, Any]) -> None:

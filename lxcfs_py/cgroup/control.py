@@ -164,8 +164,8 @@ def frozen(layout: Layout, path: str) -> bool:
         return False
     directory = hierarchy.directory(path)
     if hierarchy.version == 1:
-        return _read(f"{directory}/freezer.state").strip() in (b"FROZEN", b"FREEZING")
-    return _read(f"{directory}/cgroup.freeze").strip() == b"1"
+        return read(f"{directory}/freezer.state").strip() in (b"FROZEN", b"FREEZING")
+    return read(f"{directory}/cgroup.freeze").strip() == b"1"
 
 
 def kill_all(_host: Host, layout: Layout, path: str, timeout: float = 10.0) -> bool:

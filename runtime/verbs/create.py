@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from runtime import bundle, daemon, descriptors, options, state, validate
+from runtime import bundle, cleanup, daemon, descriptors, options, seccomp, state, validate
 from runtime.errors import RunError
 from runtime.request import Request
 from runtime.verbs import Verb
@@ -66,11 +66,15 @@ def prepared(asked: Request) -> Create:
         raise RunError(f"user {os.geteuid()} can't create containers", "run pyproc as root, with sudo")
     if state.exists(asked.root, asked.id):
         raise state.taken(asked.id)
-    found = Create(asked)
-    view = asked.proc_view
-    views = daemon.serving(found.host) if view != "off" else ""
+    view, host = asked.proc_view, cleanup.host()
+    views = daemon.serving(host) if view != "off" else ""
     if view == "require" and not views:
         raise RunError(f"annotations.{VIEW}: required, and no lxcfs-py daemon serves", "start one: lxcfs-py serve")
+    if views and seccomp.offered():
+        linux = asked.spec["linux"]
+        filtered = seccomp.answered(linux.get("seccomp"), host)
+        asked = asked.replace(spec={**asked.spec, "linux": {**linux, "seccomp": filtered}})
+    found = Create(asked)
     found.prepare(views)
     return found
 

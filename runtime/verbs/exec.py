@@ -112,11 +112,12 @@ def check(parsed: Parsed) -> None:
 
 def wish(parsed: Parsed, config: Mapping[str, Any]) -> execute.Wish:
     """Return what to run: engines hand us the command's streams, people's are passed on as they say."""
+    kept = f"{parsed['storage']}/filters"
     detach, preserved = parsed["detach"], descriptors.preserved(parsed["preserve_fds"])
     if parsed["process"]:
-        return execute.Wish(given(parsed), detach, (), preserved, make_cwd=False)
+        return execute.Wish(given(parsed), detach, (), preserved, make_cwd=False, filters=kept)
     empty = (0, 1, 2) if detach else () if parsed["interactive"] else (0,)
-    return execute.Wish(process(config, parsed, os.environ), detach, empty, preserved)
+    return execute.Wish(process(config, parsed, os.environ), detach, empty, preserved, filters=kept)
 
 
 def run(args: Sequence[str]) -> int:

@@ -37,7 +37,8 @@ def run(args: Sequence[str]) -> int:
             what, hint = WHY[now]
             raise Error(f"container {id_!r} can't be started: {what}", hint)
         config = state.config(found)
-        start.begin(found, held, seccomp.of(config, id_, found.bundle), config.get("hooks", {}))
+        filter_ = seccomp.of(config, id_, found.bundle, kept=f"{parsed['storage']}/filters")
+        start.begin(found, held, filter_, config.get("hooks", {}))
     finally:
         os.close(held)
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.errors import Error
-from runtime import bundle, resources, state
+from runtime import bundle, state
 from runtime.options import Option
 from runtime.verbs import Verb
 
@@ -65,9 +65,10 @@ def run(args: Sequence[str]) -> int:
     parsed = VERB.read(args)
     if parsed is None:
         return 0
-    from lxcfs_py.cgroup import control, layout
+    from lxcfs_py.cgroup import layout
     from lxcfs_py.files import Files
     from lxcfs_py.host import Host
+    from runtime import cgroups
 
     root = parsed["root"]
     id_ = state.find(root, parsed.rest[0])
@@ -77,9 +78,8 @@ def run(args: Sequence[str]) -> int:
         if (now := state.status(root, found, locked=True)) == state.STOPPED:
             raise Error(f"container {id_!r} can't be updated: it is {now}", "only what exists has limits")
         new = asked(parsed)
-        new.pop("devices", None)
         config = state.config(found)
-        control.update(Host(), layout.detect(Host(), Files()), found.cgroup, resources.limits(new))
+        cgroups.update(Host(), layout.detect(Host(), Files()), found.cgroup, new)
         linux = config["linux"]
         state.write(
             f"{found.directory}/config.json",
