@@ -49,9 +49,9 @@ def describe(root: str, found: State) -> dict[str, Any]:
     }
 
 
-def status(root: str, found: State) -> str:
-    """Return what it is now; a running one whose cgroup is frozen is paused."""
-    now = states.status(root, found)
+def status(root: str, found: State, *, locked: bool = False) -> str:
+    """Return what it is now; one whose cgroup is frozen is paused. ``locked`` is as for ``state.status``."""
+    now = states.status(root, found, locked=locked)
     if now not in (states.CREATED, states.RUNNING):
         return now
     from lxcfs_py.cgroup import control, layout

@@ -8,29 +8,31 @@ from lxcfs_py.record import Record
 from lxcfs_py.served import PRESSURE
 from runtime import mount_options, namespaces, rootfs
 from runtime import syscalls as sc
-from runtime.steps import (
+from runtime.mounts import (
     Apart,
+    Enter,
+    Freeze,
+    Gather,
+    Mask,
+    Mount,
+    Pivot,
+    Propagation,
+    ReadOnly,
+    View,
+)  # fmt: skip
+from runtime.steps import (
     Await,
     BecomeRoot,
     CgroupNamespace,
     Directory,
-    Enter,
-    Freeze,
-    Gather,
     Hostname,
     Kernel,
     Keyring,
     Link,
     Loopback,
-    Mask,
-    Mount,
     Node,
-    Pivot,
-    Propagation,
-    ReadOnly,
     Step,
     Text,
-    View,
 )  # fmt: skip
 
 TYPE_CHECKING = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.errors import Error
-from runtime import seccomp, state
+from runtime import oci, seccomp, state
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -16,6 +16,7 @@ VERB = Verb("start", "Let the command of a created container begin.", "ID", 1, 1
 WHY = {
     state.RUNNING: ("it has been started", "pyproc exec runs a further command in it"),
     state.STOPPED: ("it is stopped", "delete it and create it anew"),
+    oci.PAUSED: ("it is paused", "resume it first"),
     state.CREATING: ("it is being created", "wait for create to end"),
 }
 
@@ -32,7 +33,7 @@ def run(args: Sequence[str]) -> int:
     held = state.lock(root, id_)
     try:
         found = state.load(root, id_)
-        now = state.status(root, found, locked=True)
+        now = oci.status(root, found, locked=True)
         if now != state.CREATED:
             what, hint = WHY[now]
             raise Error(f"container {id_!r} can't be started: {what}", hint)

@@ -7,10 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 BIN = Path(sys.executable).parent
+PARENT = "/oci-live"
+"""The cgroup that is the parent of these tests'."""
 CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 HARD = ["nosuid", "noexec", "nodev"]
 MASKED = ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware", "/proc/acpi"]
@@ -100,6 +103,13 @@ class Bundle:
         self.without(kind)
         self.linux["namespaces"].append({"type": kind, "path": path})
 
+    def hook(self, stage: str, script: str, **more: Any) -> None:
+        """Add a hook: a shell script of the host's, of the container's for startContainer."""
+        shell = "/bin/sh" if stage != "startContainer" else "/bin/busybox"
+        env = [f"PATH={os.environ['PATH']}", f"LOG={self.path / 'log'}"]
+        each = {"path": shell, "args": ["sh", "-c", script], "env": env, **more}
+        self.config.setdefault("hooks", {}).setdefault(stage, []).append(each)
+
     def write(self) -> Path:
         """Write config.json; return the bundle."""
         (self.path / "config.json").write_text(json.dumps(self.config))
@@ -146,3 +156,17 @@ class Runtime:
     def state(self, id_: str) -> dict[str, Any]:
         """Return a container's state."""
         return dict(json.loads(self("state", id_).stdout))
+
+
+def left() -> list[str]:
+    """Return the cgroups of these tests that are left."""
+    tops = ((at, names) for at, names, _ in os.walk("/sys/fs/cgroup") if os.path.basename(at) == PARENT[1:])
+    return [f"{at}/{name}" for at, names in tops for name in names]
+
+
+def until(runtime: Runtime, id_: str, status: str) -> None:
+    """Wait for a status."""
+    deadline = time.monotonic() + 20 * runtime.scale
+    while (now := runtime.status(id_)) != status:
+        assert time.monotonic() < deadline, now
+        time.sleep(0.02)

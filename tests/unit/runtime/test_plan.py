@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from lxcfs_py.cgroup.layout import Hierarchy, Layout
 from lxcfs_py.host import Host
 from runtime import bundle, daemon, options, plan, rootfs, spec
-from runtime.steps import Mask, Mount, Step
+from runtime.mounts import Mask, Mount
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from runtime.steps import Step
 
 
 def steps(tmp_path: Path, view_paths: tuple[str, ...] = (), masked: tuple[str, ...] = ()) -> list[Step]:
