@@ -8,6 +8,7 @@ from lxcfs_py.cgroup import control
 from lxcfs_py.cgroup.layout import UNIFIED
 from runtime import device_program, devices
 from runtime import syscalls as sc
+from runtime.errors import RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 
     from lxcfs_py.cgroup.layout import Layout
     from lxcfs_py.host import Host
+
+
+def path(asked: str, id_: str) -> str:
+    """Return the cgroup of ``linux.cgroupsPath``: an absolute path as it is, others below ours (config-linux.md)."""
+    if asked.count(":") == 2:
+        hint = "set a path; the slice:prefix:name form is the systemd manager's"
+        raise RunError(f"config.json: linux.cgroupsPath: {asked!r} is a systemd unit, and cgroupfs takes paths", hint)
+    whole = os.path.normpath(asked if asked.startswith("/") else f"/pyproc/{asked or id_}")
+    if ".." in asked.split("/") or whole.strip("/") == "":
+        raise RunError(f"config.json: linux.cgroupsPath: {asked!r} can't be a container's cgroup", "set /parent/name")
+    return "/" + whole.lstrip("/")
 
 
 def _open(layout: Layout, path: str) -> int:

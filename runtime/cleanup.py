@@ -16,6 +16,8 @@ from runtime import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lxcfs_py.cgroup.layout import Layout
     from runtime.state import State
 
@@ -47,9 +49,24 @@ def _kill(found: State, there: Layout) -> None:
 def cleanup(found: State, there: Layout | None = None) -> None:
     """Remove the container altogether; the caller holds its lock. Raises an Error if its processes don't die."""
     ended(found, there or layout.detect(host(), Files()))
-    remove_tree(found.storage)
-    _prune(os.path.dirname(found.storage))
-    remove_tree(found.bundle)
+    if found.storage:
+        remove_tree(found.storage)
+        _prune(os.path.dirname(found.storage))
+    poststop = _poststop(found)
+    remove_tree(found.directory)
+    if poststop:
+        from runtime import hooks, log, oci
+
+        hooks.each("poststop", poststop, oci.state(found, state.STOPPED), log.warning)
+
+
+def _poststop(found: State) -> dict[str, Any]:
+    """Return the configuration's hooks if there are any for the end of it."""
+    try:
+        hooks = state.config(found).get("hooks")
+    except Error:  # it was given up before it was written
+        return {}
+    return hooks if isinstance(hooks, dict) and hooks.get("poststop") else {}
 
 
 def _prune(directory: str) -> None:

@@ -23,7 +23,7 @@ def _guarded(program: str, act: Callable[[Sequence[str]], int]) -> int:
         code = act(sys.argv[1:])
         sys.stdout.flush()  # the launchers leave by _exit, which does not
     except Error as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        _say(program, str(error))
         ours = program == "pyproc-run" and error.exit_code == Error.exit_code  # 1 could be the command's
         return RunError.exit_code if ours else error.exit_code
     except KeyboardInterrupt:
@@ -31,15 +31,28 @@ def _guarded(program: str, act: Callable[[Sequence[str]], int]) -> int:
     except BrokenPipeError:
         return 141
     except OSError as error:
-        print(f"{program}: {reason(error)}", file=sys.stderr)
+        _say(program, reason(error))
         return RunError.exit_code
     return code
+
+
+def _say(program: str, text: str) -> None:
+    print(f"{program}: {text}", file=sys.stderr)
+    if program == "pyproc":
+        from runtime import log
+
+        log.record("error", text)
 
 
 def _version(program: str) -> int:
     from lxcfs_py import __version__
 
-    print(f"{program} {__version__}")
+    if program == "pyproc-run":
+        print(f"{program} {__version__}")
+    else:  # as engines read it: runc's lines
+        from runtime.state import OCI_VERSION
+
+        print(f"{program} version {__version__}\ncommit: {__version__}\nspec: {OCI_VERSION}")
     return 0
 
 
@@ -52,13 +65,13 @@ def _run(argv: Sequence[str]) -> int:
         return 0
     if parsed["version"]:
         return _version("pyproc-run")
-    from runtime import lifecycle, spec
+    from runtime import run, spec
 
     request = spec.build(parsed)
     if parsed["dry_run"]:
-        print("\n".join(lifecycle.describe(request)))
+        print("\n".join(run.describe(request)))
         return 0
-    return lifecycle.run(request)
+    return run.run(request)
 
 
 def _verb(argv: Sequence[str]) -> int:
@@ -74,7 +87,9 @@ def _verb(argv: Sequence[str]) -> int:
             return 0
     from importlib import import_module
 
-    from runtime import verbs
+    from runtime import log, verbs
+
+    log.configure(before)
 
     module = import_module(f"runtime.verbs.{verbs.resolve(name)}")
     return int(module.run((*before, *after)))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 
-from runtime import state
+from runtime import state as states
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from runtime.state import State
+
+PAUSED = "paused"
 
 
 def timestamp(nsec: int) -> str:
@@ -19,22 +21,41 @@ def timestamp(nsec: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09d}Z"
 
 
-def describe(root: str, found: State) -> dict[str, Any]:
-    """Return the state's JSON; ``pid`` is 0 unless its first process lives.
-
-    Beyond the specification: ``created``, ``command``, ``storage``, and ``exitCode`` where it is known.
-    """
-    status = state.status(root, found)
-    known = {} if found.exit_code is None else {"exitCode": found.exit_code}
+def state(found: State, status: str) -> dict[str, Any]:
+    """Return what the specification wants of a state; ``pid`` is 0 unless its first process lives."""
     return {
-        "ociVersion": state.OCI_VERSION,
+        "ociVersion": states.OCI_VERSION,
         "id": found.id,
         "status": status,
-        "pid": found.pid if status in (state.CREATED, state.RUNNING) else 0,
+        "pid": 0 if status == states.STOPPED else found.pid,
         "bundle": found.bundle,
-        "annotations": {},
+        "annotations": dict(found.annotations),
+    }
+
+
+def describe(root: str, found: State) -> dict[str, Any]:
+    """Return the state's JSON.
+
+    Beyond the specification: ``created``, ``command``, ``storage``, ``exitCode`` where it is known, and the status
+    ``paused``.
+    """
+    known = {} if found.exit_code is None else {"exitCode": found.exit_code}
+    return {
+        **state(found, status(root, found)),
         "created": timestamp(found.created_nsec),
         "command": list(found.command),
         "storage": found.storage,
         **known,
     }
+
+
+def status(root: str, found: State, *, locked: bool = False) -> str:
+    """Return what it is now; one whose cgroup is frozen is paused. ``locked`` is as for ``state.status``."""
+    now = states.status(root, found, locked=locked)
+    if now not in (states.CREATED, states.RUNNING):
+        return now
+    from lxcfs_py.cgroup import control, layout
+    from lxcfs_py.files import Files
+    from lxcfs_py.host import Host
+
+    return PAUSED if control.frozen(layout.detect(Host(), Files()), found.cgroup) else now

@@ -55,7 +55,16 @@ ROOT = Option(("--root",), "Directory of the containers' run-time state", "DIR",
 STORAGE = Option(("--storage",), "Directory of the containers' files and logs", "DIR", default="/var/lib/pyproc")
 HELP = _flag("--help", about="Show this message and exit")
 VERSION = _flag("--version", about="Show the version and exit")
-COMMON = (ROOT, STORAGE, HELP)
+COMMON = (
+    ROOT,
+    STORAGE,
+    Option(("--log",), "Write errors and warnings to a file too", "FILE"),
+    _choice("--log-format", "How they are written there", "text", "json"),
+    _flag("--debug", about="Write there what is done, too"),
+    _choice("--cgroup-manager", "Who makes cgroups", "cgroupfs", "systemd"),
+    _flag("--systemd-cgroup", about="The same as --cgroup-manager systemd"),
+    HELP,
+)
 """What every verb of ``pyproc`` understands, before its name or after it."""
 
 INTERACTIVE = _flag("-i", "--interactive", about="Pass the standard input on")
@@ -65,6 +74,20 @@ ENV_FILE = Option(("--env-file",), "Read NAME=VALUE lines from a file", "FILE", 
 DETACH = _flag("-d", "--detach", about="Run in the background (pyproc-run prints the id)")
 WORKDIR = Option(("-w", "--workdir"), "Working directory inside", "DIR")
 USER = Option(("-u", "--user"), "User, and group, by name or number", "USER[:GROUP]")
+
+BUNDLE = Option(("-b", "--bundle"), "Directory of config.json", "DIR", default=".")
+CONSOLE_SOCKET = Option(("--console-socket",), "Socket that gets the terminal's master", "PATH")
+PID_FILE = Option(("--pid-file",), "Write the process's pid to a file", "FILE")
+PRESERVE_FDS = Option(("--preserve-fds",), "Hand through N descriptors from 3 on", "N", "count")
+MAKING = (
+    BUNDLE,
+    CONSOLE_SOCKET,
+    PID_FILE,
+    PRESERVE_FDS,
+    _flag("--no-pivot", about="Move the root instead of pivoting, for hosts that run from a ramfs"),
+    _flag("--no-new-keyring", about="Leave it the session keyring of the caller"),
+)
+"""What making a container from a bundle takes."""
 
 RUN = (
     Option(("--name",), "Name, which is also the id (12 random hex digits without it)", "NAME"),

@@ -6,28 +6,39 @@ import os
 
 from lxcfs_py.record import Record
 from lxcfs_py.served import PRESSURE
-from runtime import rootfs
-from runtime.steps import (
-    Await,
-    CgroupNamespace,
-    Directory,
-    DropOld,
+from runtime import mount_options, namespaces, rootfs
+from runtime import syscalls as sc
+from runtime.mounts import (
+    Apart,
+    Enter,
     Freeze,
-    Hostname,
-    Link,
-    Loopback,
+    Gather,
     Mask,
     Mount,
-    Node,
     Pivot,
-    Private,
+    Propagation,
     ReadOnly,
+    View,
+)  # fmt: skip
+from runtime.steps import (
+    Await,
+    BecomeRoot,
+    CgroupNamespace,
+    Directory,
+    Hostname,
+    Kernel,
+    Keyring,
+    Link,
+    Loopback,
+    Node,
     Step,
     Text,
 )  # fmt: skip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lxcfs_py.cgroup.layout import Layout
     from runtime.request import Request
 
@@ -35,13 +46,15 @@ DEV_LINKS = (
     ("/proc/self/fd", "/dev/fd"), ("/proc/self/fd/0", "/dev/stdin"), ("/proc/self/fd/1", "/dev/stdout"),
     ("/proc/self/fd/2", "/dev/stderr"), ("pts/ptmx", "/dev/ptmx"), ("/proc/kcore", "/dev/core"),
 )  # fmt: skip
+KINDS = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
 
 
 class Facts(Record):
     """What of the host decides what is done."""
 
-    root: rootfs.Facts
     layout: Layout
+    root: rootfs.Facts = rootfs.Facts()
+    """For a root of our own making."""
     views: str = ""
     """The daemon's mount point, "" for the kernel's own /proc."""
     view_paths: tuple[str, ...] = ()
@@ -52,43 +65,69 @@ class Facts(Record):
     """The text of resolv.conf."""
 
 
-def cgroup_mounts(layout: Layout, options: tuple[str, ...]) -> list[Step]:
-    """Return the mounts that show the container its own cgroups at /sys/fs/cgroup, as its host's are."""
+class Channel(Record):
+    """The descriptors by which parent and child speak."""
+
+    go: int = -1
+    """The parent says here, a byte each time, that the child may go on."""
+    report: int = -1
+    """What the child has to say (``runtime.report``)."""
+
+
+def cgroup_mounts(layout: Layout, target: str, options: tuple[str, ...], cgroup: str, *, own: bool) -> list[Step]:
+    """Return the mounts that show the container its cgroups at ``target``, as its host's are.
+
+    ``own``: it has a cgroup namespace; else the directories of its ``cgroup`` are bound.
+    """
     names = {name: h for name, h in layout.hierarchies.items() if not name.startswith("name=")}
+    bind = tuple(option for option in options if option in mount_options.ATTRIBUTES)
+
+    def mount(at: str, fstype: str, *data: str) -> Step:
+        hierarchy = names[data[0] if data else ""]
+        if own:
+            return Mount(fstype, at, fstype, (*options, *data))
+        return Mount(hierarchy.directory(cgroup), at, "bind", ("bind", *bind))
+
     if not any(h.version == 1 for h in names.values()):
-        return [Mount("cgroup2", "/sys/fs/cgroup", "cgroup2", options)] if names else []
-    found: list[Step] = [Mount("tmpfs", "/sys/fs/cgroup", "tmpfs", ("nosuid", "nodev", "noexec", "mode=755"))]
-    for mount, hierarchy in {h.mount: h for h in names.values()}.items():
-        at = f"/sys/fs/cgroup/{os.path.basename(mount)}"
+        return [mount(target, "cgroup2")] if names else []
+    found: list[Step] = [Mount("tmpfs", target, "tmpfs", ("nosuid", "nodev", "noexec", "mode=755"))]
+    for path, hierarchy in {h.mount: h for h in names.values()}.items():
+        at = os.path.basename(path)
         if hierarchy.version == 2:
-            found.append(Mount("cgroup2", at, "cgroup2", options))
+            found.append(mount(f"{target}/{at}", "cgroup2"))
         else:
-            found.append(Mount("cgroup", at, "cgroup", (*options, *hierarchy.controllers)))
-    return [*found, Freeze("/sys/fs/cgroup")]
+            found.append(mount(f"{target}/{at}", "cgroup", *hierarchy.controllers))
+            found += [Link(at, f"{target}/{name}") for name in hierarchy.controllers if name != at and "," in at]
+    return [*found, Freeze(target)] if "ro" in options else found
 
 
-def _view(request: Request, facts: Facts, old: str, path: str) -> Step:
+def _view(request: Request, facts: Facts, path: str) -> Step:
     """Return the bind of a view; a pressure file is written to (psi.rst), which a read-only mount would refuse."""
     options = ("bind",) if path.startswith(f"{PRESSURE}/") else ("bind", "ro")
-    return Mount(f"/{old}{facts.views}/containers/{request.id}/{path}", f"/{path}", "bind", options)
+    return View(f"{facts.views}/containers/{request.id}/{path}", f"/{path}", "bind", options)
 
 
-def _mounts(request: Request, facts: Facts, old: str) -> list[Step]:
+def _mounts(request: Request, facts: Facts, cgroup: str, kinds: frozenset[str]) -> list[Step]:
     found: list[Step] = []
     for mount in request.spec["mounts"]:
         target, fstype, options = mount["destination"], mount["type"], tuple(mount["options"])
+        if not target.startswith("/"):  # allowed up to 1.0, and meant from the root on
+            target = f"/{target}"
         if fstype == "cgroup":
-            found += cgroup_mounts(facts.layout, tuple(o for o in options if o != "relatime"))
+            kept = tuple(o for o in options if o != "relatime")
+            found += cgroup_mounts(facts.layout, target, kept, cgroup, own="cgroup" in kinds)
         elif fstype == "bind":
-            found.append(Mount(f"/{old}{mount['source']}", target, "bind", options))
+            source = mount["source"]
+            whole = source if source.startswith("/") else os.path.normpath(f"{request.bundle}/{source}")
+            found.append(Mount(whole, target, "bind", options))
         else:
-            found.append(Mount(mount["source"], target, fstype, options))
-            if target in ("/proc", "/sys"):  # before anything could cover them
-                found += [_view(request, facts, old, p) for p in facts.view_paths if f"/{p}".startswith(f"{target}/")]
+            found.append(Mount(mount["source"] or fstype, target, fstype, options))
+        if (place := os.path.normpath(target)) in ("/proc", "/sys"):  # before anything could cover them
+            found += [_view(request, facts, p) for p in facts.view_paths if f"/{p}".startswith(f"{place}/")]
     return found
 
 
-def _etc(request: Request, base: str, facts: Facts, old: str) -> tuple[list[Step], list[Step]]:
+def _etc(request: Request, base: str, facts: Facts) -> tuple[list[Step], list[Step]]:
     """Return how the container's own files of /etc are written, and how they are bound."""
     name = request.spec["hostname"]
     texts = {
@@ -97,35 +136,104 @@ def _etc(request: Request, base: str, facts: Facts, old: str) -> tuple[list[Step
         "resolv.conf": facts.resolv,
     }
     write: list[Step] = [Text(f"{base}/etc/{file}", text) for file, text in texts.items()]
-    bind: list[Step] = [Mount(f"/{old}{base}/etc/{file}", f"/etc/{file}", "bind", ("bind",)) for file in texts]
-    return write, bind
+    bind: list[Step] = [Mount(f"{base}/etc/{file}", f"/etc/{file}", "bind", ("bind",)) for file in texts]
+    return write, [Directory("/etc"), *bind]
 
 
-def build(request: Request, base: str, facts: Facts, old: str, go: int) -> list[Step]:
+def _devices(linux: dict[str, Any], kinds: frozenset[str]) -> list[Step]:
+    """Return the nodes of /dev: asked for and usual ones; a user namespace can't make them, and gets the host's."""
+    from runtime.devices import default_nodes
+
+    nodes = {node["path"]: node for node in (*default_nodes(), *linux["devices"])}.values()
+    if "user" in kinds:
+        return [Mount(node["path"], node["path"], "bind", ("bind",)) for node in nodes if node["type"] != "p"]
+    return [
+        Node(
+            node["path"], node.get("major", 0), node.get("minor", 0), node.get("fileMode", 0o666) & 0o7777,
+            KINDS[node["type"]], node.get("uid", 0), node.get("gid", 0),
+        )
+        for node in nodes
+    ]  # fmt: skip
+
+
+def _root(request: Request, base: str, facts: Facts) -> tuple[list[Step], list[Step], list[str]]:
+    """Return how the root is made, what goes into it before all else, and which of its mounts ``readonly`` means."""
+    if not request.bundle:
+        root, made = rootfs.steps(request.rootfs, base, facts.root)
+        write, bind = _etc(request, base, facts)
+        return [*write, *made, Enter(root)], bind, rootfs.mounted(request.rootfs, facts.root)
+    path = os.path.normpath(os.path.join(request.bundle, request.spec["root"]["path"]))
+    return [Apart(path), Enter(path, bind=True)], [], ["/"]
+
+
+def _propagation(word: str) -> tuple[int, int]:
+    """Return what / is made while the root is made from it, and what the root is made then."""
+    flags = mount_options.effect((word,)).propagation
+    first = sc.MS_PRIVATE if flags & sc.MS_UNBINDABLE else flags  # nothing could be bound from there
+    return first | sc.MS_REC, flags if flags & (sc.MS_SHARED | sc.MS_UNBINDABLE) else 0
+
+
+def _console(request: Request, channel: Channel) -> list[Step]:
+    if not request.spec["process"]["terminal"]:
+        return []
+    from runtime.console import Console
+
+    return [Console(channel.report, request.spec["process"].get("consoleSize"))]
+
+
+def _hooks(request: Request, channel: Channel, pid_known: dict[str, Any]) -> list[Step]:
+    """Return the stages before the root is changed; the first two are the parent's to run."""
+    hooks = request.spec["hooks"]
+    if not hooks:
+        return []
+    from runtime.hook_steps import Hooks, ParentHooks
+
+    found: list[Step] = []
+    if hooks.get("prestart") or hooks.get("createRuntime"):
+        found.append(ParentHooks(channel.report, channel.go))
+    if hooks.get("createContainer"):
+        found.append(Hooks("createContainer", hooks, pid_known))
+    return found
+
+
+def build(
+    request: Request, base: str, cgroup: str, facts: Facts, channel: Channel, state: dict[str, Any] | None = None
+) -> list[Step]:
     """Return what is done in the container's namespaces, in order.
 
-    ``old`` is the name of the host's / meanwhile, ``go`` the descriptor on which the parent says that it is ready.
+    ``base`` is the directory of the container's files, ``state`` what hooks are told, but for the pid.
     """
-    spec = request.spec
-    kinds = {namespace["type"] for namespace in spec["linux"]["namespaces"]}
-    root, made = rootfs.steps(request.rootfs, base, facts.root)
-    write, bind = _etc(request, base, facts, old)
+    spec, linux, process = request.spec, request.spec["linux"], request.spec["process"]
+    plan = namespaces.decide(linux)
+    kinds, user = plan.kinds, "user" in plan.kinds
+    root, first, readonly = _root(request, base, facts)
+    mounts = [*_mounts(request, facts, cgroup, kinds), *first]
+    nodes = _devices(linux, kinds)
+    sources = [
+        (step.source, effect.recursive)
+        for step in (*mounts, *nodes)
+        if isinstance(step, Mount) and (effect := mount_options.effect(step.options)).bind
+    ]
+    before, after = _propagation(linux["rootfsPropagation"])
+    persistent = request.bundle and not request.no_new_keyring
     return [
-        CgroupNamespace(),
-        Private(),
-        *write,
-        *made,
-        Await(go),  # as late as can be: only the views need the registration
-        Pivot(root, old),
-        Directory("/etc"),
-        *_mounts(request, facts, old),
-        *bind,
-        *(Node(d["path"], d["major"], d["minor"], d["fileMode"], d["type"] == "b") for d in spec["linux"]["devices"]),
+        *([Await(channel.go)] if user else []),
+        *([CgroupNamespace()] if "cgroup" in plan.fresh else []),
+        *([Keyring(f"_ses.{request.id}")] if persistent else []),
+        *([Kernel("/proc/self/oom_score_adj", str(process["oomScoreAdj"]))] if "oomScoreAdj" in process else []),
+        Propagation("/", before),
+        *root,
+        *([Gather(tuple(sources)), BecomeRoot()] if user else [Await(channel.go)]),  # as late as can be
+        *mounts,
+        *nodes,
         *(Link(target, path) for target, path in DEV_LINKS),
-        *map(ReadOnly, spec["linux"]["readonlyPaths"]),
-        *map(Mask, (*spec["linux"]["maskedPaths"], *facts.masked)),
-        DropOld(old),
-        *(map(Freeze, rootfs.mounted(request.rootfs, facts.root)) if spec["root"]["readonly"] else ()),
-        Hostname(spec["hostname"]),
-        *([Loopback()] if "network" in kinds else []),
+        *_console(request, channel),
+        *(Kernel(f"/proc/sys/{name.replace('.', '/')}", value) for name, value in linux["sysctl"].items()),
+        *_hooks(request, channel, state or {}),
+        *map(ReadOnly, linux["readonlyPaths"]),
+        *map(Mask, (*linux["maskedPaths"], *facts.masked)),
+        *(map(Freeze, readonly) if spec["root"]["readonly"] else ()),
+        Pivot(request.no_pivot, after),
+        *([Hostname(spec["hostname"], spec["domainname"])] if spec["hostname"] or spec["domainname"] else []),
+        *([Loopback()] if "network" in plan.fresh else []),
     ]

@@ -29,6 +29,11 @@ def send(report: _socket.socket, message: bytes, descriptor: int = -1) -> None:
     report.sendmsg([message], rights)
 
 
+def handed(descriptor: int) -> _socket.socket:
+    """Return a socket of its own of a descriptor that stays open."""
+    return _socket.socket(fileno=os.dup(descriptor))
+
+
 def guarded(report: _socket.socket, act: Any) -> NoReturn:
     """Do something in a forked child and leave; what goes wrong is reported to the parent."""
     code = 0
@@ -58,13 +63,15 @@ class Report:
         self.on_listener: Callable[[int, int], None] = lambda listener, _pid: os.close(listener)
         """Takes it, and the child's pid, as soon as both are known."""
 
-    def read(self, report: _socket.socket) -> None:
-        """Read until every child has gone or has executed the command."""
+    def read(self, report: _socket.socket, until: tuple[bytes, ...] = ()) -> bytes:
+        """Read until one of the words is said and return it; b"" once all children have gone or executed."""
         while True:
             message, rights, _, _ = report.recvmsg(MESSAGE_BYTES, _socket.CMSG_SPACE(4))
             if not message:
-                return
+                return b""
             word, _, rest = message.partition(b" ")
+            if word in until:
+                return word
             if word == b"terminal":
                 self.master = int.from_bytes(rights[0][2][:4], "little")
             elif word == b"listener":
@@ -73,9 +80,7 @@ class Report:
                 self.pid = int(rest)
             elif word == b"kill":  # PYPROC_TEST_STOP: a test's way to have us killed at a child's step
                 os.kill(os.getpid(), 9)
-            elif word == b"say":
-                os.write(2, rest + b"\n")
-            else:
+            elif word == b"error":
                 code, _, text = rest.partition(b" ")
                 self.error = Error(text.decode("utf-8", "surrogateescape"), exit_code=int(code))
             if self.listener >= 0 and self.pid:

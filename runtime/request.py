@@ -1,4 +1,4 @@
-"""What a person asked ``pyproc-run`` for: an OCI configuration and what OCI has no words for."""
+"""What is asked for: an OCI configuration, and what OCI has no words for."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ if TYPE_CHECKING:
 
 
 class Request(Record):
-    """One container to be started: decided in ``runtime.spec``, carried out by ``runtime.lifecycle``."""
+    """One container to be made: decided in ``runtime.spec`` or read from a bundle, done by ``runtime.create``."""
 
     id: str
     spec: dict[str, Any]
-    """The OCI runtime-spec configuration (config.json), as plain JSON values."""
+    """The OCI runtime-spec configuration (config.json), as plain JSON values, complete (``bundle.complete``)."""
+    bundle: str = ""
+    """The directory of config.json; "": the root is made by us, as ``rootfs`` says."""
     rootfs: str = ""
-    """The lower layer: a directory, or "" for the host's own ``/`` by allow-list."""
+    """Without a bundle, the lower layer: a directory, or "" for the host's own ``/`` by allow-list."""
     detach: bool = False
     interactive: bool = False
     init: bool = False
@@ -28,3 +30,9 @@ class Request(Record):
     """Run-time state of all containers (``--root``)."""
     storage: str = "/var/lib/pyproc"
     """Upper layers and logs of all containers (``--storage``)."""
+    console_socket: str = ""
+    pid_file: str = ""
+    preserve_fds: int = 0
+    """How many descriptors from 3 on the command gets, beside the standard streams."""
+    no_pivot: bool = False
+    no_new_keyring: bool = False

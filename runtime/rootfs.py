@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.record import Record
-from runtime.steps import Directory, Link, Mount, Node, Step
+from runtime.mounts import Mount
+from runtime.steps import Directory, Link, Node, Step
 
 SHOWN = ("usr", "opt", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 """What of the host's / shows; where one of them is a link it stays one."""
@@ -94,7 +95,7 @@ def steps(rootfs: str, base: str, facts: Facts) -> tuple[str, list[Step]]:
     found += [
         Directory(f"{base}/upper/root"),
         Directory(root),
-        Mount(f"{base}/upper/root", root, "bind", ("bind", "nodev")),
+        Mount(f"{base}/upper/root", root, "bind", ("bind", "nodev", "private")),
     ]
     found += [Directory(f"{root}/{name}", mode) for name, mode in SKELETON]
     for name, target in facts.shown:

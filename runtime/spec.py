@@ -116,6 +116,7 @@ def config(
         "mounts": [*_mounts(options), *volumes.mounts(options["volume"], options["tmpfs"])],
         "linux": {
             "namespaces": _namespaces(options["network"], time=time),
+            "rootfsPropagation": "rprivate",
             "cgroupsPath": f"/pyproc/{id_}",
             "resources": resources.build(options),
             "devices": devices.host_nodes() if options["privileged"] else devices.default_nodes(),

@@ -18,10 +18,11 @@ from runtime.errors import RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
-OCI_VERSION = "1.1.0"
-"""The runtime specification spoken: the first version that knows time namespaces."""
+OCI_VERSION = "1.2.0"
+"""The runtime specification spoken; any 1.x is understood."""
 CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
 HOST = Host()
 NEW = ".new."
@@ -36,10 +37,12 @@ class State(Record):
     """One container. A pid of 0: its first process does not exist yet."""
 
     id: str
+    directory: str
+    """The directory of this file, and of a copy of config.json: ``ROOT/ID``."""
     bundle: str
-    """The directory of config.json: ``ROOT/ID``."""
+    """The directory of config.json: the one it was made from, or ``directory``."""
     storage: str
-    """The directory of its upper layer and log: ``STORAGE/containers/ID``."""
+    """The directory of its upper layer and log: ``STORAGE/containers/ID``; "" if its root is not of our making."""
     cgroup: str
     """Its cgroup's path in every hierarchy."""
     created_nsec: int
@@ -51,18 +54,20 @@ class State(Record):
     boottime_offset_nsec: int = 0
     """Its time namespace's offset of CLOCK_BOOTTIME, 0 without one."""
     phase: str = RUNNING
-    """What it is while its first process lives: created (before execve) or running."""
+    """What it is while its first process lives: creating, created (before execve) or running."""
     detached: bool = False
     remove: bool = False
     exit_code: int | None = None
     """What its command ended with, None while unknown."""
+    annotations: Mapping[str, str] = {}
 
 
 TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("id", "bundle", "storage", "cgroup", "phase"), (str,)),
+    **dict.fromkeys(("id", "directory", "bundle", "storage", "cgroup", "phase"), (str,)),
     **dict.fromkeys(("created_nsec", "pid", "start_ticks", "boottime_offset_nsec"), (int,)),
     **dict.fromkeys(("detached", "remove"), (bool,)),
     "command": (list,),
+    "annotations": (dict,),
     "exit_code": (int, type(None)),
 }
 
@@ -102,10 +107,15 @@ def claim(root: str, id_: str) -> int:
 
 
 def abandoned(root: str, now_seconds: float) -> list[str]:
-    """Return the directories of claims that were cut off a minute ago or earlier."""
+    """Return the directories of claims whose maker has gone, or that were cut off a minute ago or earlier."""
     try:
         names = [name for name in os.listdir(root) if name.startswith(NEW)]
-        return [f"{root}/{name}" for name in names if os.stat(f"{root}/{name}").st_mtime < now_seconds - 60]
+        return [
+            f"{root}/{name}"
+            for name in names
+            if not os.path.exists(f"/proc/{name.rpartition('.')[2]}")
+            or os.stat(f"{root}/{name}").st_mtime < now_seconds - 60
+        ]
     except OSError:
         return []
 
@@ -136,15 +146,19 @@ def lock(root: str, id_: str, *, wait: bool = True) -> int:
 
 def missing(id_: str) -> Error:
     """Return the Error for a container that is not there."""
-    return MissingError(f"no such container: {id_!r}", "pyproc list shows those that exist")
+    return MissingError(f"container {id_!r} does not exist", "pyproc list shows those that do")
 
 
 def write(path: str, value: dict[str, Any]) -> None:
     """Write JSON under a name that only ever holds a whole text."""
+    write_text(path, json_text.dumps(value), 0o600)
+
+
+def write_text(path: str, data: bytes, mode: int) -> None:
+    """Write a text under a name that only ever holds a whole one."""
     temporary = f"{path}.{os.getpid()}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
-        data = json_text.dumps(value)
         while data:
             data = data[os.write(descriptor, data) :]
         os.rename(temporary, path)
@@ -155,9 +169,9 @@ def write(path: str, value: dict[str, Any]) -> None:
         os.close(descriptor)
 
 
-def save(root: str, state: State) -> None:
+def save(state: State) -> None:
     """Write the container's state in place of the one before."""
-    write(f"{root}/{state.id}/state.json", state.as_dict())
+    write(f"{state.directory}/state.json", state.as_dict())
 
 
 def _read(path: str) -> Any:
@@ -193,17 +207,19 @@ def _is_state(found: object) -> bool:
         return False
     typed = all(isinstance(found[key], types) for key, types in TYPES.items())
     bools = all(isinstance(found[key], bool) == (types == (bool,)) for key, types in TYPES.items())
-    return typed and bools and all(isinstance(word, str) for word in found["command"])
+    words = [*found["command"], *found["annotations"].values()] if typed else []
+    return typed and bools and all(isinstance(word, str) for word in words)
 
 
 def remains(root: str, storage: str, id_: str) -> State:
     """Return what can be said of a container whose state can't be read: where its remains are."""
-    return State(id_, f"{root}/{id_}", f"{storage}/containers/{id_}", f"/pyproc/{id_}", 0)
+    directory = f"{root}/{id_}"
+    return State(id_, directory, directory, f"{storage}/containers/{id_}", f"/pyproc/{id_}", 0)
 
 
 def config(state: State) -> dict[str, Any]:
     """Return the container's OCI configuration; raises an Error if it can't be read."""
-    path = f"{state.bundle}/config.json"
+    path = f"{state.directory}/config.json"
     try:
         found = _read(path)
     except OSError as error:
@@ -226,12 +242,20 @@ def ids(root: str) -> tuple[str, ...]:
     return tuple(sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir(follow_symlinks=False)))
 
 
+def made_up(id_: str) -> bool:
+    """Say whether an id is one of ours, twelve random hex digits: only of these a beginning will do.
+
+    An engine means the very id it names, and another's that begins alike is none of its business.
+    """
+    return len(id_) == 12 and set(id_) <= set("0123456789abcdef")
+
+
 def find(root: str, text: str) -> str:
-    """Return the id that is or alone begins with the text; raises an Error for none and for several."""
+    """Return the id that is the text, or alone of those we made up begins with it; raises an Error otherwise."""
     there = ids(root)
     if text in there:
         return text
-    matches = [id_ for id_ in there if text and id_.startswith(text)]
+    matches = [id_ for id_ in there if text and id_.startswith(text) and made_up(id_)]
     if len(matches) > 1:
         raise Error(f"{text!r} is the beginning of {', '.join(matches)}", "write more of it")
     if not matches:

@@ -8,18 +8,22 @@ import struct
 
 CLONE_NEWTIME, CLONE_NEWNS, CLONE_NEWCGROUP = 0x80, 0x20000, 0x2000000
 CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x4000000, 0x8000000, 0x20000000, 0x40000000
+CLONE_PARENT, CLONE_NEWUSER = 0x8000, 0x10000000
 """include/uapi/linux/sched.h"""
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_NOATIME = 1, 2, 4, 8, 32, 1024
-MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE, MS_SLAVE, MS_RELATIME, MS_STRICTATIME = (
-    4096, 8192, 16384, 1 << 18, 1 << 19, 1 << 21, 1 << 24,
-)  # fmt: skip
+MS_MOVE, MS_REC, MS_RELATIME, MS_STRICTATIME = 8192, 16384, 1 << 21, 1 << 24
+MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 17, 1 << 18, 1 << 19, 1 << 20
 """include/uapi/linux/mount.h"""
 MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_CAPBSET_DROP = 1, 4, 8, 24
-PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 36, 38, 47
 """include/uapi/linux/prctl.h"""
-_NUMBERS = {"x86_64": (435, 155, 321, 317), "aarch64": (435, 41, 280, 277)}
-SYS_CLONE3, SYS_PIVOT_ROOT, SYS_BPF, SYS_SECCOMP = _NUMBERS.get(os.uname().machine, _NUMBERS["x86_64"])
+_NUMBERS = {"x86_64": (155, 321, 317, 250, 314, 251), "aarch64": (41, 280, 277, 219, 274, 30)}
+SYS_PIVOT_ROOT, SYS_BPF, SYS_SECCOMP, SYS_KEYCTL, SYS_SCHED_SETATTR, SYS_IOPRIO_SET = _NUMBERS.get(
+    os.uname().machine, _NUMBERS["x86_64"]
+)
+SYS_CLONE3, SYS_CLOSE_RANGE = 435, 436
+"""From 424 on all architectures count alike."""
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 """PyDLL: nothing else runs meanwhile, and no lock is handed around a fork."""
@@ -62,15 +66,56 @@ def setns(descriptor: int, flags: int) -> None:
     _checked(_libc.setns(descriptor, flags), f"setns {flags:#x}")
 
 
-def prctl(option: int, argument: int = 0) -> int:
+def prctl(option: int, argument: int = 0, second: int = 0) -> int:
     """See prctl(2)."""
-    return _checked(_libc.prctl(option, *map(ctypes.c_ulong, (argument, 0, 0, 0))), f"prctl {option}")
+    return _checked(_libc.prctl(option, *map(ctypes.c_ulong, (argument, second, 0, 0))), f"prctl {option}")
 
 
 def sethostname(name: str) -> None:
     """See sethostname(2)."""
     encoded = name.encode()
     _checked(_libc.sethostname(encoded, len(encoded)), f"sethostname {name}")
+
+
+def setdomainname(name: str) -> None:
+    """See setdomainname(2)."""
+    encoded = name.encode()
+    _checked(_libc.setdomainname(encoded, len(encoded)), f"setdomainname {name}")
+
+
+def setrlimit(resource: int, soft: int, hard: int) -> None:
+    """See setrlimit(2)."""
+    limits = struct.pack("QQ", soft & 2**64 - 1, hard & 2**64 - 1)
+    _checked(_libc.setrlimit(resource, limits), f"setrlimit {resource} {soft}:{hard}")
+
+
+def personality(persona: int) -> None:
+    """See personality(2)."""
+    _checked(_libc.personality(ctypes.c_ulong(persona)), f"personality {persona:#x}")
+
+
+def join_session_keyring(name: str) -> None:
+    """See keyctl(2), KEYCTL_JOIN_SESSION_KEYRING: a new one of this name, or ours of that name."""
+    _checked(_libc.syscall(SYS_KEYCTL, 1, name.encode()), f"keyctl: session keyring {name}")
+
+
+def sched_setattr(policy: int, flags: int, nice: int, priority: int, times: tuple[int, int, int]) -> None:
+    """See sched_setattr(2); ``times`` are runtime, deadline and period in nanoseconds."""
+    attributes = struct.pack("=IIQiIQQQ", 48, policy, flags, nice, priority, *times)
+    _checked(_libc.syscall(SYS_SCHED_SETATTR, 0, attributes, 0), f"sched_setattr: policy {policy}")
+
+
+def ioprio_set(class_: int, priority: int) -> None:
+    """See ioprio_set(2), for the calling process."""
+    _checked(_libc.syscall(SYS_IOPRIO_SET, 1, 0, class_ << 13 | priority), f"ioprio_set {class_}:{priority}")
+
+
+def capget() -> tuple[int, int, int]:
+    """Return our effective, permitted and inheritable capabilities; see capget(2)."""
+    found = ctypes.create_string_buffer(24)
+    _checked(_libc.capget(struct.pack("II", 0x20080522, 0), found), "capget")
+    words = struct.unpack("6I", found.raw)
+    return words[0] | words[3] << 32, words[1] | words[4] << 32, words[2] | words[5] << 32
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
@@ -82,14 +127,15 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
 def clone(flags: int, cgroup: int = -1) -> int:
     """Fork into new namespaces and, unless -1, into the cgroup2 directory open as ``cgroup``; see clone3(2)."""
     into = 0x200000000 if cgroup >= 0 else 0  # CLONE_INTO_CGROUP
-    arguments = struct.pack("11Q", flags | into, 0, 0, 0, 17, 0, 0, 0, 0, 0, max(cgroup, 0))  # 17: SIGCHLD
+    signal = 0 if flags & CLONE_PARENT else 17  # SIGCHLD; a sibling takes over the caller's
+    arguments = struct.pack("11Q", flags | into, 0, 0, 0, signal, 0, 0, 0, 0, 0, max(cgroup, 0))
     return _checked(_libc.syscall(SYS_CLONE3, arguments, ctypes.c_size_t(len(arguments))), f"clone3 {flags:#x}")
 
 
 def close_on_exec(first: int) -> None:
     """Mark every descriptor from ``first`` on; see close_range(2), CLOSE_RANGE_CLOEXEC (5.11)."""
     try:
-        _checked(_libc.syscall(436, ctypes.c_uint(first), ctypes.c_uint(2**32 - 1), 4), "close_range")
+        _checked(_libc.syscall(SYS_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(2**32 - 1), 4), "close_range")
     except OSError:
         for name in os.listdir("/proc/self/fd"):
             if int(name) >= first and os.path.exists(f"/proc/self/fd/{name}"):

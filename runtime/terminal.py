@@ -34,13 +34,12 @@ NO_SIZE = bytes(8)
 READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
-def make(ptmx: str = "/dev/pts/ptmx") -> tuple[int, int]:
-    """Return master and slave of a new pty; called inside the container, so that it is one of its own devpts.
+def make(master: int) -> tuple[int, int]:
+    """Return master and slave of a new pty, of a /dev/pts/ptmx that was opened: one of the container's own devpts.
 
     The slave comes from the master itself (ioctl_tty(2), TIOCGPTPEER), not from a name the container could
     have put something else at.
     """
-    master = os.open(ptmx, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         fcntl.ioctl(master, TIOCSPTLCK, bytes(4))
         return master, fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)

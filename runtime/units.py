@@ -137,6 +137,24 @@ def boolean(text: str, option: str) -> bool:
     return word in ("true", "1")
 
 
+def interval(text: str, option: str) -> float:
+    """Return seconds of ``5s``, ``1m30s``, ``500ms`` or ``2``, as Go writes durations; 0 is refused."""
+    scales = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
+    total, rest = 0.0, text.strip()
+    while rest:
+        digits = len(rest) - len(rest.lstrip("0123456789."))
+        unit = next((name for name in ("ms", "s", "m", "h") if rest[digits:].startswith(name)), "")
+        number = _scaled(rest[:digits], 1000)
+        if number is None or (not unit and rest[digits:]):
+            total = 0.0
+            break
+        total += number / 1000 * scales[unit]
+        rest = rest[digits + len(unit) :]
+    if not total:
+        raise RunError(f"{option} {text!r}: not a time", "write seconds, as 5s")
+    return total
+
+
 def plain(text: str, _option: str) -> str:
     """Return the text itself."""
     return text
@@ -150,6 +168,7 @@ KINDS: Mapping[str, Callable[[str, str], Any]] = {
     "count": count,
     "pids": count_or_unlimited,
     "cpulist": cpu_list,
+    "interval": interval,
     "device-size": device_size,
     "device-count": device_count,
 }

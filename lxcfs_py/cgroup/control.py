@@ -30,12 +30,15 @@ __all__ = [
     "doors",
     "enter",
     "freeze",
+    "frozen",
     "kill_all",
     "oom_kills",
     "remove",
     "thaw",
     "update",
 ]
+OURS = "/pyproc"
+"""The parent of cgroups whose place was left to us."""
 V1_DOOR, V2_DOOR = "/tasks", "/cgroup.procs"
 RACES = 20
 """How often a directory is made again when somebody removes its empty parent meanwhile."""
@@ -154,6 +157,17 @@ def thaw(layout: Layout, path: str) -> None:
     _freezer(layout, path, "THAWED", "0")
 
 
+def frozen(layout: Layout, path: str) -> bool:
+    """Say whether its processes are stopped, or being stopped."""
+    hierarchy = layout.hierarchies.get("freezer") or layout.hierarchies.get("")
+    if hierarchy is None:
+        return False
+    directory = hierarchy.directory(path)
+    if hierarchy.version == 1:
+        return read(f"{directory}/freezer.state").strip() in (b"FROZEN", b"FREEZING")
+    return read(f"{directory}/cgroup.freeze").strip() == b"1"
+
+
 def kill_all(_host: Host, layout: Layout, path: str, timeout: float = 10.0) -> bool:
     """Kill everything in it; say whether it is empty within ``timeout`` seconds."""
     deadline, pause = time.monotonic() + timeout, 0.001
@@ -194,7 +208,7 @@ def _removed(top: str) -> bool:
 
 
 def remove(_host: Host, layout: Layout, path: str, timeout: float = 5.0) -> None:
-    """Remove it and all below it, and its parent if that is empty then; what is not there is fine.
+    """Remove it and all below it, and our own parent if that is empty then; what is not there is fine.
 
     Raises an Error if processes keep it busy for ``timeout`` seconds.
     """
@@ -205,7 +219,7 @@ def remove(_host: Host, layout: Layout, path: str, timeout: float = 5.0) -> None
                 raise Error(f"{top}: still busy", "end its processes first")
             time.sleep(pause)
             pause = min(2 * pause, 0.05)
-        if path.count("/") > 1:
+        if os.path.dirname(path) == OURS:  # a parent of somebody else's may have limits
             try:
                 os.rmdir(os.path.dirname(top))
             except OSError:

@@ -38,7 +38,8 @@ def delete(root: str, storage: str, id_: str, *, force: bool) -> None:
                 raise
             found = state.remains(root, storage, id_)
         if not force and state.status(root, found, locked=True) != state.STOPPED:
-            raise Error(f"container {id_!r} is running", f"stop it, or use pyproc delete --force {id_}")
+            now = state.status(root, found, locked=True)
+            raise Error(f"container {id_!r} is {now}, not stopped", f"stop it, or use pyproc delete --force {id_}")
         cleanup(found)
     finally:
         os.close(held)

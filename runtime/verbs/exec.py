@@ -1,46 +1,41 @@
-"""``pyproc exec``: run a command in a container that runs already.
-
-    parent (the caller's; waits, relays)      ── clone ─  doorkeeper (in cgroup2)
-        <── report: master, pid, or failure ──              joins the other cgroups, then all namespaces
-                                                            makes the pty, in the container's devpts
-                                                            ── fork ──  command (in the pid namespace)
-                                                            exits            user, capabilities, execve
-        adopts the command (child subreaper), forwards signals, relays its terminal
-
-Joining a pid namespace holds for children only, hence the second fork. Until then nothing inside can see us, and
-from then on nothing of the host's is left to be seen: the mount namespace and its root are the container's.
-"""
+"""``pyproc exec``: run a command in a container that exists; for people by options, for engines by ``--process``."""
 
 from __future__ import annotations
 
 import os
 
-from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error
 from lxcfs_py.host import Host
-from runtime import cgroups, environment, options, seccomp, signals, spec, state, syscalls, terminal, users, validate
-from runtime import process as runner  # everything is imported before we are inside
+from runtime import (
+    bundle,
+    capabilities,
+    conformity,
+    console,
+    descriptors,
+    environment,
+    execute,
+    oci,
+    options,
+    spec,
+    state,
+    validate,
+)
 from runtime.errors import RunError
-from runtime.report import Report, guarded, send
+from runtime.options import Option
 from runtime.verbs import Verb, kill
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket as _socket
     from collections.abc import Mapping, Sequence
-    from typing import Any, NoReturn
+    from typing import Any
 
-    from lxcfs_py.cgroup.layout import Layout
     from runtime.options import Parsed
-    from runtime.state import State
-else:
-    import _socket
 
 VERB = Verb(
     "exec",
     "Run a command in a container that runs.",
-    "ID [--] COMMAND [ARG]...",
-    2,
+    "ID [--] [COMMAND [ARG]...]",
+    1,
     None,
     (
         options.INTERACTIVE,
@@ -48,22 +43,18 @@ VERB = Verb(
         options.DETACH,
         options.ENV,
         options.ENV_FILE,
-        options.WORKDIR,
+        Option(("-w", "--workdir", "--cwd"), "Working directory inside", "DIR"),
         options.USER,
+        Option(("-g", "--additional-gids"), "Add a supplementary group", "GID", "count", many=True),
+        Option(("-c", "--cap"), "Add a capability", "NAME", many=True),
+        Option(("--no-new-privs",), "Set no_new_privs", kind="flag"),
+        Option(("-p", "--process"), "Read OCI's process from a file; the streams are ours", "FILE"),
+        options.CONSOLE_SOCKET,
+        options.PID_FILE,
+        options.PRESERVE_FDS,
     ),
     interspersed=False,
 )
-FLAGS = {
-    "mount": 0x00020000,
-    "cgroup": 0x02000000,
-    "uts": 0x04000000,
-    "ipc": 0x08000000,
-    "user": 0x10000000,
-    "pid": 0x20000000,
-    "network": 0x40000000,
-    "time": 0x00000080,
-}
-"""The CLONE_NEW* flag of each namespace OCI names (include/uapi/linux/sched.h)."""
 
 
 def process(config: Mapping[str, Any], parsed: Parsed, caller: Mapping[str, str]) -> dict[str, Any]:
@@ -76,118 +67,57 @@ def process(config: Mapping[str, Any], parsed: Parsed, caller: Mapping[str, str]
         "args": list(parsed.rest[1:]),
         "env": environment.merge([*term, *own["env"]], asked),
     }
-    if parsed["workdir"]:
-        changes["cwd"] = parsed["workdir"]
+    if parsed["cwd"]:
+        changes["cwd"] = parsed["cwd"]
     if parsed["user"]:
         changes["user"] = spec.user(parsed["user"])
+    if parsed["additional_gids"]:
+        user = changes.get("user", own["user"])
+        changes["user"] = {**user, "additionalGids": [*user["additionalGids"], *parsed["additional_gids"]]}
+    if parsed["cap"]:
+        added = [capabilities.canonical(name, "--cap") for name in parsed["cap"]]
+        sets = ("bounding", "effective", "permitted")
+        more = {key: sorted({*own["capabilities"].get(key, ()), *added}) for key in sets}
+        changes["capabilities"] = {**own["capabilities"], **more}
+    if parsed["no_new_privs"]:
+        changes["noNewPrivileges"] = True
     return {**own, **changes}
 
 
-def namespaces(config: Mapping[str, Any]) -> int:
-    """Return the flags of the namespaces the container has of its own."""
-    flags = 0
-    for namespace in config["linux"]["namespaces"]:
-        flags |= FLAGS[namespace["type"]]
-    return flags
+def given(parsed: Parsed) -> dict[str, Any]:
+    """Return the process of ``--process``, with a terminal if asked; raises an Error naming the wrong field."""
+    found = bundle.read_json(parsed["process"])
+    bundle.shape(found, bundle.PROCESS, "process")
+    whole = bundle.process(bundle.without_nulls(found))
+    conformity.of_process(whole)
+    return {**whole, "terminal": whole["terminal"] or parsed["tty"]}
 
 
 def check(parsed: Parsed) -> None:
     """Refuse what can't work, as ``pyproc-run`` refuses it."""
-    if parsed["detach"] and parsed["tty"]:
-        raise RunError("-d with -t: nothing would hold its terminal", "leave out -t")
+    if not parsed["process"] and len(parsed.rest) < 2:
+        raise RunError("exec: no command given", f"usage: pyproc {VERB.usage}")
+    if parsed["detach"] and parsed["tty"] and not parsed["console_socket"]:
+        raise RunError("-d with -t: nothing would hold its terminal", "leave out -t, or name a --console-socket")
     if parsed["detach"] and parsed["interactive"]:
         raise RunError("-d with -i: nothing would feed its input", "leave out -i")
-    facts = validate.Facts(stdin_tty=os.isatty(0))
-    for each in (validate.tty, validate.workdir, validate.user):
-        each(parsed, facts)
+    if parsed["process"]:
+        return
+    facts = validate.Facts(stdin_tty=os.isatty(0) or bool(parsed["console_socket"]))
+    validate.tty(parsed, facts)
+    validate.user(parsed, facts)
+    if parsed["cwd"] is not None and not parsed["cwd"].startswith("/"):
+        raise RunError(f"-w {parsed['cwd']!r}: not an absolute path", "begin it with /")
 
 
-class Entry:
-    """One command on its way into a container; its methods run in the children."""
-
-    def __init__(self, found: State, config: Mapping[str, Any], parsed: Parsed, layout: Layout) -> None:
-        self.found, self.parsed, self.layout = found, parsed, layout
-        self.process = process(config, parsed, os.environ)
-        self.namespaces = namespaces(config)
-        self.filter = seccomp.of(config, found.id, found.bundle, kept=f"{parsed['storage']}/filters")
-        self.agent = self.filter.connect() if self.filter and self.filter.asks else None
-
-    def join(self, container: int, doors: Sequence[str]) -> None:
-        """Enter the container's cgroups and namespaces; ``container`` is its first process's pidfd."""
-        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # nothing inside may look into us before the execve
-        control.enter(doors)
-        syscalls.setns(container, self.namespaces)
-
-    def doorkeeper(self, container: int, doors: Sequence[str], report: _socket.socket) -> None:
-        """Go in and start the command there; its pid, as the host counts, is reported."""
-        empty = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # the host's: inside anything may be there
-        self.join(container, doors)
-        slave = -1
-        if self.parsed["tty"]:
-            master, slave = terminal.make()
-            send(report, b"terminal", master)
-            os.close(master)
-        pid = os.fork()
-        if pid == 0:
-            guarded(report, lambda: self.command(slave, empty, report))
-        send(report, b"pid %d" % pid)
-
-    def command(self, slave: int, empty: int, report: _socket.socket) -> NoReturn:
-        """Become the command."""
-        complete = users.complete(self.process)
-        if slave >= 0:
-            terminal.take(slave, complete["user"]["uid"])
-        else:
-            os.setsid()
-            if not self.parsed["interactive"]:
-                os.dup2(empty, 0)
-            if self.parsed["detach"]:
-                os.dup2(empty, 1)
-                os.dup2(empty, 2)
-        load = self.filter.loader(report, heard=self.agent is not None) if self.filter else lambda: None
-        runner.apply(complete, load)
-
-
-def enter(entry: Entry, container: int) -> Report:
-    """Start the command; raises the Error a child reported, once the children have been waited for."""
-    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # the doorkeeper leaves its child to us
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-    child, doors = cgroups.clone(0, entry.layout, entry.found.cgroup)
-    if child == 0:
-        ours.close()
-        guarded(theirs, lambda: entry.doorkeeper(container, doors, theirs))
-    theirs.close()
-    result = Report()
-    if entry.filter and entry.agent:
-        hand_over, agent = entry.filter.hand_over, entry.agent
-        result.on_listener = lambda listener, pid: hand_over(agent, listener, pid)
-    try:
-        result.read(ours)
-    finally:
-        ours.close()
-        os.waitpid(child, 0)
-    if result.error is not None:
-        if result.pid:
-            os.waitpid(result.pid, 0)
-        raise result.error
-    return result
-
-
-def attend(result: Report, parsed: Parsed) -> int:
-    """Serve the command until it ends; return its exit code, or 128 and the signal that killed it."""
-    pidfd = os.pidfd_open(result.pid)
-
-    def forward(number: int) -> None:
-        try:
-            kill.send(pidfd, number, "command")
-        except Error:  # it has just ended: the relay is about to see that
-            return
-
-    with terminal.Signals(signals.FORWARDED) as got:
-        stdin = 0 if parsed["interactive"] else -1
-        terminal.relay(pidfd, got, forward, master=result.master, stdin=stdin, stdout=1)
-    code = os.waitstatus_to_exitcode(os.waitpid(result.pid, 0)[1])
-    return code if code >= 0 else 128 - code
+def wish(parsed: Parsed, config: Mapping[str, Any]) -> execute.Wish:
+    """Return what to run: engines hand us the command's streams, people's are passed on as they say."""
+    kept = f"{parsed['storage']}/filters"
+    detach, preserved = parsed["detach"], descriptors.preserved(parsed["preserve_fds"])
+    if parsed["process"]:
+        return execute.Wish(given(parsed), detach, (), preserved, make_cwd=False, filters=kept)
+    empty = (0, 1, 2) if detach else () if parsed["interactive"] else (0,)
+    return execute.Wish(process(config, parsed, os.environ), detach, empty, preserved, filters=kept)
 
 
 def run(args: Sequence[str]) -> int:
@@ -201,10 +131,19 @@ def run(args: Sequence[str]) -> int:
 
     root = parsed["root"]
     found = state.load(root, state.find(root, parsed.rest[0]))
+    asked = wish(parsed, config := state.config(found))
     container = kill.opened(root, found)
     try:
-        entry = Entry(found, state.config(found), parsed, layout.detect(Host(), Files()))
-        result = enter(entry, container)
+        if oci.status(root, found) == oci.PAUSED:
+            raise Error(f"container {found.id!r} is paused, and a command in it would not run", "resume it first")
+        result = execute.enter(execute.Entry(found, config, asked, layout.detect(Host(), Files())), container)
     finally:
         os.close(container)
-    return 0 if parsed["detach"] else attend(result, parsed)
+    if parsed["pid_file"]:
+        state.write_text(parsed["pid_file"], str(result.pid).encode(), 0o644)
+    if parsed["console_socket"]:
+        console.hand_over(parsed["console_socket"], result.master)
+        os.close(result.master)
+        result.master = -1
+    interactive = parsed["interactive"] or bool(parsed["process"])
+    return 0 if parsed["detach"] else execute.attend(result, interactive=interactive)

@@ -34,7 +34,7 @@ def opened(root: str, found: State) -> int:
     The start time is compared after the descriptor is open: from then on the pid can't be another's.
     """
     hint = f"pyproc state {found.id} tells what it is; pyproc rm {found.id} removes it"
-    not_running = Error(f"container {found.id!r} is not running", hint)
+    not_running = Error(f"container not running: {found.id!r}", hint)  # the words engines know
     if not found.pid:
         raise not_running
     try:
@@ -99,6 +99,9 @@ def run(args: Sequence[str]) -> int:
     root = parsed["root"]
     signal = signals.number(parsed.rest[1] if len(parsed.rest) == 2 else "TERM")
     found = state.load(root, state.find(root, parsed.rest[0]))
+    if parsed["all"] and state.status(root, found) == state.STOPPED:  # in a shared pid namespace some may live on
+        _send_all(found, signal)
+        return 0
     pidfd = opened(root, found)
     try:
         if parsed["all"]:

@@ -60,6 +60,7 @@ def gather(root: str) -> list[dict[str, Any]]:
                         "created": "",
                         "command": [],
                         "bundle": f"{root}/{id_}",
+                        "annotations": {},
                     }
                 )
     return found

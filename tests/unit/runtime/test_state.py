@@ -27,13 +27,14 @@ def made(root: Path, id_: str = "web", **fields: Any) -> State:
     found = State(
         id_,
         f"{root}/{id_}",
+        f"/bundles/{id_}",
         f"/s/{id_}",
         f"/pyproc/{id_}",
         1_700_000_000_123_456_789,
         ("top", "-b"),
         **fields,
     )
-    state.save(str(root), found)
+    state.save(found)
     return found
 
 
@@ -57,7 +58,7 @@ def test_saved_is_loaded(tmp_path: Path) -> None:
     found = made(tmp_path, pid=5, start_ticks=6, boottime_offset_nsec=-7, exit_code=137, detached=True)
     assert state.load(str(tmp_path), "web") == found
     odd = found.replace(command=("a\udcff", "ü", ""))
-    state.save(str(tmp_path), odd)
+    state.save(odd)
     assert state.load(str(tmp_path), "web") == odd
     assert sorted(os.listdir(tmp_path / "web")) == ["claimed", "state.json"]
     assert os.stat(tmp_path / "web" / "state.json").st_mode & 0o777 == 0o600
@@ -65,7 +66,7 @@ def test_saved_is_loaded(tmp_path: Path) -> None:
 
 def test_every_field_has_a_type() -> None:
     """The table that loading checks by names every field of the record."""
-    assert set(state.TYPES) == set(State("i", "b", "s", "c", 0).as_dict())
+    assert set(state.TYPES) == set(State("i", "d", "b", "s", "c", 0).as_dict())
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_a_damaged_state_is_an_error_or_a_state(tmp_path: Path, data: st.DataObj
     """Cut anywhere, or with any field of another type, loading raises the one Error and nothing else."""
     if not (tmp_path / "web").exists():
         made(tmp_path)
-        state.save(str(tmp_path), state.load(str(tmp_path), "web"))
+        state.save(state.load(str(tmp_path), "web"))
         (tmp_path / "whole").write_bytes((tmp_path / "web" / "state.json").read_bytes())
     whole = (tmp_path / "whole").read_bytes()
     damaged = whole[: data.draw(st.integers(0, len(whole) - 1))]
@@ -131,19 +132,19 @@ def test_a_name_is_taken_once(tmp_path: Path) -> None:
 
 
 def test_find(tmp_path: Path) -> None:
-    """A container is found by its id or the beginning of it, if that is nobody else's."""
-    for id_ in ("web", "web2", "db"):
+    """A container is found by its id; one whose id we made up by its beginning too, if that is nobody else's."""
+    for id_ in ("web", "web2", "db", "0123456789ab", "01ab01ab01ab"):
         made(tmp_path, id_)
     (tmp_path / ".hidden").mkdir()
     (tmp_path / "file").touch()
     root = str(tmp_path)
-    assert state.ids(root) == ("db", "web", "web2")
-    assert [state.find(root, text) for text in ("web", "web2", "d")] == ["web", "web2", "db"]
-    for text in ("x", "", "../web", ".hidden", "file"):
-        with pytest.raises(state.MissingError, match="no such container"):
+    assert state.ids(root) == ("0123456789ab", "01ab01ab01ab", "db", "web", "web2")
+    assert [state.find(root, text) for text in ("web", "web2", "012")] == ["web", "web2", "0123456789ab"]
+    for text in ("x", "", "d", "../web", ".hidden", "file"):
+        with pytest.raises(state.MissingError, match="does not exist"):
             state.find(root, text)
-    with pytest.raises(Error, match="'we' is the beginning of web, web2"):
-        state.find(root, "we")
+    with pytest.raises(Error, match="'01' is the beginning of 0123456789ab, 01ab01ab01ab"):
+        state.find(root, "01")
 
 
 def test_no_containers_yet(tmp_path: Path) -> None:
@@ -199,11 +200,11 @@ def test_the_lock_is_one_holders(tmp_path: Path) -> None:
 
 
 def test_configuration(tmp_path: Path) -> None:
-    """The OCI configuration is the bundle's; one that is none is an error."""
+    """The OCI configuration is the copy of the bundle's; one that is none is an error."""
     found = made(tmp_path)
     with pytest.raises(Error, match=r"config.json: No such file"):
         state.config(found)
-    state.write(f"{found.bundle}/config.json", {"process": {"args": ["x"]}})
+    state.write(f"{found.directory}/config.json", {"process": {"args": ["x"]}})
     assert state.config(found) == {"process": {"args": ["x"]}}
     for text in ("", "[]", '{"process": 1}'):
         (tmp_path / "web" / "config.json").write_text(text)
@@ -225,8 +226,8 @@ def test_oci_state(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
     root = str(tmp_path)
     found = made(tmp_path, pid=sleeper.pid, start_ticks=start_ticks(sleeper.pid))
     told = oci.describe(root, found)
-    assert (told["ociVersion"], told["id"], told["status"]) == ("1.1.0", "web", "running")
-    assert (told["pid"], told["bundle"]) == (sleeper.pid, f"{root}/web")
+    assert (told["ociVersion"], told["id"], told["status"]) == (state.OCI_VERSION, "web", "running")
+    assert (told["pid"], told["bundle"]) == (sleeper.pid, "/bundles/web")
     assert told["created"] == "2023-11-14T22:13:20.123456789Z"
     assert "exitCode" not in told
     ended = oci.describe(root, found.replace(start_ticks=1, exit_code=3))

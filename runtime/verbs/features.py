@@ -1,0 +1,54 @@
+"""``pyproc features``: what this runtime understands, as OCI's JSON (features.md)."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from runtime import bundle, capabilities, mount_options, namespaces
+from runtime.state import OCI_VERSION
+from runtime.verbs import Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+VERB = Verb("features", "Print what this runtime understands, as OCI's JSON.", "", 0, 0)
+
+
+def known() -> dict[str, Any]:
+    """Return it, from the lists the runtime itself goes by."""
+    from runtime import conformity
+
+    options = {
+        *mount_options.ATTRIBUTES, *mount_options.RECURSIVE, *mount_options.SUPERBLOCK, *mount_options.NO_SUPERBLOCK,
+        *mount_options.PROPAGATION, *(f"r{name}" for name in mount_options.PROPAGATION), "bind", "rbind", "tmpcopyup",
+    }  # fmt: skip
+    return {
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": OCI_VERSION,
+        "hooks": list(bundle.HOOKS),
+        "mountOptions": sorted(options),
+        "linux": {
+            "namespaces": sorted(namespaces.FLAGS),
+            "capabilities": list(capabilities.NAMES),
+            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
+            "seccomp": {"enabled": os.path.exists("/proc/sys/kernel/seccomp/actions_avail")},
+            "apparmor": {"enabled": conformity.has_module("apparmor")},
+            "selinux": {"enabled": False},
+            "intelRdt": {"enabled": False},
+            "mountExtensions": {"idmap": {"enabled": False}},
+        },
+        "annotations": {},
+    }
+
+
+def run(args: Sequence[str]) -> int:
+    """Print it."""
+    parsed = VERB.read(args)
+    if parsed is not None:
+        import json
+
+        sys.stdout.write(json.dumps(known(), indent=2) + "\n")
+    return 0

@@ -1,0 +1,39 @@
+"""``pyproc pause``: stop all processes of a container where they are (the freezer of cgroups)."""
+
+from __future__ import annotations
+
+from lxcfs_py.errors import Error
+from runtime import oci, state
+from runtime.verbs import Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runtime.options import Parsed
+
+VERB = Verb("pause", "Stop all processes of a container where they are.", "ID", 1, 1)
+
+
+def change(parsed: Parsed, *, freeze: bool) -> None:
+    """Freeze or thaw it; raises an Error unless it is in the state for that."""
+    from lxcfs_py.cgroup import control, layout
+    from lxcfs_py.files import Files
+    from lxcfs_py.host import Host
+
+    root = parsed["root"]
+    found = state.load(root, state.find(root, parsed.rest[0]))
+    now = oci.status(root, found)
+    if freeze and now not in (state.CREATED, state.RUNNING):
+        raise Error(f"container {found.id!r} can't be paused: it is {now}", "only what runs can be paused")
+    if not freeze and now != oci.PAUSED:
+        raise Error(f"container {found.id!r} can't be resumed: it is {now}", "only what is paused can be resumed")
+    (control.freeze if freeze else control.thaw)(layout.detect(Host(), Files()), found.cgroup)
+
+
+def run(args: Sequence[str]) -> int:
+    """Pause it."""
+    parsed = VERB.read(args)
+    if parsed is not None:
+        change(parsed, freeze=True)
+    return 0

@@ -1,0 +1,46 @@
+"""``pyproc spec``: write a config.json to begin with."""
+
+from __future__ import annotations
+
+import os
+
+from runtime import options
+from runtime.errors import RunError
+from runtime.verbs import Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+VERB = Verb("spec", "Write a config.json to begin with.", "", 0, 0, (options.BUNDLE,))
+
+
+def template() -> dict[str, Any]:
+    """Return the configuration: a shell at a terminal, on a root below ``rootfs`` that is read-only."""
+    from runtime import spec
+
+    parsed = options.parse(("-t", "--read-only", "--", "sh"))
+    found = spec.config(parsed, "pyproc", {}, time=False)
+    del found["linux"]["cgroupsPath"], found["linux"]["rootfsPropagation"]
+    found["linux"]["namespaces"].append({"type": "network"})
+    kinds = {each["type"]: each for each in found["linux"]["namespaces"]}
+    found["linux"]["namespaces"] = list(kinds.values())
+    found["process"]["user"] = {"uid": 0, "gid": 0}
+    return found
+
+
+def run(args: Sequence[str]) -> int:
+    """Write it, unless there is one."""
+    parsed = VERB.read(args)
+    if parsed is None:
+        return 0
+    import json
+
+    path = f"{os.path.abspath(parsed['bundle'])}/config.json"
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(json.dumps(template(), indent=2) + "\n")
+    except FileExistsError:
+        raise RunError(f"{path} exists", "remove it first, or name another --bundle") from None
+    return 0

@@ -1,0 +1,90 @@
+"""``pyproc update``: change a container's limits while it runs."""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.errors import Error
+from runtime import bundle, state
+from runtime.options import Option
+from runtime.verbs import Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from runtime.options import Parsed
+
+SINGLE = (
+    (Option(("--memory",), "Memory limit", "SIZE", "swap"), "memory", "limit"),
+    (Option(("--memory-reservation",), "Memory left to it under pressure", "SIZE", "size"), "memory", "reservation"),
+    (Option(("--memory-swap",), "Limit of memory and swap together (-1: none)", "SIZE", "swap"), "memory", "swap"),
+    (Option(("--cpu-period",), "Period of the CPU quota, in microseconds", "N", "count"), "cpu", "period"),
+    (Option(("--cpu-quota",), "CPU time per period, in microseconds (-1: no limit)", "N", "pids"), "cpu", "quota"),
+    (Option(("--cpu-share",), "Weight against others", "N", "count"), "cpu", "shares"),
+    (Option(("--cpuset-cpus",), "CPUs to run on", "LIST", "cpulist"), "cpu", "cpus"),
+    (Option(("--cpuset-mems",), "Memory nodes to use", "LIST", "cpulist"), "cpu", "mems"),
+    (Option(("--pids-limit",), "Limit of processes and threads (-1: none)", "N", "pids"), "pids", "limit"),
+)  # fmt: skip
+"""An option for a single limit, and where it stands in ``linux.resources``."""
+VERB = Verb(
+    "update",
+    "Change a container's limits.",
+    "ID",
+    1,
+    1,
+    (
+        Option(("-r", "--resources"), "Read OCI's resources from a file, - for the standard input", "FILE"),
+        *(option for option, _, _ in SINGLE),
+    ),
+)
+
+
+def asked(parsed: Parsed) -> dict[str, Any]:
+    """Return the resources to set; raises an Error naming the field that is wrong."""
+    if parsed["resources"]:
+        found = bundle.read_json("/dev/stdin" if parsed["resources"] == "-" else parsed["resources"])
+        bundle.shape(found, bundle.RESOURCES, "resources")
+        return dict(bundle.without_nulls(found))
+    found = {}
+    for option, part, field in SINGLE:
+        if parsed[option.name] is not None:
+            found.setdefault(part, {})[field] = parsed[option.name]
+    return found
+
+
+def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return resources with some of them changed."""
+    both = {key: {**old.get(key, {}), **value} for key, value in new.items() if isinstance(value, dict)}
+    return {**old, **new, **both}
+
+
+def run(args: Sequence[str]) -> int:
+    """Change them, in the cgroups and in what is known of the container."""
+    parsed = VERB.read(args)
+    if parsed is None:
+        return 0
+    from lxcfs_py.cgroup import layout
+    from lxcfs_py.files import Files
+    from lxcfs_py.host import Host
+    from runtime import cgroups
+
+    root = parsed["root"]
+    id_ = state.find(root, parsed.rest[0])
+    held = state.lock(root, id_)
+    try:
+        found = state.load(root, id_)
+        if (now := state.status(root, found, locked=True)) == state.STOPPED:
+            raise Error(f"container {id_!r} can't be updated: it is {now}", "only what exists has limits")
+        new = asked(parsed)
+        config = state.config(found)
+        cgroups.update(Host(), layout.detect(Host(), Files()), found.cgroup, new)
+        linux = config["linux"]
+        state.write(
+            f"{found.directory}/config.json",
+            {**config, "linux": {**linux, "resources": merged(linux.get("resources", {}), new)}},
+        )
+    finally:
+        os.close(held)
+    return 0
