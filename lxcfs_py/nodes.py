@@ -22,6 +22,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+LAYOUT = 1
+"""Of the table. The files that containers have bound are known by its numbers: a version of another layout can't
+serve them, so there had better be none.
+"""
 PLACES = 1 << 16
 PLACE_BYTES = 256
 LOOKED_AT, LOOKED_AT_WHEN_FULL = 2, 128

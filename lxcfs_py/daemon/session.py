@@ -9,7 +9,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Self
 
-from lxcfs_py import store
+from lxcfs_py import nodes, store
 from lxcfs_py.container import start_ticks
 from lxcfs_py.daemon import mount
 from lxcfs_py.daemon.processes import BYTES, FACTS_BYTES, GENERATIONS, Processes, Template
@@ -28,8 +28,10 @@ MEMORY = (*WORKERS[1:], "calls")
 STORES = ("listeners", "triggers")
 """Stores of descriptors (lxcfs_py.store), each by its two ends."""
 NAMES = ("fuse", *MEMORY, *(f"{name}-{end}" for name in STORES for end in ("in", "out")))
-LAYOUT = 4
-"""Of all that is shared. Memory of another layout is left alone, and files opened before then fail with EBADF."""
+LAYOUT = 5
+"""Of all that is shared but the table. Memory of another layout is left alone; files opened before then fail with
+EBADF, and are served when they are opened again.
+"""
 
 
 class Session:
@@ -48,17 +50,20 @@ class Session:
         """Mount; raises an Error if that can't be."""
         mount.prepare(mountpoint, nonempty=nonempty)
         fuse, init = mount.mount(mountpoint)
-        return cls._begun(fuse, mountpoint, init, workers)
+        return cls.begin({"fuse": fuse}, mountpoint, init, workers)
 
     @classmethod
-    def _begun(cls, fuse: int, mountpoint: str, init: protocol.Init, workers: int) -> Self:
-        memory = {name: os.memfd_create(f"lxcfs-py-{name}") for name in MEMORY}
+    def begin(cls, kept: Mapping[str, int], mountpoint: str, init: protocol.Init, workers: int) -> Self:
+        """Begin a session with a mount and, if it is ``kept`` too, the table of the session before."""
+        memory = {name: kept.get(name) or os.memfd_create(f"lxcfs-py-{name}") for name in MEMORY}
         ends = [end for _ in STORES for end in store.ends()]
-        facts = {"layout": LAYOUT, "mountpoint": mountpoint, "init": init.as_dict(), "workers": workers}
+        facts = {"layout": LAYOUT, "table": nodes.LAYOUT, "mountpoint": mountpoint, "workers": workers}
+        facts["init"] = init.as_dict()
         os.ftruncate(memory["record"], BYTES)
         os.pwrite(memory["record"], json.dumps(facts).encode().ljust(FACTS_BYTES, b"\0"), 0)
-        kept = dict(zip(NAMES, (fuse, *memory.values(), *ends), strict=True))
-        session = cls(kept, mountpoint, init, workers)
+        session = cls(
+            dict(zip(NAMES, (kept["fuse"], *memory.values(), *ends), strict=True)), mountpoint, init, workers
+        )
         session.begun = True
         return session
 
@@ -66,7 +71,12 @@ class Session:
     def adopt(cls, descriptors: Mapping[str, int], mountpoint: str) -> Self | None:
         """Take a session over; None if this is none, or its mount has gone."""
         there = mount.mounted(mountpoint)
-        if not {"fuse", "record"} <= set(descriptors) or there is None or there.fstype != mount.FSTYPE:
+        return None if there is None or there.fstype != mount.FSTYPE else cls.taken_over(descriptors, mountpoint)
+
+    @classmethod
+    def taken_over(cls, descriptors: Mapping[str, int], mountpoint: str) -> Self | None:
+        """Return the session of these descriptors: all of it, or what another version's has that is as ours."""
+        if not {"fuse", "record"} <= set(descriptors):
             return None
         try:
             facts = json.loads(os.pread(descriptors["record"], FACTS_BYTES, 0).rstrip(b"\0"))
@@ -75,9 +85,11 @@ class Session:
                 return None
             if facts["layout"] == LAYOUT and set(descriptors) == set(NAMES):
                 return cls(descriptors, mountpoint, init, workers)
+            same = ("fuse", "table") if facts.get("table") == nodes.LAYOUT else ("fuse",)
+            kept = {name: descriptors[name] for name in same}
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return cls._begun(descriptors["fuse"], mountpoint, init, workers)
+        return cls.begin(kept, mountpoint, init, workers)
 
     def store(self, name: str) -> store.Store:
         """Return one of ``STORES``."""
