@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from runtime import capabilities, syscalls
+from runtime import capabilities, stub, syscalls
 from runtime.errors import NOT_EXECUTABLE, NOT_FOUND, RunError, said
 
 TYPE_CHECKING = False
@@ -98,15 +98,26 @@ def become(process: Mapping[str, Any]) -> None:
 def enter(cwd: str, *, make: bool) -> None:
     """Change to the working directory, which is made where it is not there, as Docker does, if it is to be.
 
-    A directory of the host's, reached through a descriptor that was left open, has no path here (CVE-2024-21626).
+    A directory of the host's, reached through a descriptor of ours, has no path here (CVE-2024-21626): nothing is
+    made there, and nobody begins there.
     """
     try:
-        if make:
-            os.makedirs(cwd, exist_ok=True)
-        os.chdir(cwd)
-        os.getcwd()
+        _into(cwd, make=make)
     except OSError as error:
         raise RunError(f"working directory {cwd}: {said(error)}", "name a directory that can be entered") from error
+
+
+def _into(path: str, *, make: bool) -> None:
+    try:
+        os.chdir(path)
+    except FileNotFoundError:
+        parent, _, name = path.rstrip("/").rpartition("/")
+        if name in ("", ".", "..") or not make:
+            raise
+        _into(parent or "/", make=make)
+        os.mkdir(name)
+        os.chdir(name)
+    os.getcwd()
 
 
 def apply(process: Mapping[str, Any], command: str, load: Callable[[], None], preserved: int = 0) -> NoReturn:
@@ -117,6 +128,8 @@ def apply(process: Mapping[str, Any], command: str, load: Callable[[], None], pr
     from 3 on stay open, beside the standard streams.
     """
     variables = dict(item.partition("=")[::2] for item in process["env"])
+    program = stub.make(process["args"][0])  # before a filter may forbid it
+    place = stub.by(program) if program >= 0 else -1
     if not process["noNewPrivileges"]:
         load()
     become(process)
@@ -129,6 +142,8 @@ def apply(process: Mapping[str, Any], command: str, load: Callable[[], None], pr
         os.set_inheritable(number, True)
     syscalls.close_on_exec(3 + preserved)
     try:
+        stub.refuse(command, process["args"], variables)
+        stub.execute(place, command, process["args"], variables)
         os.execve(command, process["args"], variables)
     except OSError as error:
         code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.live.box import Box
-from tests.live.bundle import PARENT, Bundle, Runtime, left
+from tests.live.busybox import PARENT, Bundle, Runtime, left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

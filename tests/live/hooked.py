@@ -1,4 +1,4 @@
-"""Bundles made by a test, and runtimes to hand them to: ours, and runc beside it."""
+"""OCI bundles for the runtimes of others, with the hook in them."""
 
 from __future__ import annotations
 
@@ -6,167 +6,105 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-BIN = Path(sys.executable).parent
-PARENT = "/oci-live"
-"""The cgroup that is the parent of these tests'."""
-CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
-HARD = ["nosuid", "noexec", "nodev"]
-MASKED = ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware", "/proc/acpi"]
+from tests.live.box import BIN
 
+if TYPE_CHECKING:
+    from tests.live.box import Box
 
-def config(*command: str) -> dict[str, Any]:
-    """Return a configuration as engines write them."""
-    return {
-        "ociVersion": "1.0.2",
-        "process": {
-            "terminal": False,
-            "user": {"uid": 0, "gid": 0},
-            "args": list(command),
-            "env": ["PATH=/bin", "TERM=xterm"],
-            "cwd": "/",
-            "capabilities": {
-                "bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES, "ambient": [],
-                "inheritable": [],
-            },
-            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 512, "soft": 512}],
-            "noNewPrivileges": True,
-        },
-        "root": {"path": "rootfs", "readonly": False},
-        "hostname": "box",
-        "mounts": [
-            {"destination": "/proc", "type": "proc", "source": "proc"},
-            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
-             "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
-            {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
-             "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]},
-            {"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
-             "options": [*HARD, "mode=1777", "size=64m"]},
-            {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": HARD},
-            {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*HARD, "ro"]},
-        ],
-        "linux": {
-            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-            "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
-            "maskedPaths": MASKED,
-            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
-        },
-    }  # fmt: skip
+BUSYBOX = "/bin/busybox"
 
 
 class Bundle:
-    """A directory with a root of busybox; ``config`` is written by ``write``."""
+    """One container's bundle, whose root has busybox alone; ``config`` may be changed until it is run."""
 
-    def __init__(self, path: Path, *command: str) -> None:
-        self.path = path
-        self.root = path / "rootfs"
-        for name in ("bin", "etc", "tmp", "dev", "proc", "sys"):
-            (self.root / name).mkdir(parents=True)
-        shutil.copy("/bin/busybox", self.root / "bin")
-        for name in subprocess.run(
-            ["/bin/busybox", "--list"], capture_output=True, text=True, check=True
-        ).stdout.split():
-            if name != "busybox":
-                os.symlink("busybox", self.root / "bin" / name)
-        self.config = config(*command)
+    def __init__(self, box: Box, runtime: str, name: str, *stages: str) -> None:
+        self.box, self.runtime, self.name = box, runtime, name
+        self.path = box.base / f"bundle-{name}"
+        self.root = self.path / "rootfs"
+        (self.root / "bin").mkdir(parents=True)
+        shutil.copy(BUSYBOX, self.root / "bin/busybox")
+        subprocess.run(["runc", "spec", "--bundle", self.path], check=True)
+        self.config: dict[str, Any] = json.loads((self.path / "config.json").read_text())
+        self.config["process"]["terminal"] = False
+        self.config["root"]["readonly"] = False
+        self.config["linux"]["cgroupsPath"] = f"/pyproc-test-{name}"
+        self.config["linux"]["resources"]["memory"] = {"limit": 64 << 20}
+        if runtime == "crun":  # what engines ask for on cgroup v2
+            self.config["linux"]["namespaces"].append({"type": "cgroup"})
+        hook: dict[str, Any] = {"path": str(BIN / "lxcfs-py"), "args": ["lxcfs-py", "hook"]}
+        hook["env"] = [f"LXCFS_PY_RUNTIME_DIR={box.environment['LXCFS_PY_RUNTIME_DIR']}"]
+        self.config["hooks"] = {stage: [hook] for stage in (*(stages or ("createRuntime",)), "poststop")}
 
-    @property
-    def linux(self) -> Any:
-        """The configuration's Linux part."""
-        return self.config["linux"]
+    def namespace(self, kind: str, **about: str) -> None:
+        """Change how the container has a namespace: ``path`` for another's; the host's without one at all."""
+        namespaces = self.config["linux"]["namespaces"]
+        namespaces[:] = [namespace for namespace in namespaces if namespace["type"] != kind]
+        if about:
+            namespaces.append({"type": kind, **about})
 
-    @property
-    def process(self) -> Any:
-        """The configuration's process."""
-        return self.config["process"]
+    def users(self) -> None:
+        """Give it a user namespace, to whose root its files belong."""
+        self.config["linux"]["namespaces"].append({"type": "user"})
+        mapped = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        self.config["linux"].update(uidMappings=mapped, gidMappings=mapped)
+        for path in (self.root, *self.root.rglob("*")):
+            os.chown(path, 100000, 100000, follow_symlinks=False)
+        for parent in self.root.parents:
+            parent.chmod(parent.stat().st_mode | 0o111)
 
-    def run(self, script: str) -> None:
-        """Let the command be a script."""
-        self.process["args"] = ["sh", "-c", script]
+    def command(self, *words: str) -> list[str]:
+        """Return a command line of the runtime."""
+        return [self.runtime, "--root", str(self.box.base / self.runtime), *words]
 
-    def mount(self, destination: str, source: str | Path, *options: str, kind: str = "bind") -> None:
-        """Add a mount."""
-        self.config["mounts"].append(
-            {"destination": destination, "type": kind, "source": str(source), "options": list(options)}
-        )
+    def do(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run the runtime to its end."""
+        # Files, because the container keeps the descriptors: a pipe would not end before it.
+        with (self.box.base / "out").open("w+") as out, (self.box.base / "err").open("w+") as err:
+            done = subprocess.run(
+                self.command(*words),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                timeout=60 * self.box.scale,
+                check=False,
+            )
+            out.seek(0)
+            err.seek(0)
+            found = subprocess.CompletedProcess(done.args, done.returncode, out.read(), err.read())
+        assert not check or found.returncode == 0, (found.args, found.returncode, found.stdout, found.stderr)
+        return found
 
-    def without(self, *kinds: str) -> None:
-        """Leave namespaces out."""
-        self.linux["namespaces"] = [each for each in self.linux["namespaces"] if each["type"] not in kinds]
-
-    def join(self, kind: str, path: str) -> None:
-        """Join a namespace instead of making one."""
-        self.without(kind)
-        self.linux["namespaces"].append({"type": kind, "path": path})
-
-    def hook(self, stage: str, script: str, **more: Any) -> None:
-        """Add a hook: a shell script of the host's, of the container's for startContainer."""
-        shell = "/bin/sh" if stage != "startContainer" else "/bin/busybox"
-        env = [f"PATH={os.environ['PATH']}", f"LOG={self.path / 'log'}"]
-        each = {"path": shell, "args": ["sh", "-c", script], "env": env, **more}
-        self.config.setdefault("hooks", {}).setdefault(stage, []).append(each)
-
-    def write(self) -> Path:
-        """Write config.json; return the bundle."""
+    def write(self, script: str) -> None:
+        """Write config.json, with a shell script as the command."""
+        self.config["process"]["args"] = ["/bin/busybox", "sh", "-c", f"alias cat='busybox cat'; {script}"]
         (self.path / "config.json").write_text(json.dumps(self.config))
-        return self.path
 
+    def run(self, script: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a shell script in the container to its end, whose ``/bin`` has busybox."""
+        self.write(script)
+        return self.do("run", "--bundle", str(self.path), self.name, check=check)
 
-class Runtime:
-    """A runtime with a directory of state of its own."""
+    def start(self) -> None:
+        """Start it to sleep in the background."""
+        self.write("exec busybox sleep 1000")
+        self.do("run", "--detach", "--bundle", str(self.path), self.name)
 
-    def __init__(self, name: str, base: Path, scale: float, **environment: str) -> None:
-        self.name, self.scale = name, scale
-        program = str(BIN / "pyproc") if name == "pyproc" else name
-        self.command = [program, "--root", str(base / f"{name}-state")]
-        self.environment = {**os.environ, **environment}
+    def inside(self, script: str) -> str:
+        """Return what a shell script prints in the container that was started."""
+        return self.do("exec", self.name, "/bin/busybox", "sh", "-c", script).stdout
 
-    def start(self, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
-        """Begin a command."""
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
-        return subprocess.Popen([*self.command, *arguments], env=self.environment, text=True, **streams)
+    def state(self) -> dict[str, Any]:
+        """Return the runtime's state."""
+        found: dict[str, Any] = json.loads(self.do("state", self.name).stdout)
+        return found
 
-    def __call__(self, *arguments: str, check: bool = True, **streams: Any) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; what it leaves running may keep the streams, so they are files."""
-        streams = {"stdin": subprocess.DEVNULL, **streams}
-        done = subprocess.run(
-            [*self.command, *arguments], env=self.environment, text=True, timeout=60 * self.scale, check=False,
-            capture_output=True, **streams,
-        )  # fmt: skip
-        assert not check or done.returncode == 0, (arguments, done.returncode, done.stderr)
-        return done
+    def delete(self) -> None:
+        """Remove it, running or not."""
+        self.do("delete", "--force", self.name)
 
-    def quietly(self, *arguments: str) -> int:
-        """Run a command whose container inherits nobody's pipes; return its exit code."""
-        nowhere = subprocess.DEVNULL
-        return subprocess.run(
-            [*self.command, *arguments], env=self.environment, stdin=nowhere, stdout=nowhere, stderr=nowhere,
-            timeout=60 * self.scale, check=False,
-        ).returncode  # fmt: skip
-
-    def status(self, id_: str) -> str:
-        """Return a container's status, "" if there is none."""
-        done = self("state", id_, check=False)
-        return str(json.loads(done.stdout)["status"]) if done.returncode == 0 else ""
-
-    def state(self, id_: str) -> dict[str, Any]:
-        """Return a container's state."""
-        return dict(json.loads(self("state", id_).stdout))
-
-
-def left() -> list[str]:
-    """Return the cgroups of these tests that are left."""
-    tops = ((at, names) for at, names, _ in os.walk("/sys/fs/cgroup") if os.path.basename(at) == PARENT[1:])
-    return [f"{at}/{name}" for at, names in tops for name in names]
-
-
-def until(runtime: Runtime, id_: str, status: str) -> None:
-    """Wait for a status."""
-    deadline = time.monotonic() + 20 * runtime.scale
-    while (now := runtime.status(id_)) != status:
-        assert time.monotonic() < deadline, now
-        time.sleep(0.02)
+    def registered(self) -> Path:
+        """Return where its registration is."""
+        return Path(self.box.environment["LXCFS_PY_RUNTIME_DIR"], f"lxcfs-py/containers/{self.name}.json")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.live.bundle import BIN, PARENT, Bundle, Runtime, left, until
+from tests.live.busybox import BIN, PARENT, Bundle, Runtime, left, until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.live.bundle import Bundle, Runtime, until
+from tests.live.busybox import Bundle, Runtime, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

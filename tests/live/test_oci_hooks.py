@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.live.bundle import Bundle, Runtime, until
+from tests.live.busybox import Bundle, Runtime, until
 
 TELL = 'read state; echo "$STAGE $(echo "$state" | sed \'s/.*"status": *"\\([a-z]*\\)".*/\\1/\')" >> $LOG'
 

@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.live.bundle import Bundle, Runtime
+    from tests.live.busybox import Bundle, Runtime
 
 
 HOSTILE = {

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from tests.live.bundle import PARENT, Bundle, Runtime, left, until
+from tests.live.busybox import PARENT, Bundle, Runtime, left, until
 
 if TYPE_CHECKING:
     import pytest
