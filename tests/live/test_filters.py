@@ -147,3 +147,18 @@ def test_the_kernel_takes_the_longest(clean: Box, tmp_path: Path) -> None:
         "Operation not permitted",
         "allowed",
     ]
+
+
+def test_privileged(clean: Box) -> None:
+    """Such a container has no filter, our capabilities, the host's devices, and nothing masked or read-only."""
+    script = """
+grep Seccomp: /proc/self/status
+mount -t tmpfs none /mnt && umount /mnt
+head -c 0 /dev/kmsg
+test -e /dev/console && touch /dev/shm/x
+test -w /proc/sys/kernel/hostname && echo host >/proc/sys/kernel/hostname && hostname
+mkdir /sys/fs/cgroup/*/own 2>/dev/null || mkdir /sys/fs/cgroup/own
+"""
+    done = clean.run("--rm", "--privileged", "--proc-view", "off", "--", "sh", "-ec", script)
+    assert done.stdout.split() == ["Seccomp:", "0", "host"]
+    assert done.stderr.count("\n") <= 1, done.stderr
