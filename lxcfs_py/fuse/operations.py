@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 FOREVER_SECONDS = 3600.0
 """How long the kernel may keep what does not change; names of containers it asks for each time."""
+HOST_SECONDS = 1.0
+"""And what is the host's, which comes and goes with a module; what a CPU has is there for some callers only."""
 MOST_KNOWN = 4096
 """Of how many inodes the meaning is remembered."""
 
@@ -128,8 +130,9 @@ class Operations(pyfuse3.Operations):
         entry.st_nlink = 2 if stat.S_ISDIR(entry.st_mode) else 1
         entry.st_size = passed.st_size if passed and stat.S_ISLNK(passed.st_mode) else 0
         entry.st_blksize = 4096
-        entry.attr_timeout = 0.0 if passed else FOREVER_SECONDS
-        entry.entry_timeout = 0.0 if passed or (container and not rest) else FOREVER_SECONDS
+        keep = FOREVER_SECONDS if passed is None else HOST_SECONDS if cpus.number(rest) is None else 0.0
+        entry.attr_timeout = keep
+        entry.entry_timeout = 0.0 if container and not rest else keep
         return entry
 
     @boundary
