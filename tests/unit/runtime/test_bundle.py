@@ -103,9 +103,9 @@ JSON = st.recursive(
 )
 FIELDS = (
     "process", "process.args", "process.user", "process.capabilities", "process.rlimits", "root", "mounts",
-    "mounts.0", "mounts.0.options", "linux", "linux.namespaces", "linux.uidMappings", "linux.devices", "linux.sysctl", "hooks",
+    "mounts.0", "mounts.0.options", "linux", "linux.namespaces", "linux.uidMappings", "linux.devices", "linux.sysctl",
     "linux.resources.memory", "linux.timeOffsets", "annotations", "linux.maskedPaths", "process.scheduler",
-    "hostname",
+    "hooks", "hostname",
 )  # fmt: skip
 
 
