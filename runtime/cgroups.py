@@ -24,8 +24,8 @@ def path(asked: str, id_: str) -> str:
     if asked.count(":") == 2:
         hint = "set a path; the slice:prefix:name form is the systemd manager's"
         raise RunError(f"config.json: linux.cgroupsPath: {asked!r} is a systemd unit, and cgroupfs takes paths", hint)
-    whole = os.path.normpath(asked if asked.startswith("/") else f"/pyproc/{asked or id_}")
-    if ".." in asked.split("/") or whole.strip("/") == "":
+    whole = os.path.normpath(asked if asked.startswith("/") else f"{control.OURS}/{asked or id_}")
+    if ".." in asked.split("/") or "/" + whole.strip("/") in ("/", control.OURS):
         raise RunError(f"config.json: linux.cgroupsPath: {asked!r} can't be a container's cgroup", "set /parent/name")
     return "/" + whole.lstrip("/")
 

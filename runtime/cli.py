@@ -85,13 +85,11 @@ def _verb(argv: Sequence[str]) -> int:
 
             help.show_group()
             return 0
-    from importlib import import_module
-
     from runtime import log, verbs
 
     log.configure(before)
 
-    module = import_module(f"runtime.verbs.{verbs.resolve(name)}")
+    module = __import__(f"runtime.verbs.{verbs.resolve(name)}", fromlist=("run",))  # importlib takes a millisecond
     return int(module.run((*before, *after)))
 
 

@@ -27,6 +27,7 @@ def _no(field: str, what: str, hint: str = "see config.md of the OCI runtime spe
 def process(config: dict[str, Any]) -> None:
     """There is a command, and its place is absolute."""
     of_process(config["process"])
+    scheduling.check_personality(config["linux"])
 
 
 def of_process(found: dict[str, Any]) -> None:

@@ -16,7 +16,9 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.cgroup import control
+from lxcfs_py.cgroup.layout import UNIFIED
 from lxcfs_py.errors import Error
+from lxcfs_py.procfs import proc_cgroup
 from lxcfs_py.record import Record
 from runtime import cgroups, namespaces, scheduling, seccomp, signals, syscalls, terminal, users
 from runtime import process as runner  # everything is imported before we are inside
@@ -104,6 +106,25 @@ class Entry:
         runner.apply(complete, file, load, self.wish.preserve_fds)
 
 
+def home(layout: Layout, found: State) -> str:
+    """Return the cgroup for a further process: the container's, or its first process's.
+
+    cgroup2 takes no process where controllers are handed on to cgroups below (cgroup-v2.rst, "No Internal Process
+    Constraint"): a container that manages cgroups of its own, as systemd does, has its processes in those.
+    """
+    unified = layout.hierarchies.get(UNIFIED)
+    if unified is None or len(layout.hierarchies) > 1:
+        return found.cgroup
+    try:
+        with open(f"{unified.directory(found.cgroup)}/cgroup.subtree_control", "rb") as file:
+            managed = bool(file.read().strip())
+        with open(f"/proc/{found.pid}/cgroup", "rb") as file:
+            inner = proc_cgroup.parse(file.read()).get("", "")
+    except OSError:  # it has ended, as will be found out
+        return found.cgroup
+    return inner if managed and inner.startswith(f"{found.cgroup}/") else found.cgroup
+
+
 def enter(entry: Entry, container: int) -> Report:
     """Start the command; raises the Error a child reported, once the children have been waited for."""
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # the doorkeeper leaves its child to us
@@ -111,7 +132,7 @@ def enter(entry: Entry, container: int) -> Report:
     before = os.sched_getaffinity(0) if "initial" in entry.affinity else None
     if before is not None:
         os.sched_setaffinity(0, scheduling.affinity(entry.affinity["initial"]))
-    child, doors = cgroups.clone(0, entry.layout, entry.found.cgroup)
+    child, doors = cgroups.clone(0, entry.layout, home(entry.layout, entry.found))
     if child == 0:
         ours.close()
         guarded(theirs, lambda: entry.doorkeeper(container, doors, theirs))

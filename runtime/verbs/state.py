@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from lxcfs_py import json_text
 from runtime import oci, state
 from runtime.verbs import Verb
 
@@ -14,14 +15,18 @@ if TYPE_CHECKING:
 VERB = Verb("state", "Print a container's state as OCI's JSON.", "ID", 1, 1)
 
 
+def text(value: object) -> str:
+    """Return JSON."""
+    return json_text.dumps(value).decode()
+
+
 def run(args: Sequence[str]) -> int:
     """Print it."""
     parsed = VERB.read(args)
     if parsed is None:
         return 0
-    import json
-
     root = parsed["root"]
     found = state.load(root, state.find(root, parsed.rest[0]))
-    sys.stdout.write(json.dumps(oci.describe(root, found), indent=2) + "\n")
+    lines = (f"  {text(key)}: {text(value)}" for key, value in oci.describe(root, found).items())
+    sys.stdout.write("{\n" + ",\n".join(lines) + "\n}\n")
     return 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.live.busybox import BIN, PARENT, Bundle, Runtime, left, until
+from tests.live.busybox import BIN, HARD, PARENT, Bundle, Runtime, left, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -268,6 +268,22 @@ def test_update_ps_and_events(runtime: Runtime, bundle: Bundle) -> None:
     assert runtime.state("c")["pid"] in pids
     runtime("kill", "--all", "c", "KILL")
     until(runtime, "c", "stopped")
+
+
+def test_a_container_with_cgroups_of_its_own(runtime: Runtime, bundle: Bundle) -> None:
+    """exec works where the first process has moved to a cgroup below and hands controllers on, as systemd does."""
+    bundle.mount("/sys/fs/cgroup", "cgroup", *HARD, kind="cgroup")
+    bundle.run(
+        "cd /sys/fs/cgroup; [ -d unified ] && cd unified; mkdir init && echo 1 > init/cgroup.procs;"
+        "for c in $(cat cgroup.controllers); do echo +$c > cgroup.subtree_control; done; touch /ready; sleep 1000"
+    )
+    runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "c")
+    deadline = time.monotonic() + 20 * runtime.scale
+    while not (bundle.root / "ready").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert runtime("exec", "c", "echo", "in").stdout == "in\n"
+    runtime("delete", "--force", "c")
 
 
 def test_version_features_and_spec(runtime: Runtime, tmp_path: Path) -> None:

@@ -47,6 +47,27 @@ def test_starting_imports_nothing_heavy() -> None:
     assert not found & OURS
 
 
+@pytest.mark.parametrize("verb", ["create", "start", "state", "kill", "delete", "exec"])
+def test_what_engines_call_imports_nothing_heavy(verb: str, tmp_path: Path) -> None:
+    """Podman calls the runtime three times a container, containerd four times: no verb imports what takes long."""
+    command = (verb, "--root", str(tmp_path), *(("--bundle", str(tmp_path)) if verb == "create" else ()), "nosuch")
+    line = [
+        sys.executable,
+        "-IS",
+        "-X",
+        "importtime",
+        BIN / "pyproc",
+        *command,
+        *(["true"] if verb == "exec" else []),
+    ]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert "not exist" in done.stderr or "no such file" in done.stderr
+    found = {each.rpartition("|")[2].strip() for each in done.stderr.splitlines() if each.startswith("import time:")}
+    found -= imported("-c", "import os")
+    there = {name for name in found if name.partition(".")[0] not in ("lxcfs_py", "runtime")}
+    assert there <= ALLOWED | {"select", "termios"}
+
+
 def test_the_launchers_start_without_site() -> None:
     """The installed programs have an interpreter without site, and find the packages all the same."""
     for name in ("pyproc-run", "pyproc"):

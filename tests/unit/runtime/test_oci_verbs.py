@@ -1,0 +1,67 @@
+"""The parts of the engine's verbs that decide."""
+
+from __future__ import annotations
+
+import pytest
+
+from lxcfs_py.errors import Error
+from runtime import descriptors, options, units
+from runtime.verbs import exec as exec_
+from runtime.verbs import ps, update
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("5s", 5), ("1m30s", 90), ("500ms", 0.5), ("2", 2), ("1.5s", 1.5)])
+def test_intervals(text: str, seconds: float) -> None:
+    """Times are read as Go writes them."""
+    assert units.interval(text, "--interval") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "0s", "x", "5x", "s", "-1s"])
+def test_no_interval(text: str) -> None:
+    """What is no time, or none at all, is refused."""
+    with pytest.raises(Error, match="not a time"):
+        units.interval(text, "--interval")
+
+
+def test_ps_keeps_the_containers_processes() -> None:
+    """Of ps(1)'s table the heading and the lines of these pids stay; without that column it can't be told."""
+    table = "UID          PID    PPID\nroot           1       0\nroot          17       1\n"
+    assert ps.selected(table, {17, 99}) == "UID          PID    PPID\nroot          17       1\n"
+    with pytest.raises(Error, match="no column PID"):
+        ps.selected("CMD\nx\n", {1})
+
+
+def test_update_by_options_and_what_stays() -> None:
+    """Options name single limits; the others stay as they were."""
+    parsed = update.VERB.read(("--memory", "64m", "--cpu-quota", "-1", "c"))
+    assert parsed is not None
+    new = update.asked(parsed)
+    assert new == {"memory": {"limit": 64 << 20}, "cpu": {"quota": -1}}
+    old = {"memory": {"limit": 1, "swap": 2}, "pids": {"limit": 3}, "devices": []}
+    both = {"memory": {"limit": 64 << 20, "swap": 2}, "pids": {"limit": 3}, "devices": [], "cpu": {"quota": -1}}
+    assert update.merged(old, new) == both
+
+
+def test_exec_adds_to_the_containers_process() -> None:
+    """Capabilities and groups are added, the rest of the container's process stays."""
+    sets = {"bounding": ["CAP_KILL"], "effective": [], "permitted": [], "inheritable": [], "ambient": []}
+    config = {"process": {"env": ["A=1"], "user": {"uid": 1, "gid": 2, "additionalGids": [3]}, "capabilities": sets}}
+    line = ("--cap", "net_raw", "-g", "7", "--no-new-privs", "-e", "B=2", "c", "true")
+    parsed = exec_.VERB.read(line)
+    assert parsed is not None
+    found = exec_.process(config, parsed, {})
+    assert found["capabilities"]["bounding"] == ["CAP_KILL", "CAP_NET_RAW"]
+    assert found["capabilities"]["ambient"] == []
+    assert (found["user"]["additionalGids"], found["noNewPrivileges"], found["env"]) == ([3, 7], True, ["A=1", "B=2"])
+
+
+def test_global_options() -> None:
+    """What stands before the verb is told from it, values and all."""
+    line = ("--root", "/r", "--log=/l", "--log-format", "json", "--debug", "create", "--bundle", "/b", "c")
+    assert options.split(line) == (line[:6], "create", line[7:])
+
+
+@pytest.mark.parametrize(("text", "count"), [("3", 3), ("", 0), ("x", 0), ("-1", 0), ("99999", 0)])
+def test_sockets_of_the_caller(text: str, count: int) -> None:
+    """LISTEN_FDS is a small number, or nothing."""
+    assert descriptors.listening({"LISTEN_FDS": text}) == count
