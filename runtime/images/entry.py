@@ -97,9 +97,9 @@ def clean(path: bytes, original: bytes | None = None) -> bytes:
 def nanoseconds(text: str, otherwise: float) -> int:
     """Return a pax time, seconds with a fraction, exactly; ``otherwise``, in seconds, where it is none."""
     whole, _, fraction = text.partition(".")
-    digits = whole.removeprefix("-")
+    digits, limit = whole.removeprefix("-"), 10**11
     if not (digits.isascii() and digits.isdigit() and len(digits) < 12) or not (fraction + "0").isdigit():
-        return int(otherwise) * 10**9
+        return int(otherwise) * 10**9 if -limit < otherwise < limit else 0
     part = int(f"{fraction:0<9.9}") if fraction else 0
     return int(whole) * 10**9 + (-part if whole.startswith("-") else part)
 
@@ -115,12 +115,12 @@ def _xattrs(info: TarInfo) -> tuple[tuple[str, bytes], ...]:
 def _regions(info: TarInfo, path: bytes) -> tuple[tuple[int, int], ...]:
     sparse: Any = info.sparse  # pairs, whatever typeshed says
     found: tuple[tuple[int, int], ...] = ((0, info.size),) if sparse is None else tuple(sparse)
-    end = 0
+    found, end = tuple(region for region in found if region[1]), 0
     for offset, length in found:
         if offset < end or length < 0 or offset + length > info.size:
             raise refuse(path, "a sparse file whose parts overlap")
         end = offset + length
-    return tuple(region for region in found if region[1])
+    return found
 
 
 def _whiteout(path: bytes) -> Entry | None:

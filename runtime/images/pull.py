@@ -71,6 +71,7 @@ def trouble(name: Reference, said: str) -> Error:
     text = lines[-1] if lines else "skopeo said nothing"
     if 'msg="' in text:  # logrus: time="..." level=fatal msg="..."
         text = text.partition('msg="')[2].rpartition('"')[0].replace('\\"', '"')
+    text = text.rpartition(f"docker://{name}: ")[2]
     hint = next((hint for marks, hint in HINTS if any(mark in text for mark in marks)), "see skopeo's words")
     return Error(f"pulling {name}: {text}", hint.format(host=name.host))
 

@@ -100,7 +100,7 @@ class Import:
 
     def _file(self, path: str, what: str) -> list[str]:
         try:
-            with stream.Stream(path, what) as tar:
+            with stream.Stream(path, what, hashed=False) as tar:
                 kind, program = shape(info.name for info in tar.entries()), tar.program
         except OSError as error:
             raise Error(reason(error), "name a file that can be read") from error

@@ -17,18 +17,17 @@ if TYPE_CHECKING:
     from runtime.images.progress import Progress
 
 CHUNK = 1 << 20
-MAX_HEADER_BYTES = 1 << 20
-"""What tarfile may ask for at once: a header, a pax header or a long name, and never a file."""
+MAX_HEADER_BYTES = 4 << 20
+"""What tarfile may ask for between two files: headers, pax headers, long names, maps of sparse files."""
 MAGIC = (
     (b"\x1f\x8b", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"\xfd7zXZ\0", "xz"),
     (b"BZh", "bzip2"),
 )
-"""What compressed files begin with, and the program, and Debian's package, that reads them: beside us, on another CPU.
-"""
+"""What compressed files begin with, and the program (and Debian's package) that reads them, on another CPU."""
 MIN_LIMIT_BYTES, MAX_RATIO = 1 << 30, 200
-"""What a compressed layer may become: a gibibyte in any case, and 200 times its size (text shrinks to a twentieth)."""
+"""What a compressed layer may become: a gibibyte in any case, and 200 times its size (text shrinks to a tenth)."""
 MAX_ENTRIES = 5_000_000
 END = ("EOFHeaderError", "EmptyHeaderError")
 """tarfile's own words for an archive's end, with a mark and without one."""
@@ -45,14 +44,20 @@ def limit_bytes(compressed_bytes: int, program: str) -> int:
 
 
 class Stream:
-    """The uncompressed bytes of a file, forwards only. ``what`` is its name in errors."""
+    """The uncompressed bytes of a file, forwards only. ``what`` is its name in errors.
 
-    def __init__(self, path: str, what: str = "", progress: Progress | None = None) -> None:
+    What is only looked through is not ``hashed``, and not read where it need not be.
+    """
+
+    def __init__(self, path: str, what: str = "", progress: Progress | None = None, *, hashed: bool = True) -> None:
         import hashlib
 
+        self._hashed = hashed
         self.what = what or path
         self.progress = progress
         self.position = 0
+        self._header = 0
+        """How much of this entry's header was read."""
         self._hash = hashlib.sha256()
         self._process: Popen[bytes] | None = None
         source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -95,15 +100,17 @@ class Stream:
 
     def read(self, size: int) -> bytes:
         """Return that many bytes, fewer only at the end."""
-        if not 0 <= size <= MAX_HEADER_BYTES:
-            raise Error(f"{self.what}: a header of {size} bytes", "the archive is damaged or hostile")
+        self._header += size
+        if not 0 <= size <= self._header <= MAX_HEADER_BYTES:
+            raise Error(f"{self.what}: a header of {self._header} bytes", "the archive is damaged or hostile")
         data = self._file.read(size)
         self._passed(data)
         return data
 
     def _passed(self, data: bytes) -> None:
         self.position += len(data)
-        self._hash.update(data)
+        if self._hashed:
+            self._hash.update(data)
         if self.progress is not None:
             self.progress.at(self.position)
         if self.position > self.limit:
@@ -114,6 +121,9 @@ class Stream:
         """Go on to a place that has not passed yet; another is an Error, which only a damaged tar makes."""
         if position < self.position:
             raise Error(f"{self.what}: its entries overlap", "the archive is damaged or hostile")
+        if not self._hashed and self._process is None:
+            self.position = self._file.seek(position)
+            return
         for _ in self.pieces(position - self.position, short=True):
             pass
 
@@ -152,7 +162,7 @@ class Stream:
             def fromtarfile(cls, tar: tarfile.TarFile) -> Strict:
                 try:
                     return super().fromtarfile(tar)
-                except (tarfile.HeaderError, ValueError, OverflowError) as error:
+                except (tarfile.HeaderError, ValueError, OverflowError, IndexError, RecursionError) as error:
                     if type(error).__name__ in END:
                         raise
                     raise Error(f"{what}: not a tar archive, or damaged ({error})", "get the archive again") from None
@@ -170,5 +180,6 @@ class Stream:
                         raise Error(f"{what}: more than {MAX_ENTRIES} entries", "a bomb")
                     tar.members.clear()
                     yield info
+                    self._header = 0
         except tarfile.TarError as error:
             raise Error(f"{what}: not a tar archive, or damaged ({error})", "get the archive again") from None

@@ -60,6 +60,8 @@ class Unpack:
             self._close_stale()
             try:
                 self._kinds[found.kind](found, stream)
+            except (ValueError, OverflowError) as error:  # a time or size no file can have
+                raise refuse(found.path, str(error)) from error
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise Error(f"unpacking {stream.what}: {error.strerror}", "pyproc prune frees space") from error
