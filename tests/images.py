@@ -62,7 +62,7 @@ def docker_archive(layers: list[bytes], *tags: str, **config: Any) -> bytes:
     text = configuration(layers, **config)
     names = [f"{digest(layer)[7:]}/layer.tar" for layer in layers]
     item = {"Config": f"{digest(text)[7:]}.json", "RepoTags": list(tags), "Layers": names}
-    files = {name: layer for name, layer in zip(names, layers, strict=True)}
+    files = dict(zip(names, layers, strict=True))
     members = [member(name, data=data) for name, data in {str(item["Config"]): text, **files}.items()]
     return tar(*members, member("manifest.json", data=json.dumps([item]).encode()))
 
@@ -93,7 +93,9 @@ def _about(path: str, seen: dict[tuple[int, int], str], name: str) -> dict[str, 
         "mode": oct(about.st_mode),
         "owner": (about.st_uid, about.st_gid),
         "mtime_ns": about.st_mtime_ns,
-        "xattrs": {key: os.getxattr(path, key, follow_symlinks=False) for key in os.listxattr(path, follow_symlinks=False)},
+        "xattrs": {
+            key: os.getxattr(path, key, follow_symlinks=False) for key in os.listxattr(path, follow_symlinks=False)
+        },
     }
     if kind == stat.S_IFREG:
         with open(path, "rb") as file:

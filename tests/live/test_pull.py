@@ -14,7 +14,6 @@ import subprocess
 import termios
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +24,7 @@ from tests.live.test_images import do, images, layers, put, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 HTPASSWD = "me:$2y$05$pikf6wMUNxny/6d5zPVAruY5ZRLavjizP1K6TQUZTtSzy4gZ5cW0G\n"
 """bcrypt of "secret"; htpasswd(1), of another package, wrote it."""
@@ -38,7 +38,8 @@ class Registry:
         self.base, self.port = base, free_port()
         self.address = f"localhost:{self.port}"
         certificate = ("-keyout", base / "key.pem", "-out", base / "ca.crt", "-days", "2", "-subj", "/CN=localhost")
-        do("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", *certificate,
+        do("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+           "-nodes", *certificate,
            "-addext", "subjectAltName=DNS:localhost")  # fmt: skip
         (base / "certs").mkdir()
         shutil.copy(base / "ca.crt", base / "certs/ca.crt")
@@ -125,7 +126,18 @@ def test_by_digest(box: Box, registry: Registry) -> None:
 def test_an_auth_file(box: Box, registry: Registry) -> None:
     """What skopeo login wrote is a way in, too."""
     access = ("--authfile", box.base / "auth.json")
-    do("skopeo", "login", *access, "--cert-dir", registry.base / "certs", "-u", "me", "-p", "secret", registry.address)
+    do(
+        "skopeo",
+        "login",
+        *access,
+        "--cert-dir",
+        registry.base / "certs",
+        "-u",
+        "me",
+        "-p",
+        "secret",
+        registry.address,
+    )
     certificates = ("--cert-dir", str(registry.base / "certs"))
     box.pyproc("pull", *map(str, access), *certificates, f"{registry.address}/app/three:1")
 
@@ -218,7 +230,7 @@ def test_interrupted(box: Box, time_scale: float) -> None:
     """Ctrl-C ends a pull with 130, skopeo with it, and leaves nothing that is not for the next attempt."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         name = f"localhost:{silent.getsockname()[1]}/app/three:1"
-        process = subprocess.Popen([BIN / "pyproc", "pull", *box.places, name], start_new_session=True)
+        process = subprocess.Popen([str(BIN / "pyproc"), "pull", *box.places, name], start_new_session=True)
         silent.settimeout(30 * time_scale)
         with silent.accept()[0]:  # and never answer
             os.killpg(process.pid, signal.SIGINT)
@@ -230,7 +242,7 @@ def test_a_bar_on_a_terminal(box: Box, registry: Registry) -> None:
     """On a terminal one sees how far it is; the standard output has the id alone."""
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, 120))
-    command = [BIN / "pyproc", "pull", *box.places, *registry.access, f"{registry.address}/app/three:1"]
+    command = [str(BIN / "pyproc"), "pull", *box.places, *registry.access, f"{registry.address}/app/three:1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave)
     os.close(slave)
     seen = b""
@@ -248,8 +260,10 @@ def test_a_bar_on_a_terminal(box: Box, registry: Registry) -> None:
 
 def test_several_at_once(box: Box, registry: Registry) -> None:
     """Two pulls of one image at once both succeed."""
-    command = [BIN / "pyproc", "pull", "-q", *box.places, *registry.access, f"{registry.address}/app/three:1"]
-    running = [subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) for _ in range(2)]
+    command = [str(BIN / "pyproc"), "pull", "-q", *box.places, *registry.access, f"{registry.address}/app/three:1"]
+    running = [
+        subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) for _ in range(2)
+    ]
     assert [(process.communicate()[1], process.returncode) for process in running] == [("", 0)] * 2
     assert len(layers(box)) == 3 and len(images(box)) == 1
 

@@ -42,7 +42,7 @@ def test_finding() -> None:
     for text in ("aaa", "three", "dddd", "one:2"):
         with pytest.raises(Error, match="is not here; pyproc pull"):
             catalog.find((A, B), text)
-    with pytest.raises(Error, match="write one$"):
+    with pytest.raises(Error, match=r"write one$"):
         catalog.find((A, B), "One")
 
 

@@ -36,7 +36,8 @@ def test_a_manifest() -> None:
     "value",
     [
         [], {}, {"layers": []}, {"config": CONFIG, "layers": None}, {"config": {**CONFIG, "size": -1}, "layers": []},
-        {"config": {**CONFIG, "digest": "sha512:1"}, "layers": []}, {"config": {**CONFIG, "size": True}, "layers": []},
+        {"config": {**CONFIG, "digest": "sha512:1"}, "layers": []},
+        {"config": {**CONFIG, "size": True}, "layers": []},
         {"config": {**CONFIG, "digest": "sha256:../../../../etc/passwd"}, "layers": []},
         {"config": {**CONFIG, "mediaType": "application/vnd.cncf.helm.config.v1+json"}, "layers": []},
         {"config": CONFIG, "layers": [{**LAYER, "mediaType": "text/html"}]}, {"config": CONFIG, "layers": [7]},
@@ -45,7 +46,7 @@ def test_a_manifest() -> None:
 )  # fmt: skip
 def test_what_is_no_manifest_is_refused(value: object) -> None:
     """Another artifact, a digest that would be a path, too many layers: an Error that names what was read."""
-    with pytest.raises(Error, match="^the file: "):
+    with pytest.raises(Error, match=r"^the file: "):
         manifest.manifest(text(value), "the file")
 
 
@@ -54,7 +55,13 @@ def test_a_configuration() -> None:
     value = {
         "os": "linux",
         "created": "2024-01-02T03:04:05Z",
-        "config": {"Entrypoint": None, "Cmd": "sh", "Env": ["A=1"], "Volumes": {"/b": {}, "/a": {}}, "Labels": {"x": "y"}},
+        "config": {
+            "Entrypoint": None,
+            "Cmd": "sh",
+            "Env": ["A=1"],
+            "Volumes": {"/b": {}, "/a": {}},
+            "Labels": {"x": "y"},
+        },
         "rootfs": {"diff_ids": [D]},
     }
     found = manifest.image(text(value), "it")
@@ -69,7 +76,7 @@ def test_a_configuration() -> None:
 )  # fmt: skip
 def test_what_is_no_configuration_is_refused(value: object) -> None:
     """A value of another type is an Error, before anything is made of it."""
-    with pytest.raises(Error, match="^it"):
+    with pytest.raises(Error, match=r"^it"):
         manifest.image(text(value), "it")
 
 

@@ -33,7 +33,9 @@ IMAGE = Config(
         (Config(), ("c",), None, ("c",)),
     ],
 )
-def test_the_command(config: Config, args: tuple[str, ...], entrypoint: str | None, expected: tuple[str, ...]) -> None:
+def test_the_command(
+    config: Config, args: tuple[str, ...], entrypoint: str | None, expected: tuple[str, ...]
+) -> None:
     """Arguments replace Cmd; an entrypoint replaces the image's, and its Cmd with it."""
     assert merge(config, Asked(args=args, entrypoint=entrypoint)).args == expected
 

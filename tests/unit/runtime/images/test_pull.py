@@ -38,9 +38,10 @@ def test_credentials_stay_off_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ('time="x" level=fatal msg="initializing source docker://h.io:5000/a/b:1: reading manifest 1 in h.io:5000/a/b: '
-         'manifest unknown: manifest unknown"', "reading manifest 1 in h.io:5000/a/b: manifest unknown: manifest unknown; look for"),
-        ('warning\nlevel=fatal msg="Get \\"https://h.io:5000/v2/\\": x509: unknown"', 'Get "https://h.io:5000/v2/": x509: unknown; put'),
+        ('time="x" level=fatal msg="initializing source docker://h.io:5000/a/b:1: reading manifest 1 in a/b: '
+         'manifest unknown: manifest unknown"', "reading manifest 1 in a/b: manifest unknown: manifest unknown; look"),
+        ('warning\nlevel=fatal msg="Get \\"https://h.io:5000/v2/\\": x509: unknown"',
+         'Get "https://h.io:5000/v2/": x509: unknown; put'),
         ('level=fatal msg="unauthorized: authentication required"', "skopeo login h.io:5000"),
         ("level=fatal msg=\"http: server gave HTTP response to HTTPS client\"", "--tls-verify=false"),
         ("", "skopeo said nothing"),

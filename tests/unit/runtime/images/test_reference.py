@@ -35,7 +35,8 @@ def test_names_are_completed_as_docker_does(text: str, whole: str, familiar: str
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":", "a:", ":a", "a@", "a@sha256:12", "a@md5:" + "a" * 64, "A", "a//b", "a/", "/a", "a..b", "a._b", "-a", "a-",
+    ["", ":", "a:", ":a", "a@", "a@sha256:12", "a@md5:" + "a" * 64, "A", "a//b", "a/", "/a",
+     "a..b", "a._b", "-a", "a-",
      "a___b", "a:b:c", "a b", "a\0", "é", "..", "../a", "a:" + "b" * 129, "h.io/" + "a" * 255, "h.io:x/a", "-h.io/a"],
 )  # fmt: skip
 def test_what_is_no_name_is_refused(text: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import random
 import tarfile
 import tempfile
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.images import digest, member, tar, tree
 from tests.unit.runtime.images.test_entry import HOSTILE
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterable
 
 UID, GID = os.getuid(), os.getgid()
@@ -43,6 +43,15 @@ def unpack(data: bytes, path: Path, lowers: Iterable[Path] = ()) -> str:
     finally:
         lower.close()
         os.close(root)
+
+
+def attempt(data: bytes, path: Path) -> str:
+    """Unpack a tar; return what the Error said, "" for none."""
+    try:
+        unpack(data, path)
+    except Error as error:
+        return str(error)
+    return ""
 
 
 def pack(path: Path) -> bytes:
@@ -78,11 +87,26 @@ def trees(draw: st.DrawFn) -> dict[str, tuple[Any, ...]]:
         if kind == "hardlink" and files:
             found[path] = (kind, draw(st.sampled_from(files)))
         elif kind in ("symlink", "hardlink"):
-            found[path] = ("symlink", draw(TIMES), draw(st.sampled_from(["x", "/etc/passwd", "../" * 50, "y" * 300, "é\udcff"])))
+            found[path] = (
+                "symlink",
+                draw(TIMES),
+                draw(st.sampled_from(["x", "/etc/passwd", "../" * 50, "y" * 300, "é\udcff"])),
+            )
         elif kind == "file":
-            found[path] = (kind, draw(st.sampled_from([0o644, 0o4755, 0o000])), draw(TIMES), draw(XATTRS), draw(CONTENT))
+            found[path] = (
+                kind,
+                draw(st.sampled_from([0o644, 0o4755, 0o000])),
+                draw(TIMES),
+                draw(XATTRS),
+                draw(CONTENT),
+            )
         else:
-            found[path] = (kind, draw(st.sampled_from([0o755, 0o600])), draw(TIMES), *([draw(XATTRS)] if kind == "dir" else []))
+            found[path] = (
+                kind,
+                draw(st.sampled_from([0o755, 0o600])),
+                draw(TIMES),
+                *([draw(XATTRS)] if kind == "dir" else []),
+            )
     return found
 
 
@@ -142,7 +166,9 @@ def test_there_and_back(found: dict[str, tuple[Any, ...]]) -> None:
                 assert links[path] == links[item[1]]
         again = pack(first)
         unpack(again, second)
-        assert {**there, **{}} == {p: {k: v for k, v in i.items() if k != "same_as"} for p, i in tree(second / "tree").items()}
+        assert {
+            **there,
+        } == {p: {k: v for k, v in i.items() if k != "same_as"} for p, i in tree(second / "tree").items()}
         assert pack(second) == again
 
 
@@ -154,7 +180,9 @@ def test_a_sparse_file(tmp_path: Path) -> None:
             file.seek(offset)
             file.write(b"data" * 1024)
         file.truncate(9 << 20)
-    for number, form in enumerate((["--format=gnu"], *(["--format=pax", f"--sparse-version={v}"] for v in ("0.0", "0.1", "1.0")))):
+    for number, form in enumerate(
+        (["--format=gnu"], *(["--format=pax", f"--sparse-version={v}"] for v in ("0.0", "0.1", "1.0")))
+    ):
         where = tmp_path / str(number)
         where.mkdir()
         os.system(f"tar -C {tmp_path}/in -cSf {where}/in.tar {' '.join(form)} f")
@@ -170,7 +198,13 @@ def test_long_names(tmp_path: Path, form: int) -> None:
     long = "/".join(["n" * 200] * 15)
     parts = long.split("/")
     dirs = [member("/".join(parts[:end]), "dir") for end in range(1, len(parts))]
-    data = tar(*dirs, member(long, data=b"x"), member("l", "symlink", linkname=long), member("h", "hardlink", linkname=long), form=form)
+    data = tar(
+        *dirs,
+        member(long, data=b"x"),
+        member("l", "symlink", linkname=long),
+        member("h", "hardlink", linkname=long),
+        form=form,
+    )
     unpack(data, tmp_path)
     assert os.readlink(tmp_path / "tree/l") == long
     assert (tmp_path / "tree/h").samefile(tmp_path / "tree" / long)
@@ -184,20 +218,26 @@ def outside(tmp_path: Path) -> Path:
     return tmp_path / "outside"
 
 
-ESCAPES = {
+ESCAPES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     "through a link to the outside": [("l", "symlink", {"linkname": "OUTSIDE"}), ("l/new", "file", {})],
     "through a relative link": [("l", "symlink", {"linkname": "../outside"}), ("l/new", "file", {})],
     "through a link in a link": [
-        ("a", "dir", {}), ("a/l", "symlink", {"linkname": ".."}), ("m", "symlink", {"linkname": "a/l/../../outside"}), ("m/new", "file", {}),
+        ("a", "dir", {}), ("a/l", "symlink", {"linkname": ".."}),
+        ("m", "symlink", {"linkname": "a/l/../../outside"}), ("m/new", "file", {}),
     ],
     "over a link": [("l", "symlink", {"linkname": "OUTSIDE/secret"}), ("l", "file", {})],
-    "a directory's attributes over a link": [("l", "symlink", {"linkname": "OUTSIDE"}), ("l", "dir", {"mode": 0o777})],
-    "a hard link through a link": [("l", "symlink", {"linkname": "OUTSIDE"}), ("h", "hardlink", {"linkname": "l/secret"})],
+    "a directory's attributes over a link": [
+        ("l", "symlink", {"linkname": "OUTSIDE"}), ("l", "dir", {"mode": 0o777}),
+    ],
+    "a hard link through a link": [
+        ("l", "symlink", {"linkname": "OUTSIDE"}), ("h", "hardlink", {"linkname": "l/secret"}),
+    ],
     "a hard link to a link, written to": [
         ("l", "symlink", {"linkname": "OUTSIDE/secret"}), ("h", "hardlink", {"linkname": "l"}), ("h", "file", {}),
     ],
     "a directory replaced by a link": [
-        ("d", "dir", {}), ("d/x", "file", {}), ("d", "symlink", {"linkname": "OUTSIDE"}), ("d/new", "file", {}), ("d/secret", "file", {}),
+        ("d", "dir", {}), ("d/x", "file", {}), ("d", "symlink", {"linkname": "OUTSIDE"}),
+        ("d/new", "file", {}), ("d/secret", "file", {}),
     ],
     "by way of /proc": [("l", "symlink", {"linkname": "/proc/self/cwd"}), ("l/new", "file", {})],
     "a fifo and a device's name": [("l", "symlink", {"linkname": "OUTSIDE"}), ("l/f", "fifo", {})],
@@ -211,18 +251,20 @@ def test_nothing_gets_out(tmp_path: Path, outside: Path, name: str) -> None:
     before = tree(tmp_path / "outside", root=True)
     members = []
     for path, kind, given_fields in ESCAPES[name]:
-        changed = {k: v.replace("OUTSIDE", str(outside)) if isinstance(v, str) else v for k, v in given_fields.items()}
+        changed = {
+            k: v.replace("OUTSIDE", str(outside)) if isinstance(v, str) else v for k, v in given_fields.items()
+        }
         members.append(member(path, kind, b"overwritten" if kind == "file" else b"", **changed))
-    try:
-        unpack(tar(*members), tmp_path)
-    except Error as error:
-        assert "\n" not in str(error)
+    outcome = attempt(tar(*members), tmp_path)
+    assert "\n" not in outcome
     assert tree(tmp_path / "outside", root=True) == before
     assert sorted(os.listdir(tmp_path)) == ["outside", "tar", "tree"]
 
 
 @pytest.mark.parametrize(("name", "kind", "given_fields", "why"), [case for case in HOSTILE if "type" not in case[2]])
-def test_hostile_entries_in_a_tar(tmp_path: Path, name: str, kind: str, given_fields: dict[str, Any], why: str) -> None:
+def test_hostile_entries_in_a_tar(
+    tmp_path: Path, name: str, kind: str, given_fields: dict[str, Any], why: str
+) -> None:
     """What ``entry`` refuses is refused from an archive, too."""
     info, _ = member("x", kind)
     for field, value in given_fields.items():
@@ -233,10 +275,7 @@ def test_hostile_entries_in_a_tar(tmp_path: Path, name: str, kind: str, given_fi
         data = tar((info, b""))
     except (ValueError, OverflowError):  # tarfile itself can't write it
         return
-    try:
-        unpack(data, tmp_path)
-    except Error:
-        pass
+    attempt(data, tmp_path)
     assert sorted(os.listdir(tmp_path)) == ["tar", "tree"]
 
 
@@ -253,8 +292,7 @@ def test_entries_twice(tmp_path: Path) -> None:
         tmp_path,
     )  # fmt: skip
     found = tree(tmp_path / "tree")
-    assert list(found) == ["d", "e", "f", "g", "l", "d/in", "g/in", "l/own"] or set(found) == {
-        "d", "e", "f", "g", "l", "d/in", "g/in", "l/own"}  # fmt: skip
+    assert set(found) == {"d", "e", "f", "g", "l", "d/in", "g/in", "l/own"}
     assert (tmp_path / "tree/f").read_bytes() == b"two"
     assert found["d"]["mode"] == "0o40700"
     assert (tmp_path / "tree/e").read_bytes() == b"now a file"
@@ -262,7 +300,7 @@ def test_entries_twice(tmp_path: Path) -> None:
 
 def test_a_file_where_a_directory_is_needed(tmp_path: Path) -> None:
     """An entry below a file is refused, naming the file."""
-    with pytest.raises(Error, match="entry 'f'.*is a directory for some entries"):
+    with pytest.raises(Error, match=r"entry 'f'.*is a directory for some entries"):
         unpack(tar(member("f"), member("f/g/h")), tmp_path)
 
 
@@ -270,8 +308,8 @@ def test_a_hard_link_to_nothing(tmp_path: Path) -> None:
     """A hard link whose target is not there is refused, naming both."""
     with pytest.raises(Error, match="entry 'a': a hard link to 'b/c', which is not in this layer"):
         unpack(tar(member("a", "hardlink", linkname="b/c")), tmp_path)
+    (tmp_path / "2").mkdir()
     with pytest.raises(Error, match="to itself"):
-        (tmp_path / "2").mkdir()
         unpack(tar(member("a", "hardlink", linkname="./a")), tmp_path / "2")
 
 
@@ -302,8 +340,5 @@ def test_damaged_archives(found: dict[str, tuple[Any, ...]], chance: random.Rand
             checksum = sum(data[block : block + 148]) + sum(data[block + 156 : block + 512]) + 256
             data[block + 148 : block + 156] = b"%06o\0 " % checksum
     with tempfile.TemporaryDirectory() as name:
-        try:
-            unpack(bytes(data), Path(name))
-        except Error as error:
-            assert "\n" not in str(error)
+        assert "\n" not in attempt(bytes(data), Path(name))
         assert sorted(os.listdir(name)) == ["tar", "tree"]
