@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from lxcfs_py import json_text
@@ -64,8 +65,7 @@ def trees(layers: Sequence[str]) -> tuple[str, ...]:
 def resolve(storage: str, text: str) -> Resolved:
     """Return the image of that name or id; raises an Error (exit code 125) for one that is not here.
 
-    What is read was verified when it came in. The layers stay as long as the container's storage holds ``use_text``,
-    and ``held`` has seen them after that was written.
+    What is read was verified when it came in. Nobody removes the layers of a container that has its ``claim``.
     """
     try:
         data = _read(f"{storage}/images/index.json") if os.path.exists(f"{storage}/images/index.json") else b""
@@ -74,6 +74,8 @@ def resolve(storage: str, text: str) -> Resolved:
         path = f"{storage}/images/blobs/sha256/{catalog.id_(entry)}"
         config = manifest.image(_read(path), path).config
         chains = catalog.chains(entry)
+        if not chains:
+            raise RunError(f"image {text!r} has no files", "choose another")
         lowers = trees([f"{storage}/layers/{chain}" for chain in chains])
         return Resolved(catalog.name(entry), catalog.id_(entry), lowers, chains, config)
     except RunError:
@@ -87,8 +89,19 @@ def use_text(image: Resolved) -> bytes:
     return json_text.dumps({"id": image.id, "name": image.name, "layers": list(image.chains)})
 
 
-def held(image: Resolved) -> None:
-    """Raise an Error if the layers were removed before the container's claim on them was written down."""
-    for tree in image.lowers:
-        if not os.path.isdir(tree):
-            raise RunError(f"image {image.name or image.id[:12]}: removed just now", "get it again")
+def claim(image: Resolved, storage: str, directory: str) -> None:
+    """Write down in a container's storage what it is made of; raises an Error if that has just been removed.
+
+    Who removes holds the lock (``store.alone``) from looking at these files to the end: either it has seen ours, or
+    we see here what is gone.
+    """
+    with open(f"{directory}/{USE}", "wb") as file:
+        file.write(use_text(image))
+    lock = os.open(f"{storage}/images/lock", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        there = all(map(os.path.isdir, image.lowers))
+    finally:
+        os.close(lock)
+    if not there:
+        raise RunError(f"image {image.name or image.id[:12]}: it was removed just now", "get it again")

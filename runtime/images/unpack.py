@@ -13,7 +13,7 @@ from lxcfs_py.errors import Error
 from runtime.images import entry as entries
 from runtime.images.entry import Entry, refuse
 from runtime.images.lower import IS_OPAQUE, is_directory, is_whiteout
-from runtime.images.openat2 import openat2
+from runtime.mountapi import openat2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Unpack:
                 os.unlink(parts[-1], dir_fd=self._at(b"/".join(parts[:-1])))
         for path, nsec in self._times.items():
             try:
-                directory = openat2(self.root, path, OPEN_DIRECTORY)
+                directory = openat2(self.root, path or b".", OPEN_DIRECTORY)
             except OSError:  # replaced by a later entry
                 continue
             os.utime(directory, ns=(nsec, nsec))
@@ -239,7 +239,7 @@ class Unpack:
             raise refuse(found.path, "a hard link to itself")
         above, _, name = found.target.rpartition(b"/")
         try:
-            source = openat2(self.root, above, os.O_PATH | os.O_DIRECTORY)
+            source = openat2(self.root, above or b".", os.O_PATH | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError):
             source = -1
         try:

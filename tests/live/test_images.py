@@ -287,7 +287,7 @@ def test_removing(box: Box) -> None:
     box.pyproc("rmi", "also")
     container = box.base / "storage/containers/c1"
     container.mkdir(parents=True)
-    (container / resolve.USE).write_bytes(resolve.use_text(resolve.resolve(str(box.base / "storage"), "b")))
+    resolve.claim(resolve.resolve(str(box.base / "storage"), "b"), str(box.base / "storage"), str(container))
     assert "container is made of it" in box.pyproc("rmi", "b", check=False).stderr
     box.pyproc("rmi", "-f", "b")
     box.pyproc("rmi", "a")

@@ -39,7 +39,7 @@ def test_credentials_stay_off_the_command_line() -> None:
     ("said", "expected"),
     [
         ('time="x" level=fatal msg="initializing source docker://h.io:5000/a/b:1: reading manifest 1 in a/b: '
-         'manifest unknown: manifest unknown"', "reading manifest 1 in a/b: manifest unknown: manifest unknown; look"),
+         'manifest unknown: manifest unknown"', "reading manifest 1 in a/b: manifest unknown: manifest unknown"),
         ('warning\nlevel=fatal msg="Get \\"https://h.io:5000/v2/\\": x509: unknown"',
          'Get "https://h.io:5000/v2/": x509: unknown; put'),
         ('level=fatal msg="unauthorized: authentication required"', "skopeo login h.io:5000"),
