@@ -111,7 +111,7 @@ class Create:
             network = "network" in self.spaces.kinds
             mounts = self.files.read(f"{self.host.proc}/self/mountinfo")
             facts = facts.replace(
-                root=rootfs.gather(request.rootfs, self.base, mounts),
+                root=rootfs.gather(request.lowers, self.base, mounts),
                 resolv="" if network else users.read("/etc/resolv.conf").decode("utf-8", "replace"),
             )
         channel = plan.Channel(self.go, self.theirs.fileno())
@@ -131,6 +131,10 @@ class Create:
         state.save(self.state)
         if self.base:
             os.makedirs(self.base, mode=0o700, exist_ok=True)
+        if self.request.image:
+            from runtime.images import resolve
+
+            resolve.claim(self.request.image, self.request.storage, self.base)
         self.listener.bind(f"/proc/self/fd/{self.lock}/{SOCKET}")  # a socket's address has 108 bytes
         self.listener.listen(1)
 

@@ -25,7 +25,7 @@ TRIES = 100
 """How often a look-up is begun again while somebody renames directories below the root (openat2(2), EAGAIN)."""
 
 
-def openat2(root: int, path: str, flags: int, mode: int = 0) -> int:
+def openat2(root: int, path: str | bytes, flags: int, mode: int = 0) -> int:
     """Open ``path`` as if ``root`` were /; raises OSError naming the path."""
     how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, RESOLVE_IN_ROOT)
     name = os.fsencode(path)

@@ -23,6 +23,9 @@ IN_PROC = frozenset(
 )  # fmt: skip
 """What a bundle may mount something on below /proc: anything else there could disarm the runtime's own writes."""
 
+MAX_DATA = 3500
+"""Bytes of an overlay's paths, without what is between them, that surely are less than a page."""
+
 
 class Propagation(Step):
     """Say which mounts made here are seen elsewhere, and the other way round (mount_namespaces(7))."""
@@ -88,6 +91,11 @@ def _source(source: str, recursive: bool) -> int:
         return mountapi.open_tree(source, recursive=recursive)
     except FileNotFoundError:
         raise RunError(f"mount {source}: no such file or directory", "make it first") from None
+
+
+def escaped(path: str) -> str:
+    """Protect what separates overlay's options and layers."""
+    return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
 
 
 class Mount(Step):
@@ -165,6 +173,26 @@ class Mount(Step):
 def in_proc(descriptor: int) -> bool:
     """Say whether it is on a procfs."""
     return mountapi.file_system(descriptor) == mountapi.PROC_SUPER_MAGIC
+
+
+class Overlay(Mount):
+    """An overlay over ``lowers``, the topmost first."""
+
+    lowers: tuple[str, ...] = ()
+
+    def execute(self, tree: Tree) -> None:
+        """Name the layers by their paths, or by descriptors where these are too long: mount(2) takes a page."""
+        opened: list[int] = []
+        names = [escaped(lower) for lower in self.lowers]
+        try:
+            if sum(map(len, (*names, *self.options))) > MAX_DATA:
+                opened = [os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for lower in self.lowers]
+                names = [f"/proc/self/fd/{number}" for number in opened]
+            options = (*self.options, f"lowerdir={':'.join(names)}")
+            Mount(self.source, self.target, self.fstype, options).execute(tree)
+        finally:
+            for number in opened:
+                os.close(number)
 
 
 class View(Mount):

@@ -126,6 +126,8 @@ RUN = (
     _flag("--privileged", about="Give it all capabilities and devices, and no filter of system calls"),
     _choice("--network", "Network: loopback only, or the host's", "none", "host"),
     _flag("--init", about="Run a small reaper as PID 1"),
+    Option(("--image",), "Image to make it of: its root file system, command, variables and user", "NAME"),
+    Option(("--entrypoint",), "Program to run instead of the image's (--entrypoint= for none)", "PATH"),
     Option(("--rootfs",), "Root file system (default: the host's programs and libraries)", "DIR"),
     _choice(
         "--proc-view",
@@ -237,7 +239,7 @@ def _suggestion(program: str, flag: str, known: Iterable[str]) -> str:
 def parse(argv: Sequence[str]) -> Parsed:
     """Read ``pyproc-run``'s arguments; ``rest`` is the command and what follows it, untouched."""
     parsed = read("pyproc-run", RUN, argv)
-    if not parsed.rest and not parsed["help"] and not parsed["version"]:
+    if not parsed.rest and not (parsed["image"] or parsed["help"] or parsed["version"]):
         raise RunError("no command given", f"usage: pyproc-run {RUN_USAGE}")
     return parsed
 

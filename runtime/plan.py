@@ -159,9 +159,9 @@ def _devices(linux: dict[str, Any], kinds: frozenset[str]) -> list[Step]:
 def _root(request: Request, base: str, facts: Facts) -> tuple[list[Step], list[Step], list[str]]:
     """Return how the root is made, what goes into it before all else, and which of its mounts ``readonly`` means."""
     if not request.bundle:
-        root, made = rootfs.steps(request.rootfs, base, facts.root)
+        root, made = rootfs.steps(request.lowers, base, facts.root)
         write, bind = _etc(request, base, facts)
-        return [*write, *made, Enter(root)], bind, rootfs.mounted(request.rootfs, facts.root)
+        return [*write, *made, Enter(root)], bind, rootfs.mounted(request.lowers, facts.root)
     path = os.path.normpath(os.path.join(request.bundle, request.spec["root"]["path"]))
     return [Apart(path), Enter(path, bind=True)], [], ["/"]
 

@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from runtime.images.resolve import Resolved
+
 
 class Request(Record):
     """One container to be made: decided in ``runtime.spec`` or read from a bundle, done by ``runtime.create``."""
@@ -19,6 +21,8 @@ class Request(Record):
     """The directory of config.json; "": the root is made by us, as ``rootfs`` says."""
     rootfs: str = ""
     """Without a bundle, the lower layer: a directory, or "" for the host's own ``/`` by allow-list."""
+    image: Resolved | None = None
+    """Or the image whose layers are the lower ones."""
     detach: bool = False
     interactive: bool = False
     init: bool = False
@@ -36,3 +40,8 @@ class Request(Record):
     """How many descriptors from 3 on the command gets, beside the standard streams."""
     no_pivot: bool = False
     no_new_keyring: bool = False
+
+    @property
+    def lowers(self) -> tuple[str, ...]:
+        """The lower layers, the topmost first; () for the host's own ``/``."""
+        return self.image.lowers if self.image else (self.rootfs,) if self.rootfs else ()

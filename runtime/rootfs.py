@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.record import Record
-from runtime.mounts import Mount
+from runtime.mounts import Mount, Overlay, escaped
 from runtime.steps import Directory, Link, Node, Step
 
 SHOWN = ("usr", "opt", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -26,6 +26,13 @@ SKELETON = (
     ("var/spool", 0o755), ("proc", 0o555), ("sys", 0o555), ("dev", 0o755),
 )  # fmt: skip
 
+PLAIN = ("redirect_dir=off", "metacopy=off")
+"""An upper layer that holds whole files and directories, so that it can become a layer of an image."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class Facts(Record):
     """What of the host decides what the root is made of."""
@@ -38,12 +45,12 @@ class Facts(Record):
     """The storage's file system."""
 
 
-def gather(rootfs: str, storage: str, mountinfo: bytes) -> Facts:
+def gather(lowers: Sequence[str], storage: str, mountinfo: bytes) -> Facts:
     """Read the facts; those about the host's own tree only where it is to be shown."""
     from lxcfs_py.procfs import mountinfo as parser
 
     fstype = parser.fstype_at(parser.parse(mountinfo), storage)
-    if rootfs:
+    if lowers:
         return Facts(fstype=fstype)
     shown = []
     for name in SHOWN:
@@ -67,31 +74,30 @@ def in_memory(facts: Facts) -> bool:
     return not mountinfo.carries_upper(facts.fstype)
 
 
-def mounted(rootfs: str, facts: Facts) -> list[str]:
+def mounted(lowers: Sequence[str], facts: Facts) -> list[str]:
     """Return the places inside where the root's own mounts are."""
-    return ["/", *(f"/{name}" for name, target in facts.shown if not target and not rootfs)]
+    return ["/", *(f"/{name}" for name, target in facts.shown if not target and not lowers)]
 
 
-def _overlay(lower: str, base: str, name: str, target: str) -> list[Step]:
+def _overlay(lowers: Sequence[str], base: str, name: str, target: str) -> list[Step]:
     upper, work = f"{base}/upper/{name}", f"{base}/work/{name}"
-    options = ("nodev", f"lowerdir={_escaped(lower)}", f"upperdir={_escaped(upper)}", f"workdir={_escaped(work)}")
-    return [Directory(upper), Directory(work, 0o700), Mount("overlay", target, "overlay", options)]
+    options = ("nodev", *PLAIN, f"upperdir={escaped(upper)}", f"workdir={escaped(work)}")
+    return [
+        Directory(upper),
+        Directory(work, 0o700),
+        Overlay("overlay", target, "overlay", options, tuple(lowers)),
+    ]
 
 
-def _escaped(path: str) -> str:
-    """Protect what separates overlay's options and layers."""
-    return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
-
-
-def steps(rootfs: str, base: str, facts: Facts) -> tuple[str, list[Step]]:
+def steps(lowers: Sequence[str], base: str, facts: Facts) -> tuple[str, list[Step]]:
     """Return where the root will be and how it is made; ``base`` is the container's storage directory."""
     found: list[Step] = []
     if in_memory(facts):
         found.append(Mount("tmpfs", f"{base}/memory", "tmpfs", ("mode=700",)))
         base = f"{base}/memory"
     root = f"{base}/root"
-    if rootfs:
-        return root, [*found, *_overlay(rootfs, base, "root", root)]
+    if lowers:
+        return root, [*found, *_overlay(lowers, base, "root", root)]
     found += [
         Directory(f"{base}/upper/root"),
         Directory(root),
@@ -104,5 +110,5 @@ def steps(rootfs: str, base: str, facts: Facts) -> tuple[str, list[Step]]:
             continue
         if name == "etc":
             found += [Node(f"{base}/upper/etc/{secret}", mode=0) for secret in facts.secrets]
-        found += _overlay(f"/{name}", base, name, f"{root}/{name}")
+        found += _overlay((f"/{name}",), base, name, f"{root}/{name}")
     return root, found

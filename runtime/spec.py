@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lxcfs_py.host import Host
+    from runtime.images.manifest import Config
+    from runtime.images.resolve import Resolved
     from runtime.options import Parsed
 
 TERM = "xterm"
+STOP_SIGNAL = "org.opencontainers.image.stopSignal"
+"""The annotation that an image's StopSignal becomes (conversion.md of the image specification)."""
 
 MASKED = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
@@ -59,7 +63,9 @@ def new_id() -> str:
     return os.urandom(6).hex()
 
 
-def _process(options: Parsed, hostname: str, caller: Mapping[str, str]) -> dict[str, Any]:
+def _process(
+    options: Parsed, hostname: str, caller: Mapping[str, str], image: Resolved | None = None
+) -> dict[str, Any]:
     names = list(granted(options))
     base = [f"PATH={environment.PATH}", f"HOSTNAME={hostname}", *([f"TERM={TERM}"] if options["tty"] else [])]
     asked = environment.variables(options["env_file"], options["env"], caller)
@@ -79,7 +85,25 @@ def _process(options: Parsed, hostname: str, caller: Mapping[str, str]) -> dict[
         "noNewPrivileges": [v for n, v in map(validate.security, options["security_opt"]) if n != "seccomp"][-1:]
         == [True],
         "rlimits": [],
+        **(_of_image(options, hostname, caller, image.config) if image else {}),
     }
+
+
+def _of_image(options: Parsed, hostname: str, caller: Mapping[str, str], image: Config) -> dict[str, Any]:
+    """Return the part of the process that an image has a say in."""
+    from runtime.images.merge import Asked, merge
+
+    asked = Asked(
+        args=options.rest,
+        entrypoint=options["entrypoint"],
+        env=environment.variables(options["env_file"], options["env"], caller),
+        user=options["user"],
+        workdir=options["workdir"],
+        tty=options["tty"],
+        hostname=hostname,
+    )
+    found = merge(image, asked, TERM)
+    return {"user": user(found.user), "args": list(found.args), "env": list(found.env), "cwd": found.workdir}
 
 
 def granted(options: Parsed) -> tuple[str, ...]:
@@ -101,7 +125,13 @@ def _namespaces(network: str, *, time: bool) -> list[dict[str, str]]:
 
 
 def config(
-    options: Parsed, id_: str, caller: Mapping[str, str], *, time: bool, filtered: Mapping[str, Any] | None = None
+    options: Parsed,
+    id_: str,
+    caller: Mapping[str, str],
+    *,
+    time: bool,
+    filtered: Mapping[str, Any] | None = None,
+    image: Resolved | None = None,
 ) -> dict[str, Any]:
     """Return the OCI configuration; ``time`` says whether the kernel has time namespaces.
 
@@ -111,7 +141,8 @@ def config(
     return {
         "ociVersion": OCI_VERSION,
         "root": {"path": "rootfs", "readonly": options["read_only"]},
-        "process": _process(options, hostname, caller),
+        "process": _process(options, hostname, caller, image),
+        **({"annotations": {STOP_SIGNAL: image.config.stop_signal}} if image and image.config.stop_signal else {}),
         "hostname": hostname,
         "mounts": [*_mounts(options), *volumes.mounts(options["volume"], options["tmpfs"])],
         "linux": {
@@ -150,6 +181,21 @@ def wanted(options: Parsed) -> dict[str, Any] | None:
         raise RunError(f"--security-opt seccomp={asked[0]}: {text.partition('; ')[0]}", hint) from error
 
 
+def _image(options: Parsed) -> Resolved | None:
+    """Return the image that is asked for."""
+    if not options["image"]:
+        if options["entrypoint"] is not None:
+            raise RunError(
+                "--entrypoint: there is no image", "write the program as the command, or give --image NAME"
+            )
+        return None
+    if options["rootfs"]:
+        raise RunError("--image and --rootfs: two root file systems", "leave one out")
+    from runtime.images import resolve
+
+    return resolve.resolve(os.path.abspath(options["storage"]), options["image"])
+
+
 def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] | None = None) -> Request:
     """Return the container that is asked for; raises an Error (exit code 125) for what is refused.
 
@@ -160,13 +206,17 @@ def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] |
     host = host or cleanup.host()
     validate.check(options, validate.gather(options, host))
     id_ = options["name"] or new_id()
+    image = _image(options)
     time = os.path.exists(f"{host.proc}/self/ns/time")
     filtered = wanted(options)
     if options["proc_view"] != "off" and seccomp.offered():
         filtered = seccomp.answered(filtered, host)
     return Request(
         id=id_,
-        spec=config(options, id_, os.environ if caller is None else caller, time=time, filtered=filtered),
+        spec=config(
+            options, id_, os.environ if caller is None else caller, time=time, filtered=filtered, image=image
+        ),
+        image=image,
         rootfs=os.path.abspath(options["rootfs"]) if options["rootfs"] else "",
         detach=options["detach"],
         interactive=options["interactive"],

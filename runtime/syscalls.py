@@ -155,3 +155,8 @@ def seccomp(operation: int, flags: int, program: bytes | None) -> int:
         argument = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(code))  # struct sock_fprog
     result = _libc.syscall(SYS_SECCOMP, ctypes.c_uint(operation), ctypes.c_uint(flags), argument)
     return _checked(result, "seccomp: load the filter")
+
+
+def syncfs(descriptor: int) -> None:
+    """Write the file system a descriptor is on to its disk; see syncfs(2)."""
+    _checked(_libc.syncfs(descriptor), "syncfs")

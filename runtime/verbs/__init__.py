@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from runtime.options import Option, Parsed
 
 VERBS = (
-    "create", "delete", "events", "exec", "features", "kill", "list", "logs", "pause", "ps", "resume", "run", "spec",
-    "start", "state", "update",
+    "create", "delete", "events", "exec", "export", "features", "images", "import", "kill", "list", "logs", "pause",
+    "prune", "ps", "pull", "resume", "rmi", "run", "spec", "start", "state", "update",
 )  # fmt: skip
 ALIASES = {"rm": "delete"}
 

@@ -36,10 +36,10 @@ def row(found: dict[str, Any]) -> tuple[str, ...]:
     return found["id"], str(found["pid"]), found["status"], found["created"], command[:40]
 
 
-def table(rows: Iterable[Sequence[str]]) -> str:
+def table(rows: Iterable[Sequence[str]], columns: Sequence[str] = COLUMNS) -> str:
     """Return rows under their heading, columns aligned."""
-    lines = [COLUMNS, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+    lines = [columns, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
     padded = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
     return "".join(f"{line}\n" for line in padded)
 

@@ -1,0 +1,82 @@
+"""What the layers below show: overlayfs's own rules for merged directories (overlayfs.rst of the kernel)."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+IS_OPAQUE = "trusted.overlay.opaque"
+ABSENT = (FileNotFoundError, NotADirectoryError)
+
+
+def is_whiteout(about: os.stat_result) -> bool:
+    """Say whether it is overlayfs's mark for something deleted: a character device 0:0."""
+    return about.st_mode & 0o170000 == 0o020000 and about.st_rdev == 0
+
+
+def is_directory(about: os.stat_result) -> bool:
+    """Say whether it is a directory."""
+    return about.st_mode & 0o170000 == 0o040000
+
+
+def is_opaque(directory: int, path: bytes = b"") -> bool:
+    """Say whether what lies below a directory's path does not show."""
+    try:
+        return os.getxattr(b"/proc/self/fd/%d/%b" % (directory, path), IS_OPAQUE) == b"y"
+    except OSError:
+        return False
+
+
+class Lower:
+    """Unpacked layers, the topmost first, as the one tree that shows; nothing in them changes."""
+
+    def __init__(self, trees: Sequence[str]) -> None:
+        self.layers = tuple(os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for tree in trees)
+
+    def close(self) -> None:
+        """Close the layers."""
+        for layer in self.layers:
+            os.close(layer)
+
+    def find(self, path: bytes) -> os.stat_result | None:
+        """Return what shows there, None for nothing; links in the path are not followed."""
+        return self._merged(path)[0]
+
+    def names(self, path: bytes) -> Iterator[bytes]:
+        """Yield the names that show in a directory."""
+        gone: set[bytes] = set()
+        for layer in self._merged(path)[1] if path else self.layers:
+            for name in os.listdir(b"/proc/self/fd/%d/%b" % (layer, path)):
+                if name not in gone:
+                    gone.add(name)
+                    where = path + b"/" + name if path else name
+                    if not is_whiteout(os.stat(where, dir_fd=layer, follow_symlinks=False)):
+                        yield name
+
+    def _merged(self, path: bytes) -> tuple[os.stat_result | None, Sequence[int]]:
+        """Return what shows, and the layers whose directories of that path are merged."""
+        layers: Sequence[int] = self.layers
+        found: os.stat_result | None = None
+        parts = path.split(b"/")
+        for end in range(1, len(parts) + 1):
+            prefix, found, merged = b"/".join(parts[:end]), None, []
+            for layer in layers:
+                try:
+                    about = os.stat(prefix, dir_fd=layer, follow_symlinks=False)
+                except ABSENT:
+                    continue
+                if is_whiteout(about):
+                    break
+                found = found or about
+                if not is_directory(about):
+                    break
+                merged.append(layer)
+                if is_opaque(layer, prefix):
+                    break
+            layers = merged
+            if found is None:
+                break
+        return found, layers

@@ -1,0 +1,77 @@
+"""The process of a container: what its image says and what was asked for, merged as Docker does. Pure."""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.record import Record
+from runtime import environment
+from runtime.errors import RunError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runtime.images.manifest import Config
+
+STOP_SIGNAL = "SIGTERM"
+
+
+class Asked(Record):
+    """What the command line says; None where it says nothing."""
+
+    args: tuple[str, ...] = ()
+    entrypoint: str | None = None
+    """One word; "" for none, whatever the image has."""
+    env: Mapping[str, str] = {}
+    user: str | None = None
+    workdir: str | None = None
+    stop_signal: str | None = None
+    tty: bool = False
+    hostname: str = ""
+
+
+class Merged(Record):
+    """What of it is the image's business."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    """``NAME=VALUE``, each name once."""
+    user: str
+    workdir: str
+    stop_signal: str
+    volumes: tuple[str, ...]
+    """Where the image wants data to be kept, as absolute paths."""
+
+
+def arguments(config: Config, args: Sequence[str], entrypoint: str | None) -> tuple[str, ...]:
+    """Return the command line; raises an Error if neither says one.
+
+    Whoever gives an entrypoint means it with the arguments given: the image's Cmd was made for the image's.
+    """
+    if entrypoint is not None:
+        found = (*((entrypoint,) if entrypoint else ()), *args)
+    else:
+        found = (*config.entrypoint, *(args or config.cmd))
+    if not found:
+        raise RunError("no command given, and the image has none", "write it after the options: -- COMMAND")
+    return found
+
+
+def _inside(path: str) -> str:
+    """Return an absolute path without ``..``: what is relative is meant from the root on."""
+    return os.path.normpath("/" + path.lstrip("/"))
+
+
+def merge(config: Config, asked: Asked, term: str = "xterm") -> Merged:
+    """Return the process of a container of that image; without an image ``Config()`` stands for one."""
+    base = [f"PATH={environment.PATH}", f"HOSTNAME={asked.hostname}", *([f"TERM={term}"] if asked.tty else [])]
+    own = dict(item.partition("=")[::2] for item in config.env if item.partition("=")[1] and item[0] != "=")
+    return Merged(
+        arguments(config, asked.args, asked.entrypoint),
+        tuple(environment.merge(base, {**own, **asked.env})),
+        asked.user or config.user or "0",
+        asked.workdir or _inside(config.workdir),
+        asked.stop_signal or config.stop_signal or STOP_SIGNAL,
+        tuple(dict.fromkeys(map(_inside, config.volumes))),
+    )

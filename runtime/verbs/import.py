@@ -1,0 +1,45 @@
+"""``pyproc import``: images from files: docker-archive, oci-archive, an OCI directory, a root's tar."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from lxcfs_py.errors import Error
+from runtime.verbs import Verb
+from runtime.verbs.pull import JSON, QUIET
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERB = Verb(
+    "import",
+    "Make images of an archive, an OCI directory or a root's tar; - is the standard input.",
+    "FILE [NAME]",
+    1,
+    2,
+    (QUIET, JSON),
+)
+
+
+def run(args: Sequence[str]) -> int:
+    """Import them, and print their ids."""
+    parsed = VERB.read(args)
+    if parsed is None:
+        return 0
+    from runtime.images.progress import Progress
+    from runtime.images.sources import Import
+    from runtime.images.store import Store
+
+    path, called = parsed.rest[0], "".join(parsed.rest[1:])
+    if path == "-" and os.isatty(0):
+        raise Error("- is the terminal", "hand in an archive: ... | pyproc import -")
+    ids = Import(Store(parsed["storage"]), called, Progress(quiet=parsed["quiet"])).run(path)
+    if parsed["json"]:
+        import json
+
+        sys.stdout.write(json.dumps([{"id": id_} for id_ in ids]) + "\n")
+    else:
+        sys.stdout.write("".join(f"{id_}\n" for id_ in ids))
+    return 0

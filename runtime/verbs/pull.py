@@ -1,0 +1,81 @@
+"""``pyproc pull``: get images from a registry."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from lxcfs_py.errors import Error
+from runtime.options import Option
+from runtime.verbs import Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+QUIET = Option(("-q", "--quiet"), "Show no progress", kind="flag")
+JSON = Option(("--json",), "Print JSON", kind="flag")
+VERB = Verb(
+    "pull",
+    "Get images from a registry.",
+    "NAME...",
+    1,
+    None,
+    (
+        Option(("--authfile",), "File of credentials (default: those of skopeo, podman and docker)", "FILE"),
+        Option(("--creds",), "Log in as USER; the password is asked for where there is none", "USER[:PASSWORD]"),
+        Option(("--cert-dir",), "Directory of the registry's CA and of our certificate", "DIR"),
+        Option(
+            ("--tls-verify",),
+            "Insist on TLS and right certificates",
+            "BOOL",
+            choices=("true", "false"),
+            default="true",
+        ),
+        Option(("--platform",), "System and machine to get it for (default: this one's)", "OS/ARCH[/VARIANT]"),
+        QUIET,
+        JSON,
+    ),
+)
+
+
+def _creds(text: str) -> str:
+    if not text or ":" in text:
+        return text
+    if not os.isatty(0):
+        raise Error(f"--creds {text}: no password", "write USER:PASSWORD, or run it on a terminal to be asked")
+    from getpass import getpass
+
+    return f"{text}:{getpass(f'password of {text}: ')}"
+
+
+def run(args: Sequence[str]) -> int:
+    """Pull each, and print its id."""
+    parsed = VERB.read(args)
+    if parsed is None:
+        return 0
+    from runtime.images import pull, reference
+    from runtime.images.progress import Progress
+    from runtime.images.store import Store
+
+    names = [reference.parse(text) for text in parsed.rest]
+    options = pull.Options(
+        authfile=parsed["authfile"] or "",
+        creds=_creds(parsed["creds"] or ""),
+        cert_dir=parsed["cert_dir"] or "",
+        tls_verify=parsed["tls_verify"] == "true",
+        platform=parsed["platform"] or "",
+        quiet=parsed["quiet"],
+    )
+    store, progress = Store(parsed["storage"]), Progress(quiet=parsed["quiet"])
+    found = []
+    for name in names:
+        id_ = pull.pull(store, name, options, progress)
+        found.append({"id": id_, "name": str(name)})
+        if not parsed["json"]:
+            os.write(1, f"{id_}\n".encode())
+    if parsed["json"]:
+        import json
+
+        sys.stdout.write(json.dumps(found) + "\n")
+    return 0
