@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from runtime import namespaces, scheduling
+from runtime.bundle import HOOKS
 from runtime.errors import RunError
 
 TYPE_CHECKING = False
@@ -124,8 +125,8 @@ def sysctls(config: dict[str, Any]) -> None:
 
 def hooks(config: dict[str, Any]) -> None:
     """A hook is a path, and a timeout is a time."""
-    for stage, several in config["hooks"].items():
-        for index, hook in enumerate(several):
+    for stage in HOOKS:  # others are ignored
+        for index, hook in enumerate(config["hooks"].get(stage, ())):
             if not hook["path"].startswith("/"):
                 raise _no(f"hooks.{stage}[{index}].path", f"{hook['path']!r} is not an absolute path")
             if hook.get("timeout", 1) <= 0:

@@ -29,7 +29,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lxcfs_py import container as containers
-from lxcfs_py import log, sockets
+from lxcfs_py import log, process, sockets
 from lxcfs_py.container import Callers, Container
 from lxcfs_py.errors import Error
 from lxcfs_py.files import Files
@@ -46,8 +46,10 @@ STOP = "LXCFS_PY_SECCOMP_STOP"
 """``STAGE:N``: be killed at that stage from the Nth call on, for tests of what the next agent does."""
 STAGES = ("received", "computed", "opened", "written", "sent", "wiped")
 MOST_TRIES = 2
-END_SECONDS = 0.2
-"""How long an agent that was killed may take to end."""
+LOOK_SECONDS, MOST_LOOKS = 0.2, 50
+"""An agent that was killed is held up if it is in a wait that nothing ends (D, proc(5)) at two looks so far apart;
+where a CPU is all it waits for it gets the time of all looks.
+"""
 MOST_FILES = 128
 """Kernel files that are kept open; the keeper spares descriptors for them."""
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -300,11 +302,23 @@ def _end(host: Host, pid: int, start_ticks: int) -> bool:
         return True
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        return bool(select.select([pidfd], [], [], END_SECONDS)[0])
+        return ended(pidfd, lambda: found.state if (found := process.stat(host, pid)) else "")
     except ProcessLookupError:
         return True
     finally:
         os.close(pidfd)
+
+
+def ended(pidfd: int, state: Callable[[], str]) -> bool:
+    """Wait until a process that was killed has ended; return False if it is held up, by what ``state`` says of it."""
+    waits = 0
+    for _ in range(MOST_LOOKS):
+        if select.select([pidfd], [], [], LOOK_SECONDS)[0]:
+            return True
+        waits = waits + 1 if state() == "D" else 0
+        if waits == 2:
+            break
+    return False
 
 
 def main(words: list[str]) -> int:

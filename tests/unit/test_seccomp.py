@@ -16,7 +16,7 @@ from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.cgroup.layout import Hierarchy, Layout
 from lxcfs_py.files import Files
 from lxcfs_py.host import Host
-from lxcfs_py.seccomp import affinity, protocol, sysinfo
+from lxcfs_py.seccomp import affinity, agent, protocol, sysinfo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -183,3 +183,25 @@ def test_tasks(tmp_path: Path, name: str, version: int, file: str) -> None:
     (tmp_path / "a" / "pids.current").write_text("5\n")
     assert found.tasks(Cgroup({name: "/a"})) == 5
     assert found.tasks(Cgroup({name: "/gone"})) == 0
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [("R", True), ("RRRRR", True), ("DRDR", True), ("DD", False), ("RDD", False)],
+)
+def test_an_agent_that_ends_slowly_is_not_held_up(states: str, expected: bool) -> None:
+    """One that was killed and waits for a CPU will end; one that waits for what never comes is held up."""
+    ends, end = os.pipe()
+    left = list(states)
+
+    def state() -> str:
+        found = left.pop(0)
+        if not left and expected:
+            os.write(end, b"!")
+        return found
+
+    try:
+        assert agent.ended(ends, state) is expected
+    finally:
+        os.close(ends)
+        os.close(end)
