@@ -27,7 +27,9 @@ def installed(nothing_left: None, time_scale: float, tmp_path_factory: pytest.Te
     host.uninstall()
 
 
-@pytest.fixture(params=["podman-crun", "podman-runc", "ctr-view", "docker-view"])
+@pytest.fixture(
+    params=["podman-crun", "podman-runc", "ctr-view", "docker-view", "podman-pyproc", "ctr-pyproc", "docker-pyproc"]
+)
 def anyone(request: pytest.FixtureRequest) -> Iterator[engine.Engine]:
     """Yield each engine."""
     found = engine.Engine(*request.param.split("-"))
@@ -35,7 +37,7 @@ def anyone(request: pytest.FixtureRequest) -> Iterator[engine.Engine]:
     found.close()
 
 
-@pytest.fixture(params=["podman-crun", "docker-view"])
+@pytest.fixture(params=["podman-crun", "docker-view", "podman-pyproc", "docker-pyproc"])
 def managed(request: pytest.FixtureRequest) -> Iterator[engine.Engine]:
     """Yield each engine that manages containers: not ctr, which is containerd's tool for trying things."""
     found = engine.Engine(*request.param.split("-"))
@@ -43,7 +45,7 @@ def managed(request: pytest.FixtureRequest) -> Iterator[engine.Engine]:
     found.close()
 
 
-@pytest.fixture(params=["podman-crun"])
+@pytest.fixture(params=["podman-crun", "podman-pyproc"])
 def podman(request: pytest.FixtureRequest) -> Iterator[engine.Engine]:
     """Yield Podman."""
     found = engine.Engine(*request.param.split("-"))

@@ -22,7 +22,8 @@ PROGRAMS = ("/usr/bin/free", "/usr/bin/nproc", "/usr/bin/uptime")
 STORES = ("containers", "docker", "containerd")
 WRAPPER = Path("/usr/local/bin/runc-with-view")
 DAEMON = {
-    "storage-driver": "vfs", "bridge": "none", "iptables": False, "ip6tables": False,
+    "exec-opts": ["native.cgroupdriver=cgroupfs"], "storage-driver": "vfs",
+    "bridge": "none", "iptables": False, "ip6tables": False,
     "runtimes": {
         "view": {"path": "/usr/local/bin/lxcfs-py", "runtimeArgs": ["runtime", "runc"]},
         "pyproc": {"path": "/usr/local/bin/pyproc"},
@@ -84,7 +85,11 @@ class Engine:
 
     def __init__(self, name: str, runtime: str) -> None:
         self.name, self.runtime = name, runtime
-        self.program = [name, *(["--runtime", runtime] if name == "podman" else [])]
+        self.program = [name]
+        if name == "podman":
+            self.program += ["--runtime", runtime]
+            if runtime == "pyproc":
+                self.program += ["--cgroup-manager", "cgroupfs"]
         self.started: list[str] = []
 
     def do(self, *words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -96,8 +96,12 @@ def test_users(podman: Engine) -> None:
     assert podman.run(*MEMORY, *options, script=READ) == TOTAL
 
 
+@pytest.mark.parametrize("podman", ["podman-crun"], indirect=True)
 def test_pod(podman: Engine) -> None:
-    """In a pod with one pid namespace each container sees its own limits, not those of the pod's first one."""
+    """In a pod with one pid namespace each container sees its own limits, not those of the pod's first one.
+
+    Not with the cgroupfs manager: Podman 4.3 then forbids a pod's cgroup all devices, and no runtime can start in it.
+    """
     infra = ("--infra-image", IMAGE, "--infra-command", "sleep 1000")
     podman.do("pod", "create", "--name", "pod", "--network", "none", "--share", "pid,ipc,uts,net", *infra)
     try:
@@ -122,6 +126,8 @@ def test_off_and_require(podman: Engine) -> None:
         assert podman.do(*command, check=False).returncode != 0
     finally:
         host.systemctl("start", host.SERVICE)
+    if podman.runtime == "pyproc":  # which would rather have the service started
+        return
     said = host.run("journalctl", "-q", "-b", "-t", "lxcfs-py-hook", "--since", f"@{since:.0f}", "-o", "cat").stdout
     lines = said.splitlines()
     assert len(lines) == 2, said
