@@ -73,9 +73,15 @@ class Layers:
         place, new = self.store.layer(chain), f"{self.store.layers}/{NEW}{chain}"
         while not os.path.isdir(place):
             os.makedirs(new, mode=0o700, exist_ok=True)
-            held = os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                held = os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:  # completed just now
+                continue
             fcntl.flock(held, fcntl.LOCK_EX)
-            if not _is(held, new):  # complete, or given up by the one we waited for
+            ours = _is(held, new)  # else the one we waited for has completed it, or given up
+            if not ours or os.path.isdir(place):  # completed between our two looks
+                if ours:
+                    cleanup.remove_tree(new)
                 os.close(held)
                 continue
             self._held[new] = held
