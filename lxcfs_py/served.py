@@ -23,3 +23,5 @@ BOUND = (*FILES, *PASSED)
 """What is bound into a container, where its host has such a file."""
 ROOT_ONLY = ("proc/slabinfo",)
 """What only root may read, as the kernel has it (mm/slab_common.c, SLABINFO_RIGHTS)."""
+LONG = ("proc/cpuinfo", "proc/diskstats", "proc/slabinfo", "proc/stat", "proc/vmstat")
+"""What may be longer than a page."""

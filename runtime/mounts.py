@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from lxcfs_py.served import FILES
 from runtime import mount_options, mountapi
 from runtime import syscalls as sc
 from runtime.errors import RunError
@@ -15,12 +16,7 @@ if TYPE_CHECKING:
     from runtime.mount_options import Effect
     from runtime.tree import Tree
 
-IN_PROC = frozenset(
-    (
-        "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo",
-        "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled",
-    )
-)  # fmt: skip
+IN_PROC = {path.removeprefix("proc/") for path in FILES} | {"sys/kernel/ns_last_pid", "sys/crypto/fips_enabled"}
 """What a bundle may mount something on below /proc: anything else there could disarm the runtime's own writes."""
 
 MAX_DATA = 3500

@@ -92,6 +92,10 @@ class OpenFiles:
         self._row.read(file.number, file.cell)
         return text if whole else text[offset : offset + size]
 
+    def length(self, path: str, container: Container | None, pid: int) -> int:
+        """Return how many bytes a file has now."""
+        return len(self._text(File(path, container, False, 0, 0), pid))
+
     def _file(self, about: bytes) -> File:
         found = self._files.get(about)
         if found is None:

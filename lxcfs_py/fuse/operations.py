@@ -5,6 +5,7 @@ Nothing is kept in the process that another worker would need: inodes and open f
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -19,7 +20,7 @@ from lxcfs_py.files import affordable
 from lxcfs_py.fuse.boundary import boundary
 from lxcfs_py.fuse.opened import OpenFiles
 from lxcfs_py.fuse.triggers import WRITER
-from lxcfs_py.served import PASSED, ROOT_ONLY
+from lxcfs_py.served import LONG, PASSED, ROOT_ONLY
 from lxcfs_py.views import cpus, pressure
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from lxcfs_py.reader import Reader
     from lxcfs_py.shared import Shared
 
+PAGE = 4096
+SIZE_SECONDS = 60.0
+"""How long the kernel may keep the size of a long text."""
 FOREVER_SECONDS = 3600.0
 """How long the kernel may keep what does not change; names of containers it asks for each time."""
 HOST_SECONDS = 1.0
@@ -128,10 +132,10 @@ class Operations(pyfuse3.Operations):
             raise pyfuse3.FUSEError(errno.ENOENT)
         entry.st_ino = self._nodes.inode(path)  # last: a name that is not there must not use up a number
         entry.st_nlink = 2 if stat.S_ISDIR(entry.st_mode) else 1
-        entry.st_size = passed.st_size if passed and stat.S_ISLNK(passed.st_mode) else 0
-        entry.st_blksize = 4096
+        entry.st_size = passed.st_size if passed else PAGE if stat.S_ISREG(entry.st_mode) else 0
+        entry.st_blksize = PAGE
         keep = FOREVER_SECONDS if passed is None else HOST_SECONDS if cpus.number(rest) is None else 0.0
-        entry.attr_timeout = keep
+        entry.attr_timeout = 0.0 if rest in LONG else keep
         entry.entry_timeout = 0.0 if container and not rest else keep
         return entry
 
@@ -159,8 +163,20 @@ class Operations(pyfuse3.Operations):
 
     @boundary
     def getattr(self, inode: int, ctx: Any = None) -> pyfuse3.EntryAttributes:
-        """See pyfuse3.Operations."""
-        return self._attributes(self._nodes.path(inode), ctx.pid)
+        """See pyfuse3.Operations.
+
+        The size is in whole pages, as sysfs has it: programs know that there is less, and read to the end. (Of a
+        size of 0 the kernel would hand out nothing for sendfile(2).)
+        """
+        path = self._nodes.path(inode)
+        entry = self._attributes(path, ctx.pid)
+        container, rest = tree.split(path)
+        if rest in LONG:
+            entry.attr_timeout = SIZE_SECONDS
+            with contextlib.suppress(pyfuse3.FUSEError):  # the container has ended
+                length = self._opened.length(rest, self._container(container, ctx.pid), ctx.pid)
+                entry.st_size = -(-length // PAGE) * PAGE
+        return entry
 
     @boundary
     def readlink(self, inode: int, ctx: Any = None) -> bytes:

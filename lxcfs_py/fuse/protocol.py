@@ -35,7 +35,8 @@ _OUT_HEADER = struct.Struct("=IiQ")
 _OPEN_OUT = struct.Struct("=IiQQII")
 _ASKED = struct.Struct("=4xIQQ8xI")
 _BODY_AT = _IN_HEADER.size
-_BODY = struct.Struct("=QQI")
+_BODY = struct.Struct("=QQII")
+_READ_LOCKOWNER = 2
 _INIT_IN = struct.Struct("=IIIII44x")
 _INIT_OUT = struct.Struct("=IIIIHHIIHHII24x")
 
@@ -106,7 +107,12 @@ def handle(request: memoryview) -> int:
 
 def reading(request: memoryview) -> tuple[int, int, int]:
     """Return the handle, the offset and the size of READ."""
-    return _BODY.unpack_from(request, _BODY_AT)
+    return _BODY.unpack_from(request, _BODY_AT)[:3]
+
+
+def for_page_cache(request: memoryview) -> bool:
+    """Say whether READ is for the page cache: for a process it names the owner of its locks (fs/fuse/file.c)."""
+    return not _BODY.unpack_from(request, _BODY_AT)[3] & _READ_LOCKOWNER
 
 
 def flags(request: memoryview) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -38,12 +39,15 @@ class Reading:
         """Answer a request; return False if libfuse shall.
 
         Of INTERRUPT nobody needs to hear: what it is about is answered in a moment, and libfuse, which does not know
-        that request, would keep it for ever.
+        that request, would keep it for ever. What is read for the page cache might be handed to somebody else: who
+        asks for that (by sendfile(2) or splice(2), from 6.5 on) is told to read(2), as by many files of /proc.
         """
         opcode, unique, inode, pid = protocol.asked(request)
         handle = 0
         try:
-            if opcode == READ:
+            if opcode == READ and protocol.for_page_cache(request):
+                reply = protocol.error(unique, errno.EINVAL)
+            elif opcode == READ:
                 reply = protocol.success(unique, _read(self._operations, *protocol.reading(request)))
             elif opcode == OPEN:
                 handle = _open(self._operations, inode, protocol.flags(request), pid)

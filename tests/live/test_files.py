@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lxcfs_py.loads import EVERY_NSEC, EXPONENTS, FIXED_1
+from lxcfs_py.served import FILES
 from tests.live.box import BIN
 
 if TYPE_CHECKING:
@@ -250,3 +251,31 @@ def test_the_node_directory_is_there_where_the_host_has_it(box: Box) -> None:
         assert sorted(os.listdir(ours / at.name)) == sorted(os.listdir(at))
         assert (ours / at.name / "cpu0").resolve() == ours.parent / "cpu/cpu0"
         assert (ours / at.name / "cpulist").read_text() == (at / "cpulist").read_text()
+
+
+WAYS = """
+import os, subprocess, sys
+def said(*words):
+    return subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout
+for path in sys.argv[1:]:
+    with open(path, 'rb') as file:
+        lines = file.read().count(b'\\n')
+    said('busybox', 'cp', path, '/tmp/copy')
+    said('cp', path, '/tmp/copy2')
+    copies = [said('busybox', 'cat', path), said('cat', path)]
+    copies += [open(copy, 'rb').read() for copy in ('/tmp/copy', '/tmp/copy2')]
+    assert [copy.count(b'\\n') for copy in copies] == [lines] * 4, (path, lines, copies)
+    if not lines:  # no disk was used
+        continue
+    last, size = said('tail', '-n', '1', path), int(said('wc', '-c', path).split()[0])
+    assert last[-1:] == b'\\n' and last.count(b'\\n') == 1, (path, last)
+    assert last.split()[:1] == copies[0].splitlines()[-1].split()[:1] or lines == 1, (path, last)
+    assert abs(size - len(copies[0])) <= 8, (path, size, len(copies[0]))
+print('ok')
+"""
+
+
+def test_every_way_to_read(clean: Box) -> None:
+    """However programs copy, count or look for the end, each file is whole: by sendfile(2) and by its size too."""
+    paths = [f"/{path}" for path in FILES if path != "proc/slabinfo" and os.path.exists(f"/{path}")]
+    assert clean.run("--rm", "-m", "64m", "--", "python3", "-c", WAYS, *paths).stdout == "ok\n"

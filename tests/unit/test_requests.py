@@ -158,6 +158,11 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> Handlers:
     return Handlers(open_files=set(), logged=[])
 
 
+def read(handle: int, offset: int, size: int, flags: int = 2) -> bytes:
+    """Return the body of READ, by default of a process, with the owner of its locks."""
+    return struct.pack("=QQII16x", handle, offset, size, flags)
+
+
 def test_a_file_is_read_without_libfuse(kernel: Kernel, handlers: Handlers) -> None:
     """OPEN, READ and RELEASE are answered as the kernel expects it; what goes wrong is an errno."""
     reading: Any = Reading(handlers, kernel.asked.fileno())  # type: ignore[arg-type]
@@ -173,11 +178,12 @@ def test_a_file_is_read_without_libfuse(kernel: Kernel, handlers: Handlers) -> N
     assert ask(protocol.OPEN, bytes(8)) == (0, struct.pack("=QII", 5, protocol.DIRECT_IO, 0))
     assert handlers.open_files == {5}
     for offset, size, text in ((0, 100, b"hello\n"), (0, 2, b"he"), (6, 100, b"")):
-        assert ask(protocol.READ, struct.pack("=QQI20x", 5, offset, size)) == (0, text)
+        assert ask(protocol.READ, read(5, offset, size)) == (0, text)
     assert ask(protocol.RELEASE, struct.pack("=Q16x", 5)) == (0, b"")
     assert handlers.open_files == set()
     assert ask(protocol.OPEN, bytes(8), inode=3) == (errno.ESTALE, b"")
-    assert ask(protocol.READ, struct.pack("=QQI20x", 6, 0, 1)) == (errno.EIO, b"")
+    assert ask(protocol.READ, read(6, 0, 1)) == (errno.EIO, b"")
+    assert ask(protocol.READ, read(5, 0, 4096, flags=0)) == (errno.EINVAL, b"")  # for the page cache
     assert len(handlers.logged) == 1
     assert WORDS[REQUESTS] == before + 7
 
