@@ -123,7 +123,7 @@ def test_refused(clean: Box, it: str, options: tuple[str, ...], why: str) -> Non
 
 
 def test_the_same_files_as_podman(clean: Box, it: str) -> None:
-    """A container sees the files, owners and modes that Podman makes of the image."""
-    script = "stat -c '%n %F %a %u %g %Y' /bin/* /etc/passwd /etc/group /data /data/* /tmp"
+    """A container sees the files, owners and modes that Podman makes of the image (it sets no directory's time)."""
+    script = "stat -c '%n %F %a %u %g' /bin/* /etc/passwd /etc/group /data /data/* /tmp"
     with podman(clean.base / "it.tar", "it") as at:
         assert clean.run("--rm", "--image", it, "--", script).stdout == do("chroot", at, "/bin/sh", "-c", script)
