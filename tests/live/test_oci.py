@@ -308,6 +308,30 @@ def test_a_mount_with_ids_of_its_own(runtime: Runtime, bundle: Bundle, *, user: 
     assert (volume / "new").stat().st_uid == 0
 
 
+def test_without_pivot_root(runtime: Runtime, bundle: Bundle) -> None:
+    """--no-pivot moves the root instead: the host's tree is as far away, for exec too."""
+    bundle.run("sleep 1000")
+    assert runtime.quietly("run", "-d", "--no-pivot", "--bundle", str(bundle.write()), "c") == 0
+    look = "ls / | tr '\\n' ' '; cut -d' ' -f5 /proc/self/mountinfo | grep -vE '^/(proc|sys|dev)?(/|$)'; echo done"
+    assert runtime("exec", "c", "sh", "-c", look).stdout == "bin dev etc proc sys tmp done\n"
+
+
+def test_sockets_are_handed_on(runtime: Runtime, bundle: Bundle) -> None:
+    """A caller's LISTEN_FDS are the command's, who is told so as sd_listen_fds(3) wants it."""
+    bundle.run("echo $LISTEN_FDS $LISTEN_PID; readlink /proc/self/fd/3")
+    script = (
+        "import os, socket, subprocess, sys\n"
+        "server = socket.socket(socket.AF_UNIX)\n"
+        "os.dup2(server.fileno(), 3)\n"
+        f"command = {runtime.command!r} + ['run', '--bundle', {str(bundle.write())!r}, 'c']\n"
+        "subprocess.run(command, pass_fds=(3,), env={**os.environ, 'LISTEN_FDS': '1'}, check=True)\n"
+    )
+    done = subprocess.run(
+        ["python3", "-c", script], capture_output=True, text=True, env=runtime.environment, check=True
+    )
+    assert re.fullmatch(r"1 1\nsocket:\[\d+\]\n", done.stdout)
+
+
 def test_scheduling(runtime: Runtime, bundle: Bundle) -> None:
     """Policy, nice value, io priority and personality are those that are asked for; exec may be pinned to CPUs."""
     bundle.process["scheduler"] = {"policy": "SCHED_BATCH", "nice": 7}
