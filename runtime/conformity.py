@@ -43,9 +43,10 @@ def of_process(found: dict[str, Any]) -> None:
         if [each["type"] for each in found["rlimits"]].count(limit["type"]) > 1:
             raise _no(f"process.rlimits[{index}].type", f"{limit['type']!r} is there twice")
     scheduling.check(found)
-    for field, module in (("apparmorProfile", "apparmor"), ("selinuxLabel", "selinux")):
-        if found.get(field) and not has_module(module):
-            raise _no(f"process.{field}", f"this kernel runs without {module}", "leave it out")
+    if found.get("apparmorProfile") and not has_module("apparmor"):
+        raise _no("process.apparmorProfile", "this kernel runs without AppArmor", "leave it out")
+    if found.get("selinuxLabel"):
+        raise _no("process.selinuxLabel", "SELinux is not supported", "leave it out")
 
 
 def has_module(name: str) -> bool:
@@ -89,9 +90,11 @@ def mounts(config: dict[str, Any]) -> None:
     for index, mount in enumerate(config["mounts"]):
         if mount["type"] == "bind" and not mount["source"]:
             raise _no(f"mounts[{index}].source", "a bind mount needs one")
-        for option in ("idmap", "ridmap"):
-            if option in mount["options"] or mount.get("uidMappings"):
-                raise _no(f"mounts[{index}].options", f"{option!r}: idmapped mounts are not supported")
+        mapped = bool(mount.get("uidMappings")), bool(mount.get("gidMappings"))
+        if mapped[0] != mapped[1] or ({"idmap", "ridmap"} & set(mount["options"]) and not all(mapped)):
+            raise _no(f"mounts[{index}].uidMappings", "ids are mapped by uidMappings and gidMappings together")
+        if any(mapped) and mount["type"] != "bind":
+            raise _no(f"mounts[{index}].uidMappings", "only a bind mount can have ids of its own")
     propagation = config["linux"]["rootfsPropagation"]
     if propagation.removeprefix("r") not in PROPAGATIONS and propagation:
         raise _no("linux.rootfsPropagation", f"{propagation!r} is unknown", f"one of {', '.join(PROPAGATIONS)}")
@@ -133,7 +136,14 @@ def hooks(config: dict[str, Any]) -> None:
                 raise _no(f"hooks.{stage}[{index}].timeout", "it must be more than 0 seconds")
 
 
-CHECKS = (process, spaces, mounts, devices, sysctls, hooks)
+def unsupported(config: dict[str, Any]) -> None:
+    """What is not supported is said, not left out."""
+    for field in ("intelRdt", "memoryPolicy", "netDevices", "mountLabel"):
+        if config["linux"].get(field):
+            raise _no(f"linux.{field}", "it is not supported", "leave it out")
+
+
+CHECKS = (process, spaces, mounts, devices, sysctls, hooks, unsupported)
 
 
 def check(config: dict[str, Any]) -> None:

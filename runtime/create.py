@@ -107,6 +107,10 @@ class Create:
             view_paths=paths,
             masked=(f"/{PRESSURE}",) if views and not any(path.startswith(PRESSURE) for path in paths) else (),
         )
+        if request.bundle and any(mount.get("uidMappings") for mount in request.spec["mounts"]):
+            from runtime import idmap
+
+            facts = facts.replace(prepared=idmap.prepare(self.host.proc, request.bundle, request.spec["mounts"]))
         if not request.bundle:
             network = "network" in self.spaces.kinds
             mounts = self.files.read(f"{self.host.proc}/self/mountinfo")

@@ -22,6 +22,7 @@ from lxcfs_py.procfs import proc_cgroup
 from lxcfs_py.record import Record
 from runtime import cgroups, namespaces, scheduling, seccomp, signals, syscalls, terminal, users
 from runtime import process as runner  # everything is imported before we are inside
+from runtime.plan import APPARMOR
 from runtime.report import Report, guarded, send
 
 TYPE_CHECKING = False
@@ -79,6 +80,9 @@ class Entry:
         if oom is not None:
             with open("/proc/self/oom_score_adj", "w", encoding="utf-8") as file:
                 file.write(str(oom))
+        if profile := self.wish.process.get("apparmorProfile"):
+            with open(APPARMOR, "w", encoding="utf-8") as file:
+                file.write(f"exec {profile}")
         self.join(container, doors)
         slave = -1
         if self.wish.process["terminal"]:

@@ -33,7 +33,7 @@ FLAGS = {
     api.NODIRATIME: 2048, api.NOSYMFOLLOW: 256,
 }  # fmt: skip
 """The flag of mount(2) of each attribute but ATIME's values."""
-OURS = ("tmpcopyup", "copy-symlink", "idmap", "ridmap")
+OURS = ("tmpcopyup", "idmap", "ridmap")
 
 
 class Effect(Record):

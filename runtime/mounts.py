@@ -101,13 +101,15 @@ class Mount(Step):
     target: str
     fstype: str
     options: tuple[str, ...] = ()
+    prepared: int = 0
+    """The source, copied by the parent (``runtime.idmap``)."""
 
     def execute(self, tree: Tree) -> None:
         """Mount it on the very directory that was found and judged."""
         effect = mount_options.effect(self.options)
         copy = -1
         if effect.bind:
-            copy = tree.sources.pop((self.source, effect.recursive), -1)
+            copy = self.prepared or tree.sources.pop((self.source, effect.recursive), -1)
             copy = copy if copy >= 0 else _source(self.source, effect.recursive)
             self._attributes(copy, effect)
         whole = copy < 0 or os.fstat(copy).st_mode & 0o170000 == 0o040000  # S_IFMT, S_IFDIR

@@ -37,6 +37,7 @@ from runtime.steps import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from lxcfs_py.cgroup.layout import Layout
@@ -46,6 +47,8 @@ DEV_LINKS = (
     ("/proc/self/fd", "/dev/fd"), ("/proc/self/fd/0", "/dev/stdin"), ("/proc/self/fd/1", "/dev/stdout"),
     ("/proc/self/fd/2", "/dev/stderr"), ("pts/ptmx", "/dev/ptmx"), ("/proc/kcore", "/dev/core"),
 )  # fmt: skip
+APPARMOR = "/proc/self/attr/apparmor/exec"
+"""Takes the profile of what is executed next (aa_change_onexec(2))."""
 KINDS = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
 
 
@@ -63,6 +66,8 @@ class Facts(Record):
     """What would show the host's figures, and no view replaces."""
     resolv: str = ""
     """The text of resolv.conf."""
+    prepared: Mapping[int, int] = {}
+    """Sources of mounts that are copied already, by the mount's place in the configuration (``runtime.idmap``)."""
 
 
 class Channel(Record):
@@ -109,7 +114,7 @@ def _view(request: Request, facts: Facts, path: str) -> Step:
 
 def _mounts(request: Request, facts: Facts, cgroup: str, kinds: frozenset[str]) -> list[Step]:
     found: list[Step] = []
-    for mount in request.spec["mounts"]:
+    for index, mount in enumerate(request.spec["mounts"]):
         target, fstype, options = mount["destination"], mount["type"], tuple(mount["options"])
         if not target.startswith("/"):  # allowed up to 1.0, and meant from the root on
             target = f"/{target}"
@@ -119,7 +124,7 @@ def _mounts(request: Request, facts: Facts, cgroup: str, kinds: frozenset[str]) 
         elif fstype == "bind":
             source = mount["source"]
             whole = source if source.startswith("/") else os.path.normpath(f"{request.bundle}/{source}")
-            found.append(Mount(whole, target, "bind", options))
+            found.append(Mount(whole, target, "bind", options, facts.prepared.get(index, 0)))
         else:
             found.append(Mount(mount["source"] or fstype, target, fstype, options))
         if (place := os.path.normpath(target)) in ("/proc", "/sys"):  # before anything could cover them
@@ -212,7 +217,7 @@ def build(
     sources = [
         (step.source, effect.recursive)
         for step in (*mounts, *nodes)
-        if isinstance(step, Mount) and (effect := mount_options.effect(step.options)).bind
+        if isinstance(step, Mount) and not step.prepared and (effect := mount_options.effect(step.options)).bind
     ]
     before, after = _propagation(linux["rootfsPropagation"])
     persistent = request.bundle and not request.no_new_keyring
@@ -233,6 +238,7 @@ def build(
         *map(ReadOnly, linux["readonlyPaths"]),
         *map(Mask, (*linux["maskedPaths"], *facts.masked)),
         *(map(Freeze, readonly) if spec["root"]["readonly"] else ()),
+        *([Kernel(APPARMOR, f"exec {process['apparmorProfile']}")] if process.get("apparmorProfile") else []),
         Pivot(request.no_pivot, after),
         *([Hostname(spec["hostname"], spec["domainname"])] if spec["hostname"] or spec["domainname"] else []),
         *([Loopback()] if "network" in plan.fresh else []),

@@ -85,7 +85,7 @@ def _overlay(lowers: Sequence[str], base: str, name: str, target: str) -> list[S
     return [
         Directory(upper),
         Directory(work, 0o700),
-        Overlay("overlay", target, "overlay", options, tuple(lowers)),
+        Overlay("overlay", target, "overlay", options, lowers=tuple(lowers)),
     ]
 
 

@@ -23,7 +23,8 @@ def known() -> dict[str, Any]:
 
     options = {
         *mount_options.ATTRIBUTES, *mount_options.RECURSIVE, *mount_options.SUPERBLOCK, *mount_options.NO_SUPERBLOCK,
-        *mount_options.PROPAGATION, *(f"r{name}" for name in mount_options.PROPAGATION), "bind", "rbind", "tmpcopyup",
+        *mount_options.PROPAGATION, *(f"r{name}" for name in mount_options.PROPAGATION), "bind", "rbind",
+        *mount_options.OURS,
     }  # fmt: skip
     return {
         "ociVersionMin": "1.0.0",
@@ -38,7 +39,7 @@ def known() -> dict[str, Any]:
             "apparmor": {"enabled": conformity.has_module("apparmor")},
             "selinux": {"enabled": False},
             "intelRdt": {"enabled": False},
-            "mountExtensions": {"idmap": {"enabled": False}},
+            "mountExtensions": {"idmap": {"enabled": True}},
         },
         "annotations": {},
     }

@@ -286,6 +286,73 @@ def test_a_container_with_cgroups_of_its_own(runtime: Runtime, bundle: Bundle) -
     runtime("delete", "--force", "c")
 
 
+@pytest.mark.needs_native
+@pytest.mark.parametrize("user", [False, True], ids=["host", "user-namespace"])
+def test_a_mount_with_ids_of_its_own(runtime: Runtime, bundle: Bundle, *, user: bool) -> None:
+    """What belongs to root on disk is another's inside, and what is made there is root's on disk."""
+    volume = bundle.path / "volume"
+    volume.mkdir()
+    (volume / "file").touch()
+    base = 200000 if user else 0
+    mappings = [{"containerID": 0, "hostID": base + 1000, "size": 1}]
+    bundle.mount("/volume", volume, "bind", "idmap")
+    bundle.config["mounts"][-1] |= {"uidMappings": mappings, "gidMappings": mappings}
+    if user:
+        bundle.linux["namespaces"].append({"type": "user"})
+        bundle.linux["uidMappings"] = [{"containerID": 0, "hostID": base, "size": 65536}]
+        bundle.linux["gidMappings"] = bundle.linux["uidMappings"]
+        subprocess.run(["chown", "-R", f"{base}:{base}", bundle.root], check=True)
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    bundle.run("stat -c '%u %g' /volume/file; touch /volume/new")
+    assert runtime("run", "--bundle", str(bundle.write()), "c").stdout == "1000 1000\n"
+    assert (volume / "new").stat().st_uid == 0
+
+
+def test_without_pivot_root(runtime: Runtime, bundle: Bundle) -> None:
+    """--no-pivot moves the root instead: the host's tree is as far away, for exec too."""
+    bundle.run("sleep 1000")
+    assert runtime.quietly("run", "-d", "--no-pivot", "--bundle", str(bundle.write()), "c") == 0
+    look = "ls / | tr '\\n' ' '; cut -d' ' -f5 /proc/self/mountinfo | grep -vE '^/(proc|sys|dev)?(/|$)'; echo done"
+    assert runtime("exec", "c", "sh", "-c", look).stdout == "bin dev etc proc sys tmp done\n"
+
+
+def test_sockets_are_handed_on(runtime: Runtime, bundle: Bundle) -> None:
+    """A caller's LISTEN_FDS are the command's, who is told so as sd_listen_fds(3) wants it."""
+    bundle.run("echo $LISTEN_FDS $LISTEN_PID; readlink /proc/self/fd/3")
+    script = (
+        "import os, socket, subprocess, sys\n"
+        "server = socket.socket(socket.AF_UNIX)\n"
+        "os.dup2(server.fileno(), 3)\n"
+        f"command = {runtime.command!r} + ['run', '--bundle', {str(bundle.write())!r}, 'c']\n"
+        "subprocess.run(command, pass_fds=(3,), env={**os.environ, 'LISTEN_FDS': '1'}, check=True)\n"
+    )
+    done = subprocess.run(
+        ["python3", "-c", script], capture_output=True, text=True, env=runtime.environment, check=True
+    )
+    assert re.fullmatch(r"1 1\nsocket:\[\d+\]\n", done.stdout)
+
+
+def test_scheduling(runtime: Runtime, bundle: Bundle) -> None:
+    """Policy, nice value, io priority and personality are those that are asked for; exec may be pinned to CPUs."""
+    bundle.process["scheduler"] = {"policy": "SCHED_BATCH", "nice": 7}
+    bundle.process["ioPriority"] = {"class": "IOPRIO_CLASS_BE", "priority": 6}
+    bundle.linux["personality"] = {"domain": "LINUX32"}
+    bundle.run("cut -d' ' -f19,41 /proc/self/stat; ionice; uname -m; sleep 1000")
+    with (bundle.path / "out").open("w") as out:
+        command = [*runtime.command, "run", "-d", "--bundle", str(bundle.write()), "c"]
+        subprocess.run(command, stdin=-3, stdout=out, check=True, env=runtime.environment)
+    deadline = time.monotonic() + 20 * runtime.scale
+    while (bundle.path / "out").read_text().count("\n") < 3:
+        assert time.monotonic() < deadline, (bundle.path / "out").read_text()
+        time.sleep(0.02)
+    nice, priority, machine = (bundle.path / "out").read_text().splitlines()
+    assert (nice, priority, machine != "x86_64") == ("7 3", "best-effort: prio 6", True)
+    process = {**bundle.process, "args": ["grep", "Cpus_allowed_list", "/proc/self/status"]}
+    file = bundle.path / "process.json"
+    file.write_text(json.dumps({**process, "execCPUAffinity": {"initial": "0", "final": "0"}}))
+    assert runtime("exec", "--process", str(file), "c").stdout.split()[1] == "0"
+
+
 def test_version_features_and_spec(runtime: Runtime, tmp_path: Path) -> None:
     """What engines ask before all else; the configuration to begin with is one that is understood."""
     lines = subprocess.run(

@@ -68,6 +68,9 @@ REFUSED: tuple[tuple[str, Any, str], ...] = (
     ("mounts.0", {"type": "bind"}, "mounts[0].destination: missing"),
     ("hooks", {"poststop": [{"path": "x"}]}, "hooks.poststop[0].path: 'x' is not an absolute path"),
     ("hooks", {"prestart": [{"path": "/x", "timeout": 0}]}, "hooks.prestart[0].timeout: it must be more than 0"),
+    ("mounts.0", {"destination": "/a", "source": "/", "options": ["bind", "idmap"]}, "mounts[0].uidMappings: ids"),
+    ("process.selinuxLabel", "x", "process.selinuxLabel: SELinux is not supported"),
+    ("linux.netDevices", {"eth0": {}}, "linux.netDevices: it is not supported"),
     ("annotations", {"a": 1}, "annotations.a: not a string"),
 )  # fmt: skip
 
