@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from lxcfs_py.shared import Shared
 
 PAGE = 4096
+GUESS_SECONDS = 1.0
+"""How long it may take a long text for a page: a runtime that binds it asks, and does not care."""
 SIZE_SECONDS = 60.0
 """How long the kernel may keep the size of a long text."""
 FOREVER_SECONDS = 3600.0
@@ -135,7 +137,7 @@ class Operations(pyfuse3.Operations):
         entry.st_size = passed.st_size if passed else PAGE if stat.S_ISREG(entry.st_mode) else 0
         entry.st_blksize = PAGE
         keep = FOREVER_SECONDS if passed is None else HOST_SECONDS if cpus.number(rest) is None else 0.0
-        entry.attr_timeout = 0.0 if rest in LONG else keep
+        entry.attr_timeout = GUESS_SECONDS if rest in LONG else keep
         entry.entry_timeout = 0.0 if container and not rest else keep
         return entry
 

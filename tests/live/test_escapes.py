@@ -145,8 +145,7 @@ def test_release_agents_are_not_the_containers(clean: Box) -> None:
     """
     script = """
 mkdir -p /tmp/c; mount -t cgroup -o memory c /tmp/c && echo mounted
-agent='echo /x >/tmp/c/release_agent && echo written; echo 1 >/tmp/c/notify_on_release && echo written'
-unshare -UrmC sh -c "mount -t cgroup -o memory c /tmp/c && echo $1; $agent"
+unshare -UrmC sh -c "mount -t cgroup -o memory c /tmp/c && echo $1; echo /x >/tmp/c/release_agent && echo written"
 for file in $(find /sys/fs/cgroup -name release_agent -o -name notify_on_release); do
     echo 1 >$file && echo written
 done

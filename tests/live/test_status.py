@@ -129,7 +129,7 @@ def test_reads_are_counted(own: Box) -> None:
     own.pyproc("delete", "--force", names[0])
     gone = told(own)
     assert [row["id"] for row in gone["containers"]] == [names[1]]
-    assert gone["others"]["reads"] == after["others"]["reads"] + 8
+    assert gone["others"]["reads"] >= after["others"]["reads"] + 8
 
 
 def test_a_worker_that_is_held_up_and_one_that_died(apart: Apart) -> None:
