@@ -30,6 +30,8 @@ class Lane(NamedTuple):
     """Whether 64-bit processes can make 32-bit system calls."""
     nodes: bool
     """Whether sysfs has memory nodes."""
+    layers: bool
+    """Whether what lies below /tmp can be a layer of an overlay: not where that is on one itself."""
     native: bool
     """Whether the machine is no software emulation, in which everything takes 11 times as long, or more."""
     time_scale: float
@@ -46,6 +48,7 @@ GUESTS = {
         hybrid=False,
         ia32=True,
         nodes=True,
+        layers=False,
         native=False,
         time_scale=15.0,
     ),
@@ -58,6 +61,7 @@ GUESTS = {
         hybrid=False,
         ia32=False,
         nodes=False,
+        layers=False,
         native=True,
         time_scale=3.0,
     ),
@@ -80,6 +84,7 @@ def here() -> Lane:
         hybrid=os.path.isdir("/sys/fs/cgroup/unified"),
         ia32=os.path.exists("/proc/sys/abi/vsyscall32"),
         nodes=os.path.isdir("/sys/devices/system/node"),
+        layers=True,
         native=True,
         time_scale=1.0,
     )

@@ -19,6 +19,8 @@ from tests.live.test_images import BASE, WHITEOUTS, put, store
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.needs_layers
+
 
 @pytest.fixture
 def box(tmp_path: Path, time_scale: float) -> Box:

@@ -14,6 +14,8 @@ from tests.live.test_images import do, layers, podman
 if TYPE_CHECKING:
     from tests.live.box import Box
 
+pytestmark = pytest.mark.needs_layers
+
 BUSYBOX = Path("/usr/bin/busybox").read_bytes()
 BASE = tar(
     *(member(name, "dir") for name in ("bin", "etc", "data")),
