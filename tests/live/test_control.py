@@ -35,7 +35,7 @@ def path(there: layout.Layout) -> Iterator[str]:
     name = f"/pyproc-test-{os.getpid()}/one"
     yield name
     control.kill_all(HOST, there, name)
-    control.remove(HOST, there, name)
+    control.remove(HOST, there, os.path.dirname(name))
 
 
 def cgroup(there: layout.Layout, path: str) -> Cgroup:
@@ -113,7 +113,7 @@ def test_cpu_time_grows(there: layout.Layout, path: str) -> None:
     child.communicate(b"go")
     used = Cgroups(HOST, Files()).cpu_time(cgroup(there, path))
     assert used is not None
-    assert 400_000 < used.usage_usec < 1_000_000
+    assert 400_000 <= used.usage_usec < 1_000_000  # where the kernel counts in ticks, one may be missed
     assert used.user_usec > 0
 
 

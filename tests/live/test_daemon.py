@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -91,8 +92,9 @@ def test_workers_killed_under_readers(own: Box, lane: str, relay: str) -> None:
     while time.monotonic() < until:
         time.sleep(0.3 * own.scale)
         if pids := workers(daemon):
-            os.kill(pids[kills % len(pids)], signal.SIGKILL)
-            kills += 1
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pids[kills % len(pids)], signal.SIGKILL)
+                kills += 1
     results = []
     for reader in readers:
         output, _ = reader.communicate(timeout=60 * own.scale)

@@ -52,6 +52,12 @@ def results(box: Box, reading: list[subprocess.Popen[bytes]]) -> list[tuple[int,
     return [tuple(map(int, each.communicate(timeout=60 * box.scale)[0].split())) for each in reading]
 
 
+def kill(pid: int) -> None:
+    """Kill a worker, which may have left by itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
 def test_few_descriptors(own: Box) -> None:
     """Where a process may have 128 descriptors, more containers than that is enough for are all served rightly."""
     own.enter = ("prlimit", "--nofile=128:128")
@@ -114,7 +120,7 @@ def test_no_open_file_is_lost(own: Box, relay: str) -> None:
     while time.monotonic() < until:
         time.sleep(0.05 * own.scale)
         for pid in workers(daemon):
-            os.kill(pid, signal.SIGKILL)
+            kill(pid)
     results(own, reading)
     at = f"/proc/{daemon.pid}/fd"
     memory = next(f"{at}/{fd}" for fd in os.listdir(at) if "/memfd:lxcfs-py-memory" in os.readlink(f"{at}/{fd}"))
@@ -126,7 +132,7 @@ def test_no_open_file_is_lost(own: Box, relay: str) -> None:
         while shared.taken():  # what is doubted comes back when the next worker dies
             assert time.monotonic() < deadline, shared.taken()
             for pid in workers(daemon)[:1]:
-                os.kill(pid, signal.SIGKILL)
+                kill(pid)
             time.sleep(0.3 * own.scale)
     finally:
         os.close(descriptor)

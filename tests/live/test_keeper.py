@@ -88,8 +88,8 @@ def kill(choose: Callable[[Processes], list[int]]) -> Act:
 
 def stop_a_worker(holder: int, base: Path) -> None:
     """SIGSTOP a worker, wherever it is."""
-    if pids := Processes(holder, base).workers:
-        os.kill(pids[0], signal.SIGSTOP)
+    with contextlib.suppress(IndexError, ProcessLookupError):
+        os.kill(Processes(holder, base).workers[0], signal.SIGSTOP)
 
 
 def begin_anew(holder: int, base: Path) -> None:
