@@ -144,8 +144,8 @@ def test_release_agents_are_not_the_containers(clean: Box) -> None:
     Without our filter the kernel lets a user namespace of the container's own mount what it sees anyway.
     """
     script = """
-mkdir -p /tmp/c; mount -t cgroup -o memory c /tmp/c && echo mounted
-unshare -UrmC sh -c "mount -t cgroup -o memory c /tmp/c && echo $1; echo /x >/tmp/c/release_agent && echo written"
+mkdir -p /tmp/c; cd /tmp; mount -t cgroup -o memory c c && echo mounted
+unshare -UrmC sh -c "mount -t cgroup -o memory c c && { echo $1; echo /x >c/release_agent && echo written; }"
 for file in $(find /sys/fs/cgroup -name release_agent -o -name notify_on_release); do
     echo 1 >$file && echo written
 done
