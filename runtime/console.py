@@ -10,18 +10,15 @@ import os
 from lxcfs_py.errors import reason
 from runtime import mountapi, terminal
 from runtime.errors import RunError
-from runtime.report import handed, send
+from runtime.report import connect, handed, send
 from runtime.steps import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket as _socket
     from collections.abc import Mapping
     from typing import Any
 
     from runtime.tree import Tree
-else:
-    import _socket
 
 
 class Console(Step):
@@ -49,21 +46,6 @@ class Console(Step):
         send(handed(self.report), b"terminal", master)
         os.close(master)
         tree.terminal = slave
-
-
-def connect(path: str) -> _socket.socket:
-    """Connect to a socket of any length of path; raises OSError naming it."""
-    directory, name = os.path.split(os.path.abspath(path))
-    at = os.open(directory, os.O_PATH | os.O_CLOEXEC)
-    found = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-    try:
-        found.connect(f"/proc/self/fd/{at}/{name}")  # a socket's address has 108 bytes, a path may have more
-    except OSError as error:
-        found.close()
-        raise OSError(error.errno, error.strerror, path) from error
-    finally:
-        os.close(at)
-    return found
 
 
 def hand_over(path: str, master: int) -> None:

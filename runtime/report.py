@@ -1,6 +1,6 @@
-"""How a forked child tells its parent what became of it: a terminal, a pid, or an error.
+"""How a forked child tells its parent what became of it, a terminal, a pid, or an error; and how sockets are reached.
 
-The socket closes by itself when the command is executed, which is the good news.
+The child's socket closes by itself when the command is executed, which is the good news.
 """
 
 from __future__ import annotations
@@ -27,6 +27,21 @@ def send(report: _socket.socket, message: bytes, descriptor: int = -1) -> None:
 
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pack("i", descriptor))] if descriptor >= 0 else []
     report.sendmsg([message], rights)
+
+
+def connect(path: str) -> _socket.socket:
+    """Connect to a socket of any length of path; raises OSError naming it."""
+    directory, name = os.path.split(os.path.abspath(path))
+    at = os.open(directory, os.O_PATH | os.O_CLOEXEC)
+    found = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        found.connect(f"/proc/self/fd/{at}/{name}")  # a socket's address has 108 bytes, a path may have more
+    except OSError as error:
+        found.close()
+        raise OSError(error.errno, error.strerror, path) from error
+    finally:
+        os.close(at)
+    return found
 
 
 def handed(descriptor: int) -> _socket.socket:

@@ -18,7 +18,7 @@ from lxcfs_py.seccomp import protocol
 from runtime import syscalls as sc
 from runtime.errors import RunError
 from runtime.filters import cache
-from runtime.report import send
+from runtime.report import connect, send
 from runtime.state import OCI_VERSION
 
 TYPE_CHECKING = False
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from lxcfs_py.host import Host
     from runtime.filters.cache import Compiled
-else:
-    import _socket
 
 NEW_LISTENER, SPEC_ALLOW, WAIT_KILLABLE_RECV = 8, 4, 32
 """SECCOMP_FILTER_FLAG_* (include/uapi/linux/seccomp.h)."""
@@ -96,21 +94,6 @@ def unanswered(seccomp: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _is_answered(seccomp: Mapping[str, Any]) -> bool:
     rows, path = seccomp.get("syscalls") or [], seccomp.get("listenerPath") or ""
     return rows[:1] == [ASKED] and str(path).endswith(protocol.SOCKET)
-
-
-def connect(path: str) -> _socket.socket:
-    """Connect to an agent; raises OSError naming the path."""
-    directory, name = os.path.split(path)
-    at = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    agent = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-    try:
-        agent.connect(f"/proc/self/fd/{at}/{name}")  # a socket's address has 108 bytes, a path may have more
-    except OSError as error:
-        agent.close()
-        raise OSError(error.errno, error.strerror, path) from error
-    finally:
-        os.close(at)
-    return agent
 
 
 class Filter(Record):

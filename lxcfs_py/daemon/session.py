@@ -9,11 +9,9 @@ import json
 import os
 from typing import TYPE_CHECKING, Self
 
-from lxcfs_py import nodes, store
-from lxcfs_py.container import start_ticks
+from lxcfs_py import nodes, process, store
 from lxcfs_py.daemon import mount
 from lxcfs_py.daemon.processes import BYTES, FACTS_BYTES, GENERATIONS, Processes, Template
-from lxcfs_py.files import Files
 from lxcfs_py.fuse import protocol
 
 if TYPE_CHECKING:
@@ -43,7 +41,6 @@ class Session:
         self.begun = False
         """Whether its memory is new, so that a keeper has to be given it."""
         self.processes = Processes(descriptors["record"])
-        self._files = Files(8)
 
     @classmethod
     def make(cls, mountpoint: str, workers: int, *, nonempty: bool) -> Self:
@@ -101,5 +98,5 @@ class Session:
         return {
             generation: template
             for generation, template in found.items()
-            if template.pid > 0 and start_ticks(host, self._files, template.pid) == template.start_ticks
+            if template.pid > 0 and process.alive(host, template.pid, template.start_ticks)
         }
