@@ -65,7 +65,8 @@ def _run(argv: Sequence[str]) -> int:
         return 0
     if parsed["version"]:
         return _version("pyproc-run")
-    from runtime import run, spec
+    from runtime.config import spec
+    from runtime.lifecycle import run
 
     request = spec.build(parsed)
     if parsed["dry_run"]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Request(Record):
-    """One container to be made: decided in ``runtime.spec`` or read from a bundle, done by ``runtime.create``."""
+    """One container to be made: decided in ``config.spec`` or read from a bundle, done by ``lifecycle.create``."""
 
     id: str
     spec: dict[str, Any]

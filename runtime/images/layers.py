@@ -12,12 +12,12 @@ import os
 
 from lxcfs_py import json_text
 from lxcfs_py.errors import Error
-from runtime import cleanup
 from runtime.images.lower import Lower
 from runtime.images.resolve import trees
 from runtime.images.stream import Stream
 from runtime.images.unpack import Unpack
-from runtime.syscalls import syncfs
+from runtime.kernel import removal
+from runtime.kernel.syscalls import syncfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Layers:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         for new, held in self._held.items():
-            cleanup.remove_tree(new)
+            removal.remove_tree(new)
             os.close(held)
 
     def add(self, blob: str, what: str, diff_id: str) -> None:
@@ -81,7 +81,7 @@ class Layers:
             ours = _is(held, new)  # else the one we waited for has completed it, or given up
             if not ours or os.path.isdir(place):  # completed between our two looks
                 if ours:
-                    cleanup.remove_tree(new)
+                    removal.remove_tree(new)
                 os.close(held)
                 continue
             self._held[new] = held
@@ -101,7 +101,7 @@ class Layers:
     def _unpack(self, new: str, blob: str, what: str, diff_id: str) -> None:
         for left in os.listdir(new):
             path = f"{new}/{left}"
-            cleanup.remove_tree(path) if os.path.isdir(path) else os.unlink(path)
+            removal.remove_tree(path) if os.path.isdir(path) else os.unlink(path)
         os.mkdir(f"{new}/tree")
         root = os.open(f"{new}/tree", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         lower = Lower(trees(self._directories))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.record import Record
-from runtime import environment
 from runtime.errors import RunError
+from runtime.process import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

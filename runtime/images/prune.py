@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.record import Record
-from runtime import cleanup
 from runtime.images import catalog, layers, manifest
+from runtime.kernel import removal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def collect(store: Store) -> tuple[int, int]:
 def _remove(path: str) -> int:
     freed = _disk_bytes(path)
     if os.path.isdir(path) and not os.path.islink(path):
-        cleanup.remove_tree(path)
+        removal.remove_tree(path)
     else:
         os.unlink(path)
     return freed

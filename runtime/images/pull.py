@@ -10,8 +10,8 @@ import os
 from lxcfs_py import json_text
 from lxcfs_py.errors import Error
 from lxcfs_py.record import Record
-from runtime import cleanup
 from runtime.images import add, manifest
+from runtime.kernel import removal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def pull(store: Store, name: Reference, options: Options, progress: Progress) ->
                 (found,) = manifest.index(file.read(), path)
             return add.add(store, found, (str(name),), progress)
         finally:
-            cleanup.remove_tree(layout)
+            removal.remove_tree(layout)
 
 
 def _run(words: Sequence[str], name: Reference) -> None:

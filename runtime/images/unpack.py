@@ -13,7 +13,7 @@ from lxcfs_py.errors import Error
 from runtime.images import entry as entries
 from runtime.images.entry import Entry, refuse
 from runtime.images.lower import IS_OPAQUE, is_directory, is_whiteout
-from runtime.mountapi import openat2
+from runtime.kernel.mountapi import openat2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Unpack:
         """Remove what an earlier entry of this layer has made."""
         self._whiteouts.discard(path)
         if is_directory(os.stat(name, dir_fd=parent, follow_symlinks=False)):
-            from runtime.cleanup import remove_tree
+            from runtime.kernel.removal import remove_tree
 
             remove_tree(f"/proc/self/fd/{parent}/{os.fsdecode(name)}")
             self._times.pop(path, None)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 
-from runtime import bundle, cleanup, daemon, descriptors, options, seccomp, state, validate
+from runtime import options, places, state
+from runtime.config import bundle, validate
 from runtime.errors import RunError
+from runtime.lifecycle import daemon
+from runtime.process import descriptors, seccomp
 from runtime.request import Request
 from runtime.verbs import Verb
 
@@ -13,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.create import Create
+    from runtime.lifecycle.create import Create
     from runtime.options import Parsed
 
 VERB = Verb("create", "Make a container of a bundle; its command waits for start.", "ID", 1, 1, options.MAKING)
@@ -60,13 +63,13 @@ def request(parsed: Parsed, *, detach: bool) -> Request:
 
 def prepared(asked: Request) -> Create:
     """Return the container, decided but not made; raises an Error if the view is required and nobody serves it."""
-    from runtime.create import Create
+    from runtime.lifecycle.create import Create
 
     if os.geteuid() != 0:
         raise RunError(f"user {os.geteuid()} can't create containers", "run pyproc as root, with sudo")
     if state.exists(asked.root, asked.id):
         raise state.taken(asked.id)
-    view, host = asked.proc_view, cleanup.host()
+    view, host = asked.proc_view, places.host()
     views = daemon.serving(host) if view != "off" else ""
     if view == "require" and not views:
         raise RunError(f"annotations.{VIEW}: required, and no lxcfs-py daemon serves", "start one: lxcfs-py serve")

@@ -25,7 +25,7 @@ VERB = Verb(
 
 def delete(root: str, storage: str, id_: str, *, force: bool) -> None:
     """Remove one container; without ``force`` one that runs, or whose state is unreadable, is an Error."""
-    from runtime.cleanup import cleanup
+    from runtime.lifecycle.cleanup import cleanup
 
     held = state.lock(root, id_)
     try:

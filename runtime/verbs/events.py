@@ -43,7 +43,7 @@ def run(args: Sequence[str]) -> int:
     from lxcfs_py.cgroup import control, layout
     from lxcfs_py.files import Files
     from lxcfs_py.host import Host
-    from runtime import stats
+    from runtime.lifecycle import stats
 
     host, files, root = Host(), Files(), parsed["root"]
     there = layout.detect(host, files)

@@ -6,22 +6,13 @@ import os
 
 from lxcfs_py.errors import Error
 from lxcfs_py.host import Host
-from runtime import (
-    bundle,
-    capabilities,
-    conformity,
-    console,
-    descriptors,
-    environment,
-    execute,
-    oci,
-    options,
-    spec,
-    state,
-    validate,
-)
+from runtime import options, state
+from runtime.config import bundle, conformity, spec, validate
 from runtime.errors import RunError
+from runtime.lifecycle import execute, oci
 from runtime.options import Option
+from runtime.process import capabilities, descriptors, environment
+from runtime.root import console
 from runtime.verbs import Verb, kill
 
 TYPE_CHECKING = False

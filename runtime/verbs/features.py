@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from runtime import bundle, capabilities, mount_options, namespaces
+from runtime.config import bundle
+from runtime.process import capabilities, namespaces
+from runtime.root import mount_options
 from runtime.state import OCI_VERSION
 from runtime.verbs import Verb
 
@@ -19,7 +21,7 @@ VERB = Verb("features", "Print what this runtime understands, as OCI's JSON.", "
 
 def known() -> dict[str, Any]:
     """Return it, from the lists the runtime itself goes by."""
-    from runtime import conformity
+    from runtime.config import conformity
 
     options = {
         *mount_options.ATTRIBUTES, *mount_options.RECURSIVE, *mount_options.SUPERBLOCK, *mount_options.NO_SUPERBLOCK,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.errors import Error, reason
-from runtime import signals, state
+from runtime import state
+from runtime.kernel import signals
 from runtime.options import Option
 from runtime.verbs import Verb
 

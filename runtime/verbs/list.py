@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from lxcfs_py.errors import Error
-from runtime import oci, state
+from runtime import state
+from runtime.lifecycle import oci
 from runtime.options import Option
 from runtime.verbs import Verb
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lxcfs_py.errors import Error
-from runtime import oci, state
+from runtime import state
+from runtime.lifecycle import oci
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False

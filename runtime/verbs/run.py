@@ -25,7 +25,7 @@ def run(args: Sequence[str]) -> int:
     parsed = VERB.read(args)
     if parsed is None:
         return 0
-    from runtime import run as runner
+    from runtime.lifecycle import run as runner
 
     detach = parsed["detach"]
     asked = create.request(parsed, detach=detach)

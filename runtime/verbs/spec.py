@@ -18,7 +18,7 @@ VERB = Verb("spec", "Write a config.json to begin with.", "", 0, 0, (options.BUN
 
 def template() -> dict[str, Any]:
     """Return the configuration: a shell at a terminal, on a root below ``rootfs`` that is read-only."""
-    from runtime import spec
+    from runtime.config import spec
 
     parsed = options.parse(("-t", "--read-only", "--", "sh"))
     found = spec.config(parsed, "pyproc", {}, time=False)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.errors import Error
-from runtime import oci, seccomp, state
+from runtime import state
+from runtime.lifecycle import oci
+from runtime.process import seccomp
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -26,7 +28,7 @@ def run(args: Sequence[str]) -> int:
     parsed = VERB.read(args)
     if parsed is None:
         return 0
-    from runtime import start
+    from runtime.lifecycle import start
 
     root = parsed["root"]
     id_ = state.find(root, parsed.rest[0])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from lxcfs_py import json_text
-from runtime import oci, state
+from runtime import state
+from runtime.lifecycle import oci
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False

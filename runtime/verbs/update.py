@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.errors import Error
-from runtime import bundle, state
+from runtime import state
+from runtime.config import bundle
 from runtime.options import Option
 from runtime.verbs import Verb
 
@@ -68,7 +69,7 @@ def run(args: Sequence[str]) -> int:
     from lxcfs_py.cgroup import layout
     from lxcfs_py.files import Files
     from lxcfs_py.host import Host
-    from runtime import cgroups
+    from runtime.process import cgroups
 
     root = parsed["root"]
     id_ = state.find(root, parsed.rest[0])

@@ -14,7 +14,7 @@ from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.errors import Error
 from lxcfs_py.files import Files
 from lxcfs_py.host import Host
-from runtime import cgroups
+from runtime.process import cgroups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

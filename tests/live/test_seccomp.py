@@ -255,7 +255,7 @@ def test_below_another_listener(clean: Box) -> None:
     """Where a filter above has a listener of its own, auto starts all the same and says so; require refuses."""
     code = """
 import ctypes, os, struct, sys
-from runtime import syscalls
+from runtime.kernel import syscalls
 os.set_inheritable(syscalls.seccomp(1, 8, struct.pack('=HBBI', 6, 0, 0, 0x7fff0000)), True)
 os.execv(sys.argv[1], sys.argv[1:])
 """

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxcfs_py.errors import Error
-from runtime import bundle, cgroups, namespaces
-from runtime import syscalls as sc
+from runtime.config import bundle
+from runtime.kernel import syscalls as sc
+from runtime.process import cgroups, namespaces
 from tests.live import busybox
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lxcfs_py.errors import Error
-from runtime import capabilities
+from runtime.process import capabilities
 
 
 def test_default_is_dockers() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime import devices
+from runtime.process import devices
 
 RIGHTS = {"m": 1, "r": 2, "w": 4}
 MASK = 2**64 - 1

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime import mountapi as api
-from runtime import syscalls as sc
-from runtime.mount_options import ATTRIBUTES, RECURSIVE, Effect, effect
+from runtime.kernel import mountapi as api
+from runtime.kernel import syscalls as sc
+from runtime.root.mount_options import ATTRIBUTES, RECURSIVE, Effect, effect
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lxcfs_py.errors import Error
-from runtime import descriptors, options, units
+from runtime import options, units
+from runtime.process import descriptors
 from runtime.verbs import exec as exec_
 from runtime.verbs import ps, update
 

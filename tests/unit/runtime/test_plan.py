@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from lxcfs_py.cgroup.layout import Hierarchy, Layout
 from lxcfs_py.host import Host
-from runtime import bundle, daemon, options, plan, rootfs, spec
-from runtime.mounts import Mask, Mount
+from runtime import options
+from runtime.config import bundle, spec
+from runtime.lifecycle import daemon
+from runtime.root import plan, rootfs
+from runtime.root.mounts import Mask, Mount
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runtime.steps import Step
+    from runtime.root.steps import Step
 
 
 def steps(tmp_path: Path, view_paths: tuple[str, ...] = (), masked: tuple[str, ...] = ()) -> list[Step]:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lxcfs_py.errors import Error
-from runtime import options, resources
+from runtime import options
+from runtime.process import resources
 
 
 def build(line: str) -> dict[str, Any]:

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from lxcfs_py.errors import Error
 from lxcfs_py.host import Host
 from lxcfs_py.seccomp import protocol
-from runtime import capabilities, options, seccomp, spec
+from runtime import options
+from runtime.config import spec
 from runtime.filters import cache, default, docker
 from runtime.filters.compiler import compile as compiled
 from runtime.filters.numbers import NUMBERS
+from runtime.process import capabilities, seccomp
 from tests.unit.runtime.bpf import I386, X32_BIT, X86_64, interpret
 
 ALLOW, NOTIFY, EPERM, ENOSYS = 0x7FFF0000, 0x7FC00000, 0x50001, 0x50026

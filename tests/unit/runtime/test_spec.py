@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lxcfs_py.errors import Error
-from runtime import capabilities, environment, options, spec, volumes
+from runtime import options
+from runtime.config import spec, volumes
+from runtime.process import capabilities, environment
 
 if TYPE_CHECKING:
     from pathlib import Path

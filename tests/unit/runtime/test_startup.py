@@ -24,8 +24,8 @@ OURS = {
     "lxcfs_py.cgroup.v1",
     "lxcfs_py.cgroup.v2",
     "runtime.help",
-    "runtime.init",
-    "runtime.terminal",
+    "runtime.lifecycle.init",
+    "runtime.process.terminal",
     "runtime.verbs",
 }
 """What of ours a plain start has no use for before the child exists."""

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lxcfs_py.errors import Error
-from runtime import oci, state
+from runtime import state
+from runtime.lifecycle import oci
 from runtime.state import State
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime import stub
+from runtime.kernel import stub
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Execute a command by the program, as ``runtime.process`` does."""
+    """Execute a command by the program, as ``runtime.process.command`` does."""
     program = stub.make(arguments[0])
     assert program >= 0
     try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from runtime import terminal
+from runtime.process import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

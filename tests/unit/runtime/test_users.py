@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lxcfs_py.errors import Error
-from runtime import users
-from runtime.users import Identity
+from runtime.process import users
+from runtime.process.users import Identity
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lxcfs_py.errors import Error
-from runtime import options, validate
-from runtime.validate import Facts
+from runtime import options
+from runtime.config import validate
+from runtime.config.validate import Facts
 
 HOST = Facts(cpus=frozenset((0, 1)), mems=frozenset((0,)))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lxcfs_py.cgroup.layout import Hierarchy, Layout
 from lxcfs_py.host import Host
 from lxcfs_py.served import BOUND, STALLS
-from runtime import daemon
+from runtime.lifecycle import daemon
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lxcfs_py.errors import Error
-from runtime import environment
 from runtime.images.manifest import Config
 from runtime.images.merge import Asked, merge
+from runtime.process import environment
 
 IMAGE = Config(
     entrypoint=("/entry",),

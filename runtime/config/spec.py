@@ -1,0 +1,230 @@
+"""From options to an OCI configuration (config.json of the runtime specification), with Docker's defaults."""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py import json_text
+from lxcfs_py.errors import reason
+from runtime.config import validate, volumes
+from runtime.errors import RunError
+from runtime.process import capabilities, devices, environment, resources
+from runtime.request import Request
+from runtime.state import OCI_VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from lxcfs_py.host import Host
+    from runtime.images.manifest import Config
+    from runtime.images.resolve import Resolved
+    from runtime.options import Parsed
+
+TERM = "xterm"
+STOP_SIGNAL = "org.opencontainers.image.stopSignal"
+"""The annotation that an image's StopSignal becomes (conversion.md of the image specification)."""
+
+MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
+    "/sys/devices/virtual/powercap", "/sys/firmware",
+)  # fmt: skip
+"""What Docker hides: keys, kernel memory, and timing that tells about other containers."""
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+HARDENED = ("nosuid", "noexec", "nodev")
+
+
+def _mount(destination: str, type_: str, *options: str) -> dict[str, Any]:
+    return {"destination": destination, "type": type_, "source": type_, "options": list(options)}
+
+
+DEFAULT_MOUNTS = (
+    _mount("/proc", "proc", *HARDENED),
+    _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+    _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+    _mount("/dev/shm", "tmpfs", *HARDENED, "mode=1777", "size=65536k"),
+    _mount("/dev/mqueue", "mqueue", *HARDENED),
+    _mount("/sys", "sysfs", *HARDENED, "ro"),
+    _mount("/sys/fs/cgroup", "cgroup", *HARDENED, "relatime", "ro"),
+)
+
+
+def _mounts(options: Parsed) -> list[dict[str, Any]]:
+    """Return the usual mounts; a privileged container may write to /sys, its cgroups among it."""
+    if not options["privileged"]:
+        return list(DEFAULT_MOUNTS)
+    return [{**mount, "options": [each for each in mount["options"] if each != "ro"]} for mount in DEFAULT_MOUNTS]
+
+
+def new_id() -> str:
+    """Return twelve random hex digits: what Docker shows of its sixty-four."""
+    return os.urandom(6).hex()
+
+
+def _process(
+    options: Parsed, hostname: str, caller: Mapping[str, str], image: Resolved | None = None
+) -> dict[str, Any]:
+    names = list(granted(options))
+    base = [f"PATH={environment.PATH}", f"HOSTNAME={hostname}", *([f"TERM={TERM}"] if options["tty"] else [])]
+    asked = environment.variables(options["env_file"], options["env"], caller)
+    return {
+        "terminal": options["tty"],
+        "user": user(options["user"] or "0"),
+        "args": list(options.rest),
+        "env": environment.merge(base, asked),
+        "cwd": options["workdir"] or "/",
+        "capabilities": {  # inheritable and ambient ones would pass to programs that are not root's
+            "bounding": names,
+            "effective": names,
+            "permitted": names,
+            "inheritable": [],
+            "ambient": [],
+        },
+        "noNewPrivileges": [v for n, v in map(validate.security, options["security_opt"]) if n != "seccomp"][-1:]
+        == [True],
+        "rlimits": [],
+        **(_of_image(options, hostname, caller, image.config) if image else {}),
+    }
+
+
+def _of_image(options: Parsed, hostname: str, caller: Mapping[str, str], image: Config) -> dict[str, Any]:
+    """Return the part of the process that an image has a say in."""
+    from runtime.images.merge import Asked, merge
+
+    asked = Asked(
+        args=options.rest,
+        entrypoint=options["entrypoint"],
+        env=environment.variables(options["env_file"], options["env"], caller),
+        user=options["user"],
+        workdir=options["workdir"],
+        tty=options["tty"],
+        hostname=hostname,
+    )
+    found = merge(image, asked, TERM)
+    return {"user": user(found.user), "args": list(found.args), "env": list(found.env), "cwd": found.workdir}
+
+
+def granted(options: Parsed) -> tuple[str, ...]:
+    """Return the capabilities of the container."""
+    added = (*options["cap_add"], *(("ALL",) if options["privileged"] else ()))
+    return capabilities.resolve(added, options["cap_drop"])
+
+
+def user(asked: str) -> dict[str, Any]:
+    """Return OCI's user of ``USER[:GROUP]``; ``users.complete`` fills in the numbers inside the container."""
+    return {"uid": 0, "gid": 0, "additionalGids": [], "username": asked}
+
+
+def _namespaces(network: str, *, time: bool) -> list[dict[str, str]]:
+    kinds = ["mount", "pid", "uts", "ipc", "cgroup"]
+    return [
+        {"type": kind} for kind in kinds + (["network"] if network == "none" else []) + (["time"] if time else [])
+    ]
+
+
+def config(
+    options: Parsed,
+    id_: str,
+    caller: Mapping[str, str],
+    *,
+    time: bool,
+    filtered: Mapping[str, Any] | None = None,
+    image: Resolved | None = None,
+) -> dict[str, Any]:
+    """Return the OCI configuration; ``time`` says whether the kernel has time namespaces.
+
+    ``filtered`` is ``linux.seccomp``, None to leave it out.
+    """
+    hostname = options["hostname"] or id_[: validate.MAX_HOSTNAME]
+    return {
+        "ociVersion": OCI_VERSION,
+        "root": {"path": "rootfs", "readonly": options["read_only"]},
+        "process": _process(options, hostname, caller, image),
+        **({"annotations": {STOP_SIGNAL: image.config.stop_signal}} if image and image.config.stop_signal else {}),
+        "hostname": hostname,
+        "mounts": [*_mounts(options), *volumes.mounts(options["volume"], options["tmpfs"])],
+        "linux": {
+            "namespaces": _namespaces(options["network"], time=time),
+            "rootfsPropagation": "rprivate",
+            "cgroupsPath": f"/pyproc/{id_}",
+            "resources": resources.build(options),
+            "devices": devices.host_nodes() if options["privileged"] else devices.default_nodes(),
+            "maskedPaths": [] if options["privileged"] else list(MASKED),
+            "readonlyPaths": [] if options["privileged"] else list(READ_ONLY),
+            **({"seccomp": filtered} if filtered is not None else {}),
+        },
+    }
+
+
+def wanted(options: Parsed) -> dict[str, Any] | None:
+    """Return the filter that is asked for, Docker's kind of one by default; None for none."""
+    asked = [text for name, text in map(validate.security, options["security_opt"]) if name == "seccomp"][-1:]
+    if asked == ["unconfined"] or (options["privileged"] and not asked):
+        return None
+    given = granted(options)
+    if not asked or asked == ["builtin"]:
+        from runtime.filters import default
+        from runtime.process import seccomp
+
+        return default.profile(given, seccomp.architectures())
+    from runtime.filters import docker
+
+    about = os.uname()
+    try:
+        with open(asked[0], "rb") as file:
+            return docker.convert(json_text.loads(file.read()), given, about.machine, about.release)
+    except (OSError, ValueError, RunError) as error:
+        text = reason(error) if isinstance(error, OSError) else str(error)
+        hint = "name a profile in JSON, or unconfined"
+        raise RunError(f"--security-opt seccomp={asked[0]}: {text.partition('; ')[0]}", hint) from error
+
+
+def _image(options: Parsed) -> Resolved | None:
+    """Return the image that is asked for."""
+    if not options["image"]:
+        if options["entrypoint"] is not None:
+            raise RunError(
+                "--entrypoint: there is no image", "write the program as the command, or give --image NAME"
+            )
+        return None
+    if options["rootfs"]:
+        raise RunError("--image and --rootfs: two root file systems", "leave one out")
+    from runtime.images import resolve
+
+    return resolve.resolve(os.path.abspath(options["storage"]), options["image"])
+
+
+def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] | None = None) -> Request:
+    """Return the container that is asked for; raises an Error (exit code 125) for what is refused.
+
+    ``caller`` is the environment that ``-e NAME`` copies from, ``host`` where the host's facts are read.
+    """
+    from runtime import places  # what only a start needs
+    from runtime.process import seccomp  # what only a start needs
+
+    host = host or places.host()
+    validate.check(options, validate.gather(options, host))
+    id_ = options["name"] or new_id()
+    image = _image(options)
+    time = os.path.exists(f"{host.proc}/self/ns/time")
+    filtered = wanted(options)
+    if options["proc_view"] != "off" and seccomp.offered():
+        filtered = seccomp.answered(filtered, host)
+    return Request(
+        id=id_,
+        spec=config(
+            options, id_, os.environ if caller is None else caller, time=time, filtered=filtered, image=image
+        ),
+        image=image,
+        rootfs=os.path.abspath(options["rootfs"]) if options["rootfs"] else "",
+        detach=options["detach"],
+        interactive=options["interactive"],
+        init=options["init"],
+        remove=options["rm"],
+        proc_view=options["proc_view"],
+        root=os.path.abspath(options["root"]),
+        storage=os.path.abspath(options["storage"]),
+    )

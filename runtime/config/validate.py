@@ -1,0 +1,220 @@
+"""What is refused before anything is touched: one check a rule, each a one-line error with its remedy.
+
+``gather`` reads what the rules must know of the host, the checks decide from that and the options alone.
+"""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.errors import reason
+from lxcfs_py.record import Record
+from runtime import state, units
+from runtime.config import volumes
+from runtime.errors import RunError
+from runtime.process import capabilities, users
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lxcfs_py.host import Host
+    from runtime.options import Parsed
+
+MIN_MEMORY_BYTES = 6 << 20
+"""Docker's floor: below it the kernel kills a command before it has begun."""
+MIN_NANO_CPUS = units.NANO_CPUS // 100
+"""The kernel takes no quota under 1 ms, which is 0.01 of the usual period of 100 ms."""
+SHARES = (2, 262144)
+"""What cpu.shares can hold (kernel/sched/core.c, MIN_SHARES and MAX_SHARES)."""
+MAX_NAME, MAX_HOSTNAME = 128, 64
+WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+
+
+class Facts(Record):
+    """What the rules need to know of the host. CPUs and nodes are empty where no option asks for them."""
+
+    root: bool = True
+    stdin_tty: bool = True
+    cpus: frozenset[int] = frozenset()
+    mems: frozenset[int] = frozenset()
+    taken: bool = False
+    """A container of that name exists."""
+    missing: tuple[str, ...] = ()
+    """The -v options whose source does not exist."""
+    rootfs_problem: str = ""
+
+
+def _online(path: str, option: str) -> frozenset[int]:
+    try:
+        with open(path, encoding="utf-8") as file:  # what "ascii" is would have to be imported
+            return units.cpu_numbers(file.read().strip(), option)
+    except (OSError, ValueError):  # no NUMA: one node, number 0
+        return frozenset((0,))
+
+
+def _rootfs_problem(path: str) -> str:
+    try:
+        os.stat(f"{path}/.")
+    except OSError as error:
+        return reason(error).replace(f"{path}/.", path)
+    return ""
+
+
+def gather(options: Parsed, host: Host) -> Facts:
+    """Read what the checks need to know, and no more than the options make necessary."""
+    cpus = options["cpus"] is not None or options["cpuset_cpus"]
+    return Facts(
+        root=os.geteuid() == 0,
+        stdin_tty=os.isatty(0) if options["tty"] else False,
+        cpus=_online(f"{host.sys}/devices/system/cpu/online", "cpu/online") if cpus else frozenset(),
+        mems=_online(f"{host.sys}/devices/system/node/online", "node/online")
+        if options["cpuset_mems"]
+        else frozenset(),
+        taken=bool(options["name"]) and state.exists(options["root"], options["name"]),
+        missing=tuple(text for text in options["volume"] if not os.path.lexists(text.partition(":")[0])),
+        rootfs_problem=_rootfs_problem(options["rootfs"]) if options["rootfs"] else "",
+    )
+
+
+def root(options: Parsed, facts: Facts) -> None:
+    """Namespaces, cgroups and mounts are root's; printing the plan is anybody's."""
+    if not facts.root and not options["dry_run"]:
+        raise RunError(f"user {os.geteuid()} can't start containers", "run pyproc-run as root, with sudo")
+
+
+def streams(options: Parsed, facts: Facts) -> None:
+    """A detached container has nobody at its terminal or its input, and nobody to remove it."""
+    for flag, why, remedy in (
+        ("tty", "-t: nothing would hold its terminal", "leave out -t"),
+        ("interactive", "-i: nothing would feed its input", "leave out -i"),
+        ("rm", "--rm: nothing would be left running to remove it", "remove it with pyproc rm"),
+    ):
+        if options["detach"] and options[flag]:
+            raise RunError(f"-d with {why}", remedy)
+    tty(options, facts)
+
+
+def tty(options: Parsed, facts: Facts) -> None:
+    """A terminal that is to be typed at needs one to type at."""
+    if options["tty"] and options["interactive"] and not facts.stdin_tty:
+        raise RunError("-t: the input device is not a TTY", "leave out -t, or -i")
+
+
+def is_name(text: str) -> bool:
+    """Say whether the text can be a container's id."""
+    return text[:1] in WORD and text != "" and len(text) <= MAX_NAME and WORD.issuperset(set(text) - set("_.-"))
+
+
+def name(options: Parsed, facts: Facts) -> None:
+    """A name becomes the name of directories and cgroups, and is used once."""
+    asked = options["name"]
+    if asked is None:
+        return
+    if not is_name(asked):
+        raise RunError(f"--name {asked!r}: not a name", "use letters, digits, _ . and -, a letter or digit first")
+    if facts.taken:
+        raise state.taken(asked)
+
+
+def memory(options: Parsed, _facts: Facts) -> None:
+    """Limits of memory fit one another."""
+    limit, swap, reserved = options["memory"], options["memory_swap"], options["memory_reservation"]
+    if limit is not None and limit < MIN_MEMORY_BYTES:
+        raise RunError(f"-m {units.show(limit)}: too little to run anything", "give at least 6m")
+    if swap is not None and limit is None:
+        raise RunError("--memory-swap without -m: it counts memory and swap together", "set -m too")
+    if swap is not None and limit is not None and -1 < swap < limit:
+        raise RunError(
+            f"--memory-swap {units.show(swap)}: less than -m {units.show(limit)}, and it counts both",
+            "give at least as much, or -1",
+        )
+    if reserved is not None and limit is not None and reserved > limit:
+        raise RunError(f"--memory-reservation {units.show(reserved)}: more than -m {units.show(limit)}", "give less")
+
+
+def cpu(options: Parsed, facts: Facts) -> None:
+    """Limits of CPU time and CPUs are ones the host can give."""
+    nano, shares = options["cpus"], options["cpu_shares"]
+    if nano is not None and nano < MIN_NANO_CPUS:
+        raise RunError(f"--cpus {nano / units.NANO_CPUS:g}: too little for the kernel", "give at least 0.01")
+    if nano is not None and nano > len(facts.cpus) * units.NANO_CPUS:
+        raise RunError(
+            f"--cpus {nano / units.NANO_CPUS:g}: the host has {len(facts.cpus)}",
+            f"give at most {len(facts.cpus)}",
+        )
+    if shares is not None and not SHARES[0] <= shares <= SHARES[1]:
+        raise RunError(f"--cpu-shares {shares}: out of range", f"give {SHARES[0]} to {SHARES[1]}")
+    for option, asked, there, what in (
+        ("--cpuset-cpus", options["cpuset_cpus"], facts.cpus, "CPUs"),
+        ("--cpuset-mems", options["cpuset_mems"], facts.mems, "memory nodes"),
+    ):
+        if asked and (beyond := sorted(units.cpu_numbers(asked, option) - there)):
+            have = ",".join(map(str, sorted(there)[:64]))
+            raise RunError(f"{option} {asked!r}: the host has no {beyond[0]}", f"its {what} are {have}")
+
+
+def pids(options: Parsed, _facts: Facts) -> None:
+    """A limit of processes is one the kernel can reach; 0 means none, as with Docker, and -1 too."""
+    limit = options["pids_limit"]
+    if limit is not None and limit > 4 << 20:  # PID_MAX_LIMIT, include/linux/threads.h
+        raise RunError(f"--pids-limit {limit}: more than the kernel can have", "give at most 4194304, or -1")
+
+
+def files(options: Parsed, facts: Facts) -> None:
+    """What is to be shown inside exists."""
+    volumes.mounts(options["volume"], options["tmpfs"])
+    for text in facts.missing:
+        raise RunError(f"-v {text!r}: {text.partition(':')[0]} does not exist", "create it, or correct the path")
+    if facts.rootfs_problem:
+        raise RunError(f"--rootfs {facts.rootfs_problem}", "name the directory of a root file system")
+
+
+def workdir(options: Parsed, _facts: Facts) -> None:
+    """A relative working directory would be relative to nothing."""
+    asked = options["workdir"]
+    if asked is not None and not asked.startswith("/"):
+        raise RunError(f"-w {asked!r}: not an absolute path", "begin it with /")
+
+
+def user(options: Parsed, _facts: Facts) -> None:
+    """USER[:GROUP] has a user, and its numbers are ones the kernel has; names are looked up at the start."""
+    asked = options["user"]
+    if asked is None:
+        return
+    who, colon, group = asked.partition(":")
+    for part in (who, group) if colon else (who,):
+        too_big = part.isdigit() and users.number(part) is None
+        if not part or too_big or part.startswith("-") or any(c.isspace() or c in ":,/" for c in part):
+            raise RunError(f"-u {asked!r}: not a user", "write USER or USER:GROUP, by name or number")
+
+
+def hostname(options: Parsed, _facts: Facts) -> None:
+    """A host name fits the kernel and the lines of /etc/hosts."""
+    asked = options["hostname"]
+    if asked is not None and not (is_name(asked) and len(asked) <= MAX_HOSTNAME):
+        raise RunError(f"-h {asked!r}: not a host name", "use letters, digits, - and ., 64 at most")
+
+
+def privileges(options: Parsed, _facts: Facts) -> None:
+    """Capabilities and security options exist."""
+    capabilities.resolve(options["cap_add"], options["cap_drop"])
+    for text in options["security_opt"]:
+        security(text)
+
+
+def security(text: str) -> tuple[str, bool | str]:
+    """Return what one --security-opt is about, and what it says; raises an Error for one that is unknown."""
+    name_, separator, value = text.replace("=", ":", 1).partition(":")
+    if name_ == "seccomp" and value:
+        return name_, value
+    if name_ == "no-new-privileges":
+        return name_, units.boolean(value if separator else "true", "--security-opt no-new-privileges")
+    raise RunError(f"--security-opt {text!r}: unknown option", "there are no-new-privileges and seccomp")
+
+
+CHECKS = (root, streams, name, memory, cpu, pids, files, workdir, user, hostname, privileges)
+
+
+def check(options: Parsed, facts: Facts) -> None:
+    """Apply every check; the first that fails raises its Error."""
+    for each in CHECKS:
+        each(options, facts)

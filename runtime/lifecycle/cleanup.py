@@ -1,0 +1,96 @@
+"""Removes what a container is on the host: processes, cgroups, registration, files, state; in this order.
+
+Whatever is not there (any more) is fine, so that what a killed ``pyproc-run`` left half made goes the same way.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from lxcfs_py.cgroup import control, layout
+from lxcfs_py.errors import Error
+from lxcfs_py.files import Files
+from runtime import state
+from runtime.kernel.removal import remove_tree
+from runtime.places import host
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from lxcfs_py.cgroup.layout import Layout
+    from runtime.state import State
+
+
+def ended(found: State, there: Layout) -> None:
+    """Remove what only a running container needs: its registration and its cgroups, killing what is left in them."""
+    from lxcfs_py import registry
+
+    registry.unregister(host(), found.id)
+    try:
+        control.remove(host(), there, found.cgroup, timeout=0)
+    except Error:  # something lives there yet
+        _kill(found, there)
+
+
+def _kill(found: State, there: Layout) -> None:
+    if not control.kill_all(host(), there, found.cgroup):
+        raise Error(f"container {found.id!r}: its processes don't die", "they hang in the kernel; try again later")
+    control.remove(host(), there, found.cgroup)
+
+
+def cleanup(found: State, there: Layout | None = None) -> None:
+    """Remove the container altogether; the caller holds its lock. Raises an Error if its processes don't die."""
+    ended(found, there or layout.detect(host(), Files()))
+    if found.storage:
+        remove_tree(found.storage)
+        _prune(os.path.dirname(found.storage))
+    poststop = _poststop(found)
+    remove_tree(found.directory)
+    if poststop:
+        from runtime import log
+        from runtime.lifecycle import oci
+        from runtime.process import hooks
+
+        hooks.each("poststop", poststop, oci.state(found, state.STOPPED), log.warning)
+
+
+def _poststop(found: State) -> dict[str, Any]:
+    """Return the configuration's hooks if there are any for the end of it."""
+    try:
+        hooks = state.config(found).get("hooks")
+    except Error:  # it was given up before it was written
+        return {}
+    return hooks if isinstance(hooks, dict) and hooks.get("poststop") else {}
+
+
+def _prune(directory: str) -> None:
+    try:
+        os.rmdir(directory)
+    except OSError:
+        return
+
+
+def sweep(root: str, storage: str, there: Layout) -> None:
+    """Remove containers whose maker was killed: half made ones, and ended ones that were to be removed."""
+    for path in state.abandoned(root, time.time()):
+        remove_tree(path)
+    for id_ in state.ids(root):
+        try:
+            held = state.lock(root, id_, wait=False)
+        except (BlockingIOError, Error):
+            continue
+        try:
+            try:
+                found = state.load(root, id_)
+                left = found.exit_code is None and not found.pid
+                left = left or (found.remove and state.status(root, found, locked=True) == state.STOPPED)
+            except Error:
+                found, left = state.remains(root, storage, id_), not os.path.exists(f"{root}/{id_}/state.json")
+            if left:
+                cleanup(found, there)
+        except (Error, OSError):  # somebody else's trouble must not stop this start; pyproc delete will say it
+            continue
+        finally:
+            os.close(held)

@@ -1,0 +1,253 @@
+"""Makes a container up to the moment before its command, the host's side: ``pyproc create``, half of ``pyproc-run``.
+
+parent (here)                                     child (lifecycle.entry)
+claims the name, makes cgroups and limits
+clones  ──────────────────────────────────────►  in new namespaces, and in cgroup2
+writes down that it exists,                       enters v1's cgroups, then carries out the plan (root.plan):
+registers it for the daemon                       cgroup namespace, root file system
+says "go"  ───────────────────────────────────►  Await, then mounts (the views among them)
+runs hooks  ◄──────────────────── "hooks" ──────  if there are any for the runtime
+says "go"  ───────────────────────────────────►  masks, pivot_root, user, working directory, command
+keeps the terminal, or sends it away ◄ "ready" ─
+writes down that it is created, says "go"  ───►  lets go of the lock and waits for ``lifecycle.start`` on its socket
+
+The child moves itself because that is quick (``control.doors``), and whatever it makes is counted as its own. It
+holds the lock too, until it waits: nobody cleans up after a parent that was killed before the child has gone as well.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from lxcfs_py.cgroup import layout
+from lxcfs_py.errors import Error
+from lxcfs_py.files import Files
+from lxcfs_py.procfs import pid_stat
+from lxcfs_py.registry import Registration, register
+from lxcfs_py.served import PRESSURE
+from runtime import places, state
+from runtime.config import bundle
+from runtime.errors import RunError
+from runtime.lifecycle import cleanup, daemon, oci
+from runtime.process import cgroups, namespaces, resources, seccomp, users
+from runtime.report import Report, guarded, send
+from runtime.root import plan, rootfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket as _socket
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from runtime.request import Request
+    from runtime.root.steps import Step
+else:
+    import _socket
+
+STOP = "PYPROC_TEST_STOP"
+"""``fail:N`` or ``kill:N``: what happens after step N of ``stages`` and the plan, for tests of the undoing."""
+SOCKET = "start"
+"""What the child listens on in the container's directory, until it is started."""
+
+
+class Create:
+    """One container in the making. ``stages`` are the parent's steps before the plan, each a method."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request.replace(spec=bundle.complete(request.spec))
+        spec, linux = self.request.spec, self.request.spec["linux"]
+        self.host = places.host()
+        self.files = Files()
+        self.layout = layout.detect(self.host, self.files)
+        self.base = "" if request.bundle else f"{request.storage}/containers/{request.id}"
+        self.spaces = namespaces.decide(linux)
+        self.state = state.State(
+            request.id,
+            f"{request.root}/{request.id}",
+            request.bundle or f"{request.root}/{request.id}",
+            self.base,
+            cgroups.path(linux.get("cgroupsPath", ""), request.id),
+            time.time_ns(),
+            tuple(spec["process"]["args"]),
+            phase=state.CREATING,
+            detached=request.detach,
+            remove=request.remove,
+            annotations=spec["annotations"],
+        )
+        self.limits = resources.limits(linux["resources"])
+        self.lock = self.child = -1
+        self.doors: Sequence[str] = ()
+        self.go, self.say_go = os.pipe2(os.O_CLOEXEC)
+        self.report, self.theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        self.listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        self.said = Report()
+        self.steps: list[Step] = []
+
+    def stages(self) -> Sequence[Callable[[], None]]:
+        """Return the parent's steps, in order."""
+        return (self.claim, self.cgroups, self.clone, self.record, self.registration)
+
+    def prepare(self, views: str) -> None:
+        """Decide the plan; ``views`` is where the daemon serves, "" for the kernel's /proc."""
+        request = self.request
+        paths = daemon.paths(self.host, self.layout) if views else ()
+        facts = plan.Facts(
+            layout=self.layout,
+            views=views,
+            view_paths=paths,
+            masked=(f"/{PRESSURE}",) if views and not any(path.startswith(PRESSURE) for path in paths) else (),
+        )
+        if request.bundle and any(mount.get("uidMappings") for mount in request.spec["mounts"]):
+            from runtime.root import idmap
+
+            facts = facts.replace(prepared=idmap.prepare(self.host.proc, request.bundle, request.spec["mounts"]))
+        if not request.bundle:
+            network = "network" in self.spaces.kinds
+            mounts = self.files.read(f"{self.host.proc}/self/mountinfo")
+            facts = facts.replace(
+                root=rootfs.gather(request.lowers, self.base, mounts),
+                resolv="" if network else users.read("/etc/resolv.conf").decode("utf-8", "replace"),
+            )
+        channel = plan.Channel(self.go, self.theirs.fileno())
+        self.steps = plan.build(request, self.base, self.state.cgroup, facts, channel, self.told(state.CREATING))
+        if not request.bundle and rootfs.in_memory(facts.root):
+            text = f"{request.storage} ({facts.root.fstype}) can't carry an overlay's upper layer"
+            os.write(2, f"pyproc-run: {text}: a tmpfs does, and what is written counts as memory\n".encode())
+
+    def told(self, status: str) -> dict[str, Any]:
+        """Return the state that hooks are told."""
+        return oci.state(self.state, status)
+
+    def claim(self) -> None:
+        """Take the name, and write down what will be there."""
+        self.lock = state.claim(self.request.root, self.request.id)
+        state.write(f"{self.state.directory}/config.json", self.request.spec)
+        state.save(self.state)
+        if self.base:
+            os.makedirs(self.base, mode=0o700, exist_ok=True)
+        if self.request.image:
+            from runtime.images import resolve
+
+            resolve.claim(self.request.image, self.request.storage, self.base)
+        self.listener.bind(f"/proc/self/fd/{self.lock}/{SOCKET}")  # a socket's address has 108 bytes
+        self.listener.listen(1)
+
+    def cgroups(self) -> None:
+        """Make the cgroups with limits and device rules."""
+        rules = self.request.spec["linux"]["resources"]["devices"]
+        cgroups.make(self.host, self.layout, self.state.cgroup, self.limits, rules)
+
+    def clone(self) -> None:
+        """Make the child, in its namespaces and in cgroup2."""
+        proc, linux = self.host.proc, self.request.spec["linux"]
+        if "time" in self.spaces.fresh:
+            offsets = linux["timeOffsets"] if self.request.bundle else None
+            with namespaces.Clocks(proc, offsets) as clocks:
+                pid, self.doors = self._birth()
+            offset = clocks.boottime_nsec
+        else:
+            pid, self.doors = self._birth()
+            offset = 0
+        self.child = pid
+        if "user" in self.spaces.fresh:
+            namespaces.map_ids(proc, pid, linux)
+        found = pid_stat.parse(self.files.read(f"{proc}/{pid}/stat"))
+        if found is None:
+            raise RunError(f"{proc}/{pid}/stat can't be understood", "is /proc mounted?")
+        self.state = self.state.replace(pid=pid, start_ticks=found.start_ticks, boottime_offset_nsec=offset)
+
+    def _birth(self) -> tuple[int, tuple[str, ...]]:
+        pid, self.doors = namespaces.birth(self.spaces, self.layout, self.state.cgroup)
+        if pid == 0:
+            from runtime.lifecycle import entry
+
+            guarded(self.theirs, lambda: entry.enter(self))
+        return pid, tuple(self.doors)
+
+    def record(self) -> None:
+        """Write down that it exists."""
+        state.save(self.state)
+
+    def registration(self) -> None:
+        """Register it for the daemon."""
+        paths = {name: self.state.cgroup for name in self.layout.hierarchies if not name.startswith("name=")}
+        register(
+            self.host,
+            Registration(self.state.id, self.child, self.state.start_ticks, paths, self.state.boottime_offset_nsec),
+        )
+
+    def test_stop(self, number: int) -> None:
+        """Fail or be killed after step ``number`` if a test says so."""
+        how, _, at = os.environ.get(STOP, "").partition(":")
+        if at != str(number):
+            return
+        if how == "fail":
+            raise RunError(f"stopped after step {number}", f"{STOP} said so")
+        if self.child == 0:
+            send(self.theirs, b"kill")
+            time.sleep(60)
+        os.kill(os.getpid(), 9)
+
+    def create(self) -> None:
+        """Do all of it; undoes everything if any step fails."""
+        try:
+            for number, stage in enumerate(self.stages()):
+                stage()
+                self.test_stop(number)
+            self.theirs.close()
+            self.listener.close()  # the child's end is the last: when it dies, nobody waits there
+            self._say()
+            while (word := self.said.read(self.report, (b"hooks", b"ready"))) == b"hooks":
+                self._hooks()
+                self._say()
+            if not word:
+                raise self.said.error or RunError(
+                    "the container's first process died", "is its memory limit too low?"
+                )
+            if self.request.console_socket:
+                from runtime.root import console
+
+                console.hand_over(self.request.console_socket, self.said.master)
+            if self.request.pid_file:
+                state.write_text(self.request.pid_file, f"{self.child}".encode(), 0o644)
+            self.state = self.state.replace(phase=state.CREATED)
+            state.save(self.state)
+            self._say()
+        except BaseException:
+            self.undo()
+            raise
+
+    def _say(self) -> None:
+        os.write(self.say_go, b"!")
+
+    def _hooks(self) -> None:
+        from runtime.process import hooks
+
+        for stage in ("prestart", "createRuntime"):
+            hooks.stage(stage, self.request.spec["hooks"], self.told(state.CREATING))
+
+    def undo(self) -> None:
+        """Remove everything."""
+        if self.child > 0:
+            os.kill(self.child, 9)
+            os.waitpid(self.child, 0)
+        if self.lock >= 0:
+            cleanup.cleanup(self.state, self.layout)
+            os.close(self.lock)
+
+    def filter(self) -> seccomp.Filter | None:
+        """Return the filter its processes get."""
+        request = self.request
+        must, kept = request.proc_view == "require", f"{request.storage}/filters"
+        return seccomp.of(request.spec, request.id, self.state.bundle, must=must, kept=kept)
+
+    def describe(self) -> list[str]:
+        """Return what is done, a line a step."""
+        lines = [f"{stage.__name__}: {(stage.__doc__ or '').splitlines()[0]}" for stage in self.stages()]
+        lines += [step.describe() for step in self.steps]
+        filter_ = self.filter()
+        return [*lines, *([filter_.describe()] if filter_ else []), f"execve {' '.join(self.state.command)}"]
+
+
+__all__ = ["Create", "Error"]

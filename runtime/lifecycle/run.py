@@ -1,0 +1,85 @@
+"""``pyproc-run``: makes a container, starts it and looks after it to its end."""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.cgroup import control
+from runtime import state
+from runtime.lifecycle import cleanup, daemon, start
+from runtime.lifecycle.create import Create
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runtime.request import Request
+
+STUBBORN = 3
+"""The SIGINT or SIGTERM that becomes SIGKILL: PID 1 without a handler ignores all others."""
+
+
+def attend(pid: int, *, master: int, interactive: bool) -> int:
+    """Serve signals and the terminal until our child ends; return its exit code."""
+    from runtime.kernel import signals  # while the command begins
+    from runtime.process import terminal  # while the command begins
+
+    stubborn, pidfd = 0, os.pidfd_open(pid)
+
+    def forward(number: int) -> None:
+        nonlocal stubborn
+        stubborn += number in (2, 15)
+        signals.send(pidfd, 9 if stubborn >= STUBBORN else number)
+
+    with terminal.Signals(signals.FORWARDED) as got:
+        terminal.relay(pidfd, got, forward, master=master, stdin=0 if interactive else -1, stdout=1)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return code if code >= 0 else 128 - code
+
+
+def finish(create: Create, code: int) -> None:
+    """Say what the limits did, and remove what only a running container needs, or all with --rm."""
+    found, limits = create.state, create.limits
+    if control.oom_kills(create.layout, found.cgroup):
+        limit = limits.memory_bytes
+        text = f"limit of {limit >> 20} MiB" if limit else "limit of a cgroup above it, or of the machine"
+        os.write(2, f"pyproc-run: the memory {text} was reached and a process was killed; give -m more\n".encode())
+    if control.pids_max_hits(create.layout, found.cgroup):
+        text = f"limit of {limits.pids_limit} processes was reached; give --pids-limit more"
+        os.write(2, f"pyproc-run: the {text}\n".encode())
+    found = found.replace(exit_code=code)
+    if create.request.remove:
+        cleanup.cleanup(found, create.layout)
+    else:
+        cleanup.ended(found, create.layout)
+        state.save(found)
+
+
+def launch(create: Create) -> None:
+    """Make and start it; leaves nothing if it can't be started."""
+    create.create()
+    try:
+        create.state = start.begin(create.state, create.lock, create.filter(), create.request.spec["hooks"])
+    except BaseException:
+        create.undo()
+        raise
+    os.close(create.lock)
+
+
+def run(request: Request) -> int:
+    """Start the container and return the exit code; raises an Error if it can't be started."""
+    create = Create(request)
+    cleanup.sweep(request.root, request.storage, create.layout)
+    create.prepare(daemon.find(create.host, request.proc_view))
+    launch(create)
+    if request.detach:
+        os.write(1, f"{request.id}\n".encode())
+        return 0
+    code = attend(create.child, master=create.said.master, interactive=request.interactive)
+    finish(create, code)
+    return code
+
+
+def describe(request: Request) -> list[str]:
+    """Return what ``run`` would do, a line a step."""
+    create = Create(request)
+    create.prepare(daemon.serving(create.host) if request.proc_view != "off" else "")
+    return create.describe()

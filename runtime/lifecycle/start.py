@@ -1,0 +1,73 @@
+"""Lets a created container's command begin: ``pyproc start``, and the other half of ``pyproc-run``."""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.errors import Error
+from runtime import state
+from runtime.lifecycle import entry, oci
+from runtime.lifecycle.create import SOCKET
+from runtime.report import Report, send
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket as _socket
+    from collections.abc import Mapping
+    from typing import Any
+
+    from runtime.process.seccomp import Filter
+    from runtime.state import State
+else:
+    import _socket
+
+
+def begin(found: State, lock: int, filter_: Filter | None, hooks: Mapping[str, Any]) -> State:
+    """Start it and return its new state; raises the Error the command could not be executed with.
+
+    ``lock`` is the container's directory, locked. That it runs is written down before it does: whoever is killed in
+    between leaves a container that has ended, never one that runs and counts as created.
+    """
+    starter = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    try:
+        try:
+            starter.connect(f"/proc/self/fd/{lock}/{SOCKET}")
+        except OSError as error:
+            hint = f"pyproc state {found.id} tells what it is"
+            raise Error(f"container {found.id!r} does not wait to be started", hint) from error
+        found = found.replace(phase=state.RUNNING)
+        state.save(found)
+        os.unlink(SOCKET, dir_fd=lock)
+        report = Report()
+        heard = _answer(found, filter_, report)
+        send(starter, entry.GO if heard else entry.UNHEARD)
+        report.read(starter)
+        if report.error is not None:
+            raise report.error
+    finally:
+        starter.close()
+    if hooks.get("poststart"):
+        _poststart(found, hooks)
+    return found
+
+
+def _answer(found: State, filter_: Filter | None, report: Report) -> bool:
+    """Have the listener handed to the agent if calls are to be answered; say whether there is one to answer."""
+    agent = filter_.connect() if filter_ is not None and filter_.asks else None
+    if agent is None or filter_ is None:
+        return False
+    asked, there = filter_, agent
+    report.pid = found.pid
+    report.on_listener = lambda listener, pid: asked.hand_over(there, listener, pid)
+    return True
+
+
+def _poststart(found: State, hooks: Mapping[str, Any]) -> None:
+    """Run them; one that fails ends the container (runtime.md, "Lifecycle")."""
+    from runtime.process import hooks as runner
+
+    try:
+        runner.stage("poststart", hooks, oci.state(found, state.RUNNING))
+    except Error:
+        os.kill(found.pid, 9)
+        raise

@@ -1,0 +1,87 @@
+"""A container's cgroups: made with limits and device rules, and joined by the processes that live in them."""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.cgroup import control
+from lxcfs_py.cgroup.layout import UNIFIED
+from runtime.errors import RunError
+from runtime.kernel import device_program
+from runtime.kernel import syscalls as sc
+from runtime.process import devices
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from lxcfs_py.cgroup.layout import Layout
+    from lxcfs_py.host import Host
+
+
+def path(asked: str, id_: str) -> str:
+    """Return the cgroup of ``linux.cgroupsPath``: an absolute path as it is, others below ours (config-linux.md)."""
+    if asked.count(":") == 2:
+        hint = "set a path; the slice:prefix:name form is the systemd manager's"
+        raise RunError(f"config.json: linux.cgroupsPath: {asked!r} is a systemd unit, and cgroupfs takes paths", hint)
+    whole = os.path.normpath(asked if asked.startswith("/") else f"{control.OURS}/{asked or id_}")
+    if ".." in asked.split("/") or "/" + whole.strip("/") in ("/", control.OURS):
+        raise RunError(f"config.json: linux.cgroupsPath: {asked!r} can't be a container's cgroup", "set /parent/name")
+    return "/" + whole.lstrip("/")
+
+
+def _open(layout: Layout, path: str) -> int:
+    return os.open(layout.hierarchies[UNIFIED].directory(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def make(host: Host, layout: Layout, path: str, limits: control.Limits, rules: list[dict[str, Any]]) -> None:
+    """Make them; ``rules`` are OCI's for devices. Raises an Error naming file and value."""
+    control.create(host, layout, path, limits)
+    judge(layout, path, rules)
+
+
+def update(host: Host, layout: Layout, path: str, resources: Mapping[str, Any]) -> None:
+    """Change what ``linux.resources`` names, and leave the rest; raises an Error naming file and value.
+
+    Without ``devices`` the rules stay; with them they are all replaced, on cgroup2 in one step.
+    """
+    from runtime.process import resources as converted
+
+    limits = converted.limits(resources)
+    if (resources.get("memory") or {}).get("checkBeforeUpdate"):
+        control.check(layout, path, limits)
+    control.update(host, layout, path, limits)
+    if resources.get("devices"):
+        judge(layout, path, resources["devices"])
+
+
+def judge(layout: Layout, path: str, rules: list[dict[str, Any]]) -> None:
+    """Have OCI's rules for devices hold from now on, and the usual devices be there (``devices.complete``)."""
+    rules = devices.complete(rules)
+    if "devices" in layout.hierarchies:
+        have = control.device_list(layout, path)
+        control.judge_devices(layout, path, devices.v1_changes(have, rules))
+    elif UNIFIED in layout.hierarchies:
+        directory = _open(layout, path)
+        try:
+            device_program.attach(devices.bpf_program(rules), directory)
+        finally:
+            os.close(directory)
+
+
+def clone(flags: int, layout: Layout, path: str) -> tuple[int, tuple[str, ...]]:
+    """Fork into new namespaces and into cgroup2; return the pid and the doors that are left for the child to enter.
+
+    Kernels before 5.7 have no CLONE_INTO_CGROUP: there the child enters cgroup2 as it enters the others.
+    """
+    doors = control.doors(layout, path)
+    if UNIFIED not in layout.hierarchies:
+        return sc.clone(flags), doors
+    directory = _open(layout, path)
+    try:
+        return sc.clone(flags, directory), tuple(door for door in doors if not door.endswith(control.V2_DOOR))
+    except OSError:
+        return sc.clone(flags), doors
+    finally:
+        os.close(directory)

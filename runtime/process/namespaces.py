@@ -1,0 +1,198 @@
+"""A container's namespaces: new ones, and others' that it joins; and how its first process comes to be in them.
+
+New ones come with clone3(2). Joined ones take a process in between, which joins and then makes the first process as
+its own sibling (CLONE_PARENT), so that it is the runtime's child either way.
+
+    runtime ── clone ─ between: setns(each path) ── clone3(new ones, CLONE_PARENT) ─ first process
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from lxcfs_py.errors import reason
+from lxcfs_py.record import Record
+from runtime.errors import RunError
+from runtime.kernel import syscalls as sc
+from runtime.process import cgroups
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Self
+
+    from lxcfs_py.cgroup.layout import Layout
+
+FLAGS = {
+    "user": sc.CLONE_NEWUSER, "mount": sc.CLONE_NEWNS, "cgroup": sc.CLONE_NEWCGROUP, "uts": sc.CLONE_NEWUTS,
+    "ipc": sc.CLONE_NEWIPC, "pid": sc.CLONE_NEWPID, "network": sc.CLONE_NEWNET, "time": sc.CLONE_NEWTIME,
+}  # fmt: skip
+"""Of each kind OCI names (include/uapi/linux/sched.h)."""
+FILES = {"mount": "mnt", "network": "net"}
+"""Where the name in /proc/PID/ns is another."""
+LATE = ("cgroup", "time")
+"""Not by clone3: the first is made once the process is in its cgroups, the second before it, to set its clocks."""
+
+
+class Plan(Record):
+    """What to make and what to join."""
+
+    new: int = 0
+    """Flags for clone3."""
+    kinds: frozenset[str] = frozenset()
+    """All kinds that are not the host's."""
+    fresh: frozenset[str] = frozenset()
+    """Those that are made, not joined."""
+    join: tuple[tuple[str, str], ...] = ()
+    """Kind and path."""
+
+
+def decide(linux: Mapping[str, Any]) -> Plan:
+    """Return the plan of ``linux.namespaces``."""
+    spaces = linux["namespaces"]
+    join = tuple((each["type"], each["path"]) for each in spaces if each.get("path"))
+    fresh = frozenset(each["type"] for each in spaces if not each.get("path"))
+    new = sum(FLAGS[kind] for kind in fresh if kind not in LATE)
+    return Plan(new, frozenset(each["type"] for each in spaces), fresh, join)
+
+
+def foreign(pid: int, kinds: Mapping[str, int] = FLAGS) -> int:
+    """Return the flags of those namespaces of a process that aren't ours; raises OSError if it has ended."""
+    flags = 0
+    for kind, flag in kinds.items():
+        name = FILES.get(kind, kind)
+        try:
+            ours = os.stat(f"/proc/self/ns/{name}").st_ino
+        except FileNotFoundError:
+            continue
+        flags |= flag if os.stat(f"/proc/{pid}/ns/{name}").st_ino != ours else 0
+    return flags
+
+
+def opened(plan: Plan) -> list[tuple[str, str, int]]:
+    """Open what is joined; raises an Error naming the path."""
+    found = []
+    for kind, path in plan.join:
+        try:
+            found.append((kind, path, os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
+        except OSError as error:
+            raise RunError(f"{kind} namespace {reason(error)}", "name one of a process that lives") from error
+    return found
+
+
+def join(namespaces: Sequence[tuple[str, str, int]]) -> None:
+    """Enter them; those that are refused are tried again once another (the user namespace) has given the right."""
+    left = list(namespaces)
+    while left:
+        refused = []
+        for kind, path, descriptor in left:
+            try:
+                sc.setns(descriptor, FLAGS[kind])
+            except OSError as error:
+                if error.errno != errno.EPERM:
+                    raise RunError(f"{kind} namespace {path}: {error.strerror}", "is it one of that kind?") from error
+                refused.append((kind, path, descriptor))
+        if len(refused) == len(left):
+            raise RunError(f"{refused[0][0]} namespace {refused[0][1]}: not permitted", "join its user namespace too")
+        left = refused
+
+
+def birth(plan: Plan, layout: Layout, cgroup: str) -> tuple[int, tuple[str, ...]]:
+    """Fork the first process; return its pid, 0 in itself, and the doors of cgroups it has to enter by itself."""
+    if not plan.join:
+        return cgroups.clone(plan.new, layout, cgroup)
+    there = opened(plan)
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    between, doors = cgroups.clone(0, layout, cgroup)
+    if between == 0:
+        first = _between(plan, there, writer)
+        if first == 0:
+            for _, _, descriptor in there:
+                os.close(descriptor)
+            os.close(reader)
+            os.close(writer)
+            return 0, doors
+        os._exit(0)
+    os.close(writer)
+    for _, _, descriptor in there:
+        os.close(descriptor)
+    with open(reader, "rb") as file:
+        said = file.read().decode("utf-8", "surrogateescape")
+    os.waitpid(between, 0)
+    if not said.isdigit():
+        raise RunError(said or "the process that joins namespaces died", "see the kernel's log")
+    return int(said), doors
+
+
+def _between(plan: Plan, there: Sequence[tuple[str, str, int]], writer: int) -> int:
+    """Join and fork; return 0 in the first process, the pid in the one between. Leaves if it fails, and says why."""
+    try:
+        join(there)
+        pid = sc.clone(plan.new | sc.CLONE_PARENT)
+    except BaseException as error:  # noqa: BLE001  (it must never return into the parent's code)
+        text = reason(error) if isinstance(error, OSError) else str(error)
+        os.write(writer, text.encode("utf-8", "surrogateescape"))
+        os._exit(1)
+    if pid:
+        os.write(writer, b"%d" % pid)
+    return pid
+
+
+def map_ids(proc: str, pid: int, linux: Mapping[str, Any]) -> None:
+    """Give a new user namespace its ids (user_namespaces(7)); raises an Error naming the map."""
+    for file, field in (("uid_map", "uidMappings"), ("gid_map", "gidMappings")):
+        rows = "".join(f"{row['containerID']} {row['hostID']} {row['size']}\n" for row in linux[field])
+        try:
+            descriptor = os.open(f"{proc}/{pid}/{file}", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, rows.encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            shown = rows.strip().replace("\n", ", ")
+            raise RunError(f"linux.{field} {shown}: {error.strerror}", "ranges may not overlap") from error
+
+
+class Clocks:
+    """A new time namespace for children, made while entered; ours is as before when left.
+
+    ``offsets`` are OCI's; None lets both clocks begin at 0, and ``boottime_nsec`` tells what was written then.
+    """
+
+    def __init__(self, proc: str, offsets: Mapping[str, Any] | None) -> None:
+        self.proc, self.offsets = proc, offsets
+        self.boottime_nsec = 0
+
+    def __enter__(self) -> Self:
+        """Offsets can be written as long as nobody is inside (time_namespaces(7))."""
+        sc.unshare(sc.CLONE_NEWTIME)
+        if self.offsets is not None:
+            rows = {clock: (row.get("secs", 0), row.get("nanosecs", 0)) for clock, row in self.offsets.items()}
+            self._write(rows)
+            seconds, nsec = rows.get("boottime", (0, 0))
+            self.boottime_nsec = seconds * 1_000_000_000 + nsec
+            return self
+        for clock in (time.CLOCK_BOOTTIME, time.CLOCK_MONOTONIC):  # no clock may become negative
+            offset = -time.clock_gettime_ns(clock)
+            try:
+                self._write(dict.fromkeys(("monotonic", "boottime"), divmod(offset, 1_000_000_000)))
+            except OSError:
+                continue
+            self.boottime_nsec = offset
+            break
+        return self
+
+    def _write(self, rows: Mapping[str, tuple[int, int]]) -> None:
+        if rows:
+            with open(f"{self.proc}/self/timens_offsets", "w", encoding="utf-8") as file:
+                file.write("".join(f"{clock} {seconds} {nsec}\n" for clock, (seconds, nsec) in rows.items()))
+
+    def __exit__(self, *_exception: object) -> None:
+        """Our further children, hooks among them, have the host's clocks."""
+        ours = os.open(f"{self.proc}/self/ns/time", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            sc.setns(ours, sc.CLONE_NEWTIME)
+        finally:
+            os.close(ours)

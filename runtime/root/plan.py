@@ -1,0 +1,246 @@
+"""What starting a container takes, decided before anything is done: a list of steps, pure."""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.record import Record
+from lxcfs_py.served import PRESSURE
+from runtime.kernel import syscalls as sc
+from runtime.process import namespaces
+from runtime.root import mount_options, rootfs
+from runtime.root.mounts import (
+    Apart,
+    Enter,
+    Freeze,
+    Gather,
+    Mask,
+    Mount,
+    Pivot,
+    Propagation,
+    ReadOnly,
+    View,
+)  # fmt: skip
+from runtime.root.steps import (
+    Await,
+    BecomeRoot,
+    CgroupNamespace,
+    Directory,
+    Hostname,
+    Kernel,
+    Keyring,
+    Link,
+    Loopback,
+    Node,
+    Step,
+    Text,
+)  # fmt: skip
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from lxcfs_py.cgroup.layout import Layout
+    from runtime.request import Request
+
+DEV_LINKS = (
+    ("/proc/self/fd", "/dev/fd"), ("/proc/self/fd/0", "/dev/stdin"), ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"), ("pts/ptmx", "/dev/ptmx"), ("/proc/kcore", "/dev/core"),
+)  # fmt: skip
+APPARMOR = "/proc/self/attr/apparmor/exec"
+"""Takes the profile of what is executed next (aa_change_onexec(2))."""
+KINDS = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
+
+
+class Facts(Record):
+    """What of the host decides what is done."""
+
+    layout: Layout
+    root: rootfs.Facts = rootfs.Facts()
+    """For a root of our own making."""
+    views: str = ""
+    """The daemon's mount point, "" for the kernel's own /proc."""
+    view_paths: tuple[str, ...] = ()
+    """What is bound from there: ``proc/meminfo``, ..."""
+    masked: tuple[str, ...] = ()
+    """What would show the host's figures, and no view replaces."""
+    resolv: str = ""
+    """The text of resolv.conf."""
+    prepared: Mapping[int, int] = {}
+    """Sources of mounts that are copied already, by the mount's place in the configuration (``root.idmap``)."""
+
+
+class Channel(Record):
+    """The descriptors by which parent and child speak."""
+
+    go: int = -1
+    """The parent says here, a byte each time, that the child may go on."""
+    report: int = -1
+    """What the child has to say (``runtime.report``)."""
+
+
+def cgroup_mounts(layout: Layout, target: str, options: tuple[str, ...], cgroup: str, *, own: bool) -> list[Step]:
+    """Return the mounts that show the container its cgroups at ``target``, as its host's are.
+
+    ``own``: it has a cgroup namespace; else the directories of its ``cgroup`` are bound.
+    """
+    names = {name: h for name, h in layout.hierarchies.items() if not name.startswith("name=")}
+    bind = tuple(option for option in options if option in mount_options.ATTRIBUTES)
+
+    def mount(at: str, fstype: str, *data: str) -> Step:
+        hierarchy = names[data[0] if data else ""]
+        if own:
+            return Mount(fstype, at, fstype, (*options, *data))
+        return Mount(hierarchy.directory(cgroup), at, "bind", ("bind", *bind))
+
+    if not any(h.version == 1 for h in names.values()):
+        return [mount(target, "cgroup2")] if names else []
+    found: list[Step] = [Mount("tmpfs", target, "tmpfs", ("nosuid", "nodev", "noexec", "mode=755"))]
+    for path, hierarchy in {h.mount: h for h in names.values()}.items():
+        at = os.path.basename(path)
+        if hierarchy.version == 2:
+            found.append(mount(f"{target}/{at}", "cgroup2"))
+        else:
+            found.append(mount(f"{target}/{at}", "cgroup", *hierarchy.controllers))
+            found += [Link(at, f"{target}/{name}") for name in hierarchy.controllers if name != at and "," in at]
+    return [*found, Freeze(target)] if "ro" in options else found
+
+
+def _view(request: Request, facts: Facts, path: str) -> Step:
+    """Return the bind of a view; a pressure file is written to (psi.rst), which a read-only mount would refuse."""
+    options = ("bind",) if path.startswith(f"{PRESSURE}/") else ("bind", "ro")
+    return View(f"{facts.views}/containers/{request.id}/{path}", f"/{path}", "bind", options)
+
+
+def _mounts(request: Request, facts: Facts, cgroup: str, kinds: frozenset[str]) -> list[Step]:
+    found: list[Step] = []
+    for index, mount in enumerate(request.spec["mounts"]):
+        target, fstype, options = mount["destination"], mount["type"], tuple(mount["options"])
+        if not target.startswith("/"):  # allowed up to 1.0, and meant from the root on
+            target = f"/{target}"
+        if fstype == "cgroup":
+            kept = tuple(o for o in options if o != "relatime")
+            found += cgroup_mounts(facts.layout, target, kept, cgroup, own="cgroup" in kinds)
+        elif fstype == "bind":
+            source = mount["source"]
+            whole = source if source.startswith("/") else os.path.normpath(f"{request.bundle}/{source}")
+            found.append(Mount(whole, target, "bind", options, facts.prepared.get(index, 0)))
+        else:
+            found.append(Mount(mount["source"] or fstype, target, fstype, options))
+        if (place := os.path.normpath(target)) in ("/proc", "/sys"):  # before anything could cover them
+            found += [_view(request, facts, p) for p in facts.view_paths if f"/{p}".startswith(f"{place}/")]
+    return found
+
+
+def _etc(request: Request, base: str, facts: Facts) -> tuple[list[Step], list[Step]]:
+    """Return how the container's own files of /etc are written, and how they are bound."""
+    name = request.spec["hostname"]
+    texts = {
+        "hostname": f"{name}\n",
+        "hosts": f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{name}\n",
+        "resolv.conf": facts.resolv,
+    }
+    write: list[Step] = [Text(f"{base}/etc/{file}", text) for file, text in texts.items()]
+    bind: list[Step] = [Mount(f"{base}/etc/{file}", f"/etc/{file}", "bind", ("bind",)) for file in texts]
+    return write, [Directory("/etc"), *bind]
+
+
+def _devices(linux: dict[str, Any], kinds: frozenset[str]) -> list[Step]:
+    """Return the nodes of /dev: asked for and usual ones; a user namespace can't make them, and gets the host's."""
+    from runtime.process.devices import default_nodes
+
+    nodes = {node["path"]: node for node in (*default_nodes(), *linux["devices"])}.values()
+    if "user" in kinds:
+        return [Mount(node["path"], node["path"], "bind", ("bind",)) for node in nodes if node["type"] != "p"]
+    return [
+        Node(
+            node["path"], node.get("major", 0), node.get("minor", 0), node.get("fileMode", 0o666) & 0o7777,
+            KINDS[node["type"]], node.get("uid", 0), node.get("gid", 0),
+        )
+        for node in nodes
+    ]  # fmt: skip
+
+
+def _root(request: Request, base: str, facts: Facts) -> tuple[list[Step], list[Step], list[str]]:
+    """Return how the root is made, what goes into it before all else, and which of its mounts ``readonly`` means."""
+    if not request.bundle:
+        root, made = rootfs.steps(request.lowers, base, facts.root)
+        write, bind = _etc(request, base, facts)
+        return [*write, *made, Enter(root)], bind, rootfs.mounted(request.lowers, facts.root)
+    path = os.path.normpath(os.path.join(request.bundle, request.spec["root"]["path"]))
+    return [Apart(path), Enter(path, bind=True)], [], ["/"]
+
+
+def _propagation(word: str) -> tuple[int, int]:
+    """Return what / is made while the root is made from it, and what the root is made then."""
+    flags = mount_options.effect((word,)).propagation
+    first = sc.MS_PRIVATE if flags & sc.MS_UNBINDABLE else flags  # nothing could be bound from there
+    return first | sc.MS_REC, flags if flags & (sc.MS_SHARED | sc.MS_UNBINDABLE) else 0
+
+
+def _console(request: Request, channel: Channel) -> list[Step]:
+    if not request.spec["process"]["terminal"]:
+        return []
+    from runtime.root.console import Console
+
+    return [Console(channel.report, request.spec["process"].get("consoleSize"))]
+
+
+def _hooks(request: Request, channel: Channel, pid_known: dict[str, Any]) -> list[Step]:
+    """Return the stages before the root is changed; the first two are the parent's to run."""
+    hooks = request.spec["hooks"]
+    if not hooks:
+        return []
+    from runtime.root.hook_steps import Hooks, ParentHooks
+
+    found: list[Step] = []
+    if hooks.get("prestart") or hooks.get("createRuntime"):
+        found.append(ParentHooks(channel.report, channel.go))
+    if hooks.get("createContainer"):
+        found.append(Hooks("createContainer", hooks, pid_known))
+    return found
+
+
+def build(
+    request: Request, base: str, cgroup: str, facts: Facts, channel: Channel, state: dict[str, Any] | None = None
+) -> list[Step]:
+    """Return what is done in the container's namespaces, in order.
+
+    ``base`` is the directory of the container's files, ``state`` what hooks are told, but for the pid.
+    """
+    spec, linux, process = request.spec, request.spec["linux"], request.spec["process"]
+    plan = namespaces.decide(linux)
+    kinds, user = plan.kinds, "user" in plan.kinds
+    root, first, readonly = _root(request, base, facts)
+    mounts = [*_mounts(request, facts, cgroup, kinds), *first]
+    nodes = _devices(linux, kinds)
+    sources = [
+        (step.source, effect.recursive)
+        for step in (*mounts, *nodes)
+        if isinstance(step, Mount) and not step.prepared and (effect := mount_options.effect(step.options)).bind
+    ]
+    before, after = _propagation(linux["rootfsPropagation"])
+    persistent = request.bundle and not request.no_new_keyring
+    return [
+        *([Await(channel.go)] if user else []),
+        *([CgroupNamespace()] if "cgroup" in plan.fresh else []),
+        *([Keyring(f"_ses.{request.id}")] if persistent else []),
+        *([Kernel("/proc/self/oom_score_adj", str(process["oomScoreAdj"]))] if "oomScoreAdj" in process else []),
+        Propagation("/", before),
+        *root,
+        *([Gather(tuple(sources)), BecomeRoot()] if user else [Await(channel.go)]),  # as late as can be
+        *mounts,
+        *nodes,
+        *(Link(target, path) for target, path in DEV_LINKS),
+        *_console(request, channel),
+        *(Kernel(f"/proc/sys/{name.replace('.', '/')}", value) for name, value in linux["sysctl"].items()),
+        *_hooks(request, channel, state or {}),
+        *map(ReadOnly, linux["readonlyPaths"]),
+        *map(Mask, (*linux["maskedPaths"], *facts.masked)),
+        *(map(Freeze, readonly) if spec["root"]["readonly"] else ()),
+        *([Kernel(APPARMOR, f"exec {process['apparmorProfile']}")] if process.get("apparmorProfile") else []),
+        Pivot(request.no_pivot, after),
+        *([Hostname(spec["hostname"], spec["domainname"])] if spec["hostname"] or spec["domainname"] else []),
+        *([Loopback()] if "network" in plan.fresh else []),
+    ]
