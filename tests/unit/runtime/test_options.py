@@ -144,7 +144,8 @@ def test_the_reader_stays_cheap() -> None:
     code = (
         "import sys; before = set(sys.modules)\n"
         f"sys.path.insert(0, {str(__file__).split('/tests/', maxsplit=1)[0]!r})\n"
-        "from runtime import options, state\nfrom runtime.config import spec\nfrom runtime.process import terminal, users\n"
+        "from runtime import options, state\nfrom runtime.config import spec\n"
+        "from runtime.process import terminal, users\n"
         "spec.config(options.parse(['-it', '-m', '256m', 'true']), 'x', {}, time=True)\n"
         "print(*sorted(set(sys.modules) - before))"
     )
