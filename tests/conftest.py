@@ -24,7 +24,9 @@ SHOWN = pytest.StashKey[int]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --beyond."""
     parser.addoption(
-        "--beyond", choices=lanes.GUESTS, help="leave out what that lane can run, but for the tests marked per_kernel"
+        "--beyond",
+        choices=("here", *lanes.GUESTS),
+        help="leave out the tests marked anywhere; for a guest also what it can run, but for those marked per_kernel",
     )
 
 
@@ -40,13 +42,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         needs = [(mark.name, mark.args) for mark in item.iter_markers() if mark.name.startswith("needs_")]
         if need := lanes.lacks(FEATURES, needs):
             lacking.append((item, need))
-        elif beyond and not lanes.lacks(lanes.GUESTS[beyond], needs) and not item.get_closest_marker("per_kernel"):
+        elif beyond and _shown(item, beyond, needs):
             shown.append(item)
     if dropped := {item for item, _ in lacking} | set(shown):
         items[:] = [item for item in items if item not in dropped]
         config.hook.pytest_deselected(items=list(dropped))
     config.stash[LACKING] = collections.Counter(need for _, need in lacking)
     config.stash[SHOWN] = len(shown)
+
+
+def _shown(item: pytest.Item, beyond: str, needs: list[tuple[str, tuple[int, ...]]]) -> bool:
+    """Tell whether another lane shows what a test would show on this one."""
+    if item.get_closest_marker("anywhere"):
+        return True
+    return (
+        beyond != "here"
+        and not lanes.lacks(lanes.GUESTS[beyond], needs)
+        and not item.get_closest_marker("per_kernel")
+    )
 
 
 def pytest_report_header() -> str:

@@ -98,8 +98,9 @@ def test_deselected_is_counted_and_named(tmp_path: Path) -> None:
     assert "lane uml: 1 deselected, it has no cpus(2)" in done.stdout
 
 
-def test_beyond(tmp_path: Path) -> None:
-    """A slow lane can be left with what another one lacks, and with what differs from kernel to kernel."""
+@pytest.mark.parametrize(("beyond", "left"), [("uml", 2), ("here", 3)])
+def test_beyond(tmp_path: Path, beyond: str, left: int) -> None:
+    """A slow lane can be left with what another one lacks and what differs from kernel to kernel."""
     done = run_pytest(
         tmp_path,
         """
@@ -113,14 +114,18 @@ def test_beyond(tmp_path: Path) -> None:
         def test_kernel():
             pass
 
+        @pytest.mark.anywhere
+        def test_no_matter_where():
+            pass
+
         def test_one():
             pass
         """,
-        "--beyond=uml",
+        f"--beyond={beyond}",
         lane="qemu",
     )
-    assert "2 passed, 1 deselected" in done.stdout
-    assert "lane qemu: 1 deselected, lane uml can run them" in done.stdout
+    assert f"{left} passed, {4 - left} deselected" in done.stdout
+    assert f"lane qemu: {4 - left} deselected, lane {beyond} can run them" in done.stdout
 
 
 def test_left() -> None:
