@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -114,3 +115,9 @@ def cgroups() -> set[str]:
         for name in names
         if os.path.basename(at) == "pyproc"
     }
+
+
+def sigkill(pid: int) -> None:
+    """Send SIGKILL to a process, which may have gone by itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lxcfs_py.daemon import mount
-from tests.live.box import BIN, Box
+from tests.live.box import BIN, Box, sigkill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,9 +90,8 @@ def test_workers_killed_under_readers(own: Box, lane: str, relay: str) -> None:
     while time.monotonic() < until:
         time.sleep(0.3 * own.scale)
         if pids := workers(daemon):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pids[kills % len(pids)], signal.SIGKILL)
-                kills += 1
+            sigkill(pids[kills % len(pids)])
+            kills += 1
     results = []
     for reader in readers:
         output, _ = reader.communicate(timeout=60 * own.scale)

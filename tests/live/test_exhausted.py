@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ from lxcfs_py.fuse import protocol
 from lxcfs_py.host import Host
 from lxcfs_py.shared import Shared
 from tests.live.apart import Apart
-from tests.live.box import BIN, Box
+from tests.live.box import BIN, Box, sigkill
 from tests.live.test_daemon import READER, workers
 
 if TYPE_CHECKING:
@@ -50,12 +49,6 @@ def readers(box: Box, names: list[str], seconds: float) -> list[subprocess.Popen
 def results(box: Box, reading: list[subprocess.Popen[bytes]]) -> list[tuple[int, ...]]:
     """Return what each has read: how often, and how often it was wrong, and failed."""
     return [tuple(map(int, each.communicate(timeout=60 * box.scale)[0].split())) for each in reading]
-
-
-def kill(pid: int) -> None:
-    """Kill a worker, which may have left by itself."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
 
 
 def test_few_descriptors(own: Box) -> None:
@@ -120,7 +113,7 @@ def test_no_open_file_is_lost(own: Box, relay: str) -> None:
     while time.monotonic() < until:
         time.sleep(0.05 * own.scale)
         for pid in workers(daemon):
-            kill(pid)
+            sigkill(pid)
     results(own, reading)
     at = f"/proc/{daemon.pid}/fd"
     memory = next(f"{at}/{fd}" for fd in os.listdir(at) if "/memfd:lxcfs-py-memory" in os.readlink(f"{at}/{fd}"))
@@ -132,7 +125,7 @@ def test_no_open_file_is_lost(own: Box, relay: str) -> None:
         while shared.taken():  # what is doubted comes back when the next worker dies
             assert time.monotonic() < deadline, shared.taken()
             for pid in workers(daemon)[:1]:
-                kill(pid)
+                sigkill(pid)
             time.sleep(0.3 * own.scale)
     finally:
         os.close(descriptor)

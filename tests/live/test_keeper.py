@@ -13,7 +13,7 @@ import pytest
 
 from lxcfs_py.daemon import mount
 from tests import lanes
-from tests.live.box import BIN, Box
+from tests.live.box import BIN, Box, sigkill
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,10 +78,7 @@ def kill(choose: Callable[[Processes], list[int]]) -> Act:
 
     def act(holder: int, base: Path) -> None:
         for pid in choose(Processes(holder, base)):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+            sigkill(pid)
 
     return act
 
@@ -188,8 +185,7 @@ def test_sigterm_unmounts(own: Box) -> None:
 def test_sigterm_while_nobody_serves(own: Box) -> None:
     """SIGTERM in the moment when the supervisor has been killed and is not back yet is the end all the same."""
     holder = own.start_daemon(keeper="process")
-    for pid in everything(Processes(holder.pid, own.base)):
-        os.kill(pid, signal.SIGKILL)
+    kill(everything)(holder.pid, own.base)
     own.stop_daemon()
     assert mount.mounted(str(own.mountpoint)) is None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.live.box import BIN, Box
+from tests.live.box import BIN, Box, sigkill
 from tests.live.test_daemon import workers
 
 if TYPE_CHECKING:
@@ -189,13 +188,13 @@ def test_workers_killed_while_a_process_polls(tmp_path: Path, time_scale: float,
         child = poller(box, name, "some 200000 2000000", seconds)
         first = workers(daemon)
         assert first
-        os.kill(parent(first[0]), signal.SIGKILL)  # the template, and all workers with it
+        sigkill(parent(first[0]))  # the template, and all workers with it
         box.pyproc("exec", name, "--", "sh", "-c", f"({STALL}) >/dev/null 2>&1")
         kills, end = len(first), time.monotonic() + seconds - 2
         while time.monotonic() < end:
             time.sleep(0.2 * box.scale)
             if pids := workers(daemon):
-                os.kill(pids[kills % len(pids)], signal.SIGKILL)
+                sigkill(pids[kills % len(pids)])
                 kills += 1
         events, errors, _calls = counted(child, 60 * box.scale)
         assert events >= (seconds - 4) // 4, (events, errors, kills)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from lxcfs_py.daemon import mount
 from lxcfs_py.seccomp import agent
-from tests.live.box import BIN, Box
+from tests.live.box import BIN, Box, sigkill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -316,7 +315,7 @@ def test_the_agent_dies_at_random(own: Box, lane: str) -> None:
     while any(each.poll() is None for each in running):
         time.sleep((0.31 + kills * 0.0173 % 0.2) * own.scale)
         for pid in agents(daemon.pid):
-            os.kill(pid, signal.SIGKILL)
+            sigkill(pid)
             kills += 1
     for count, wrong, slowest in (result(each, own.scale) for each in running):
         assert (count > 10, wrong) == (True, 0)

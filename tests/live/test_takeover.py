@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.live.box import Box
+from tests.live.box import Box, sigkill
 from tests.live.test_pressure import STALL, counted, poller
 from tests.live.test_seccomp import loop, result
 
@@ -53,10 +53,7 @@ def kill(*names: str) -> Act:
         there = processes(holder, base)
         for name in names or there:
             for pid in there[name]:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
+                sigkill(pid)
 
     return act
 
