@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -39,11 +40,11 @@ def _pss_bytes(pid: int) -> int:
 def usage(pid: int) -> Usage:
     """Return what the daemon of a supervisor uses."""
     pids = processes(pid)
-    shared = {
-        (about.st_dev, about.st_ino): about.st_blocks * 512
-        for path in Path(f"/proc/{pid}/fd").iterdir()
-        if os.readlink(path).startswith("/memfd:")
-        for about in [path.stat()]
-    }
+    shared = {}
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it has been closed
+            if os.readlink(path).startswith("/memfd:"):
+                about = path.stat()
+                shared[about.st_dev, about.st_ino] = about.st_blocks * 512
     descriptors = sum(len(os.listdir(f"/proc/{each}/fd")) for each in pids)
     return Usage(sum(map(_pss_bytes, pids)), sum(shared.values()), descriptors)
