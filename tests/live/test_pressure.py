@@ -26,14 +26,14 @@ STALL = "for i in 1 2 3 4; do while :; do :; done & done; "
 
 POLLER = """
 import os, select, sys, time
-trigger, seconds = sys.argv[1].encode(), float(sys.argv[2])
+trigger, seconds, enough = sys.argv[1].encode(), float(sys.argv[2]), int(sys.argv[3])
 fd = os.open('/proc/pressure/cpu', os.O_RDWR)
 os.write(fd, trigger)
 poll = select.poll()
 poll.register(fd, select.POLLPRI)
 print('polling', flush=True)
 until, events, errors, calls = time.monotonic() + seconds, 0, 0, 0
-while (left := until - time.monotonic()) > 0:
+while events < enough and (left := until - time.monotonic()) > 0:
     for _fd, found in poll.poll(left * 1000):
         events += found == select.POLLPRI
         errors += found != select.POLLPRI
@@ -85,10 +85,11 @@ def until(true: object, seconds: float) -> bool:
     return True
 
 
-def poller(box: Box, name: str, trigger: str, seconds: float) -> subprocess.Popen[str]:
-    """Start a process in a container that polls for so long, and wait until it has set its trigger."""
+def poller(box: Box, name: str, trigger: str, seconds: float, enough: int = 1 << 30) -> subprocess.Popen[str]:
+    """Start what polls in a container for so long or until so many events; wait until it has set its trigger."""
+    program = ["python3", "-c", POLLER, trigger, str(seconds), str(enough)]
     child = subprocess.Popen(
-        [BIN / "pyproc", "exec", *box.places, name, "--", "python3", "-c", POLLER, trigger, str(seconds)],
+        [BIN / "pyproc", "exec", *box.places, name, "--", *program],
         env=box.environment, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert child.stdout is not None
