@@ -17,7 +17,6 @@ from tests.live.box import BIN, Box, sigkill
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.per_kernel  # what becomes of a dead worker's requests does
 
 READER = """
 import os, sys, time
@@ -68,6 +67,7 @@ def lxcfs(box: Box, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=box.environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.per_kernel  # what becomes of a dead process's requests is
 @pytest.mark.parametrize("relay", ["0", "1"])
 def test_workers_killed_under_readers(own: Box, lane: str, relay: str) -> None:
     """Workers killed again and again under eight readers: no wrong text, and no failed read.
@@ -175,6 +175,7 @@ def test_the_rest_of_the_cpu_directory(own: Box) -> None:
             path.write_text("0")
 
 
+@pytest.mark.per_kernel  # what becomes of a dead process's requests is
 def test_readers_that_die_and_cgroups_that_vanish(own: Box, lane: str) -> None:
     """Two hundred readers killed while they read, and containers removed under others: the daemon serves on."""
     daemon = own.start_daemon()

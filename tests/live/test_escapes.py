@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.live.box import Box
 
+pytestmark = pytest.mark.anywhere  # what a container can reach
+
 WRITER = """
 import os, sys
 held = os.open('/proc/self/exe', os.O_RDONLY)

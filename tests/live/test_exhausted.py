@@ -51,6 +51,7 @@ def results(box: Box, reading: list[subprocess.Popen[bytes]]) -> list[tuple[int,
     return [tuple(map(int, each.communicate(timeout=60 * box.scale)[0].split())) for each in reading]
 
 
+@pytest.mark.anywhere
 def test_few_descriptors(own: Box) -> None:
     """Where a process may have 128 descriptors, more containers than that is enough for are all served rightly."""
     own.enter = ("prlimit", "--nofile=128:128")
@@ -61,6 +62,7 @@ def test_few_descriptors(own: Box) -> None:
     assert all(count > 10 and (bad, eio) == (0, 0) for count, bad, eio in results(own, reading)), own.log.read_text()
 
 
+@pytest.mark.anywhere
 def test_no_memory(tmp_path: Path, time_scale: float, lane: str) -> None:
     """A worker that gets no more memory is replaced, and what it was asked is asked again, or fails before 6.9."""
     own = Apart(tmp_path, time_scale)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from tests.live.box import Box
 
+pytestmark = pytest.mark.anywhere  # system calls
+
 CALL = """
 import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)

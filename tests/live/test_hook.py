@@ -107,12 +107,14 @@ def test_unregistered_afterwards(bundle: Bundle) -> None:
     assert not bundle.registered().exists()
 
 
+@pytest.mark.anywhere
 def test_off(bundle: Bundle) -> None:
     """By annotation a container keeps the kernel's files."""
     bundle.config["annotations"] = {VIEW: "off"}
     assert TOTAL not in bundle.run(MEMORY).stdout
 
 
+@pytest.mark.anywhere
 @both
 def test_without_a_daemon(make: Callable[..., Bundle], runtime: str, idle: Box) -> None:
     """Where no daemon serves a container starts with the kernel's files; one that requires it is told why not."""
@@ -129,6 +131,7 @@ def test_without_a_daemon(make: Callable[..., Bundle], runtime: str, idle: Box) 
         assert "no lxcfs-py daemon serves" in done.stderr
 
 
+@pytest.mark.anywhere
 def test_a_daemon_that_hangs(make: Callable[..., Bundle], idle: Box) -> None:
     """A daemon that does not answer costs a start some seconds, and leaves neither mounts nor a registration."""
     daemon = idle.start_daemon("--workers", "1")
@@ -156,6 +159,7 @@ def _read(path: str) -> str:
         return file.read()
 
 
+@pytest.mark.anywhere
 def test_no_proc_of_its_own(bundle: Bundle) -> None:
     """A container without a procfs gets nothing: what its root has at /proc, links among it, is left alone."""
     bundle.config["mounts"] = [
@@ -174,6 +178,7 @@ def test_no_proc_of_its_own(bundle: Bundle) -> None:
     assert (bundle.root / "proc/stat").read_text() == "image\n"
 
 
+@pytest.mark.anywhere
 def test_what_was_bound_on_purpose_stays(bundle: Bundle) -> None:
     """A file that the container's own configuration has put there is not covered; all others are."""
     own = bundle.box.base / "own"
@@ -212,6 +217,7 @@ def test_a_pod(make: Callable[..., Bundle]) -> None:
     assert second.inside(MEMORY) == "MemTotal:          32768 kB\n"
 
 
+@pytest.mark.anywhere
 @both
 @pytest.mark.parametrize("cgroup", ["private", "host"])
 def test_at_create_container(make: Callable[..., Bundle], cgroup: str) -> None:
@@ -228,6 +234,7 @@ def test_at_create_container(make: Callable[..., Bundle], cgroup: str) -> None:
     assert bundle.inside(MEMORY).strip() == TOTAL
 
 
+@pytest.mark.anywhere
 @both
 def test_users_at_create_container(make: Callable[..., Bundle]) -> None:
     """There a user namespace's root may not register it; it has the view by caller."""
@@ -238,6 +245,7 @@ def test_users_at_create_container(make: Callable[..., Bundle]) -> None:
     assert bundle.inside(MEMORY).strip() == TOTAL
 
 
+@pytest.mark.anywhere
 def test_at_several_stages(make: Callable[..., Bundle]) -> None:
     """Configured twice, it does its work once."""
     bundle = make("prestart", "createRuntime", "createContainer")
@@ -245,6 +253,7 @@ def test_at_several_stages(make: Callable[..., Bundle]) -> None:
     assert done.stdout.strip() == "1"
 
 
+@pytest.mark.anywhere
 def test_a_start_that_fails(make: Callable[..., Bundle]) -> None:
     """The registration of a container that never came to run goes with the next one that ends."""
     bundle, other = make(), make()
@@ -256,6 +265,7 @@ def test_a_start_that_fails(make: Callable[..., Bundle]) -> None:
     assert not bundle.registered().exists()
 
 
+@pytest.mark.anywhere
 def test_a_name_that_is_taken(make: Callable[..., Bundle]) -> None:
     """Of two containers by one name, of two engines, the second has the view by caller, the first its own."""
     first, second = make(), make()
@@ -272,6 +282,7 @@ def test_a_name_that_is_taken(make: Callable[..., Bundle]) -> None:
     assert first.inside(MEMORY).strip() == TOTAL
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"id": 1, "bundle": "/", "status": "creating"}', "\0"])
 def test_no_state(idle: Box, text: str) -> None:
     """Whoever runs it by hand is told what it is for."""

@@ -107,6 +107,7 @@ def test_frozen_and_killed_for_memory(box: Box, pair: tuple[str, str]) -> None:
     box.pyproc("delete", "--force", frozen)
 
 
+@pytest.mark.anywhere
 def test_containers_come_and_go(box: Box) -> None:
     """Containers that come and go by the hundred, also under one name, are each served as they are, and forgotten."""
     assert box.served is not None
@@ -134,6 +135,7 @@ def test_containers_come_and_go(box: Box) -> None:
     settled(box, before, 20 << 20)
 
 
+@pytest.mark.anywhere
 def test_nothing_is_logged_twice(box: Box, pair: tuple[str, str]) -> None:
     """After all that the log is a few lines, none of them twice."""
     lines = [re.sub(r" \(pid \d+\)$|pid:\[\d+\]\S*", "", line) for line in box.log.read_text().splitlines()]

@@ -24,7 +24,7 @@ from tests.live.box import BIN, Box
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.needs_layers
+pytestmark = [pytest.mark.needs_layers, pytest.mark.anywhere]
 
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 """security.capability of cap_net_raw+ep: vfs_cap_data, include/uapi/linux/capability.h."""

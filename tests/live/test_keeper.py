@@ -118,7 +118,7 @@ def test_readers_read_on(own: Box, lane: str, relay: str, act: Act) -> None:
     bound = max(BOUND_SECONDS * own.scale, 2 * (time.monotonic() - begun))  # a guest may be slower still
     resends = relay == "0" and lane != "uml"
     name = own.start("-m", "64m", "--memory-swap", "64m", "--", "sleep", "1000")
-    seconds, pause = (4, 0.8) if lane == "here" else (26, 2.0)
+    seconds, pause = (4, 0.8) if lane == "here" else (12, 2.0)
     readers = [
         subprocess.Popen(
             [BIN / "pyproc", "exec", *own.places, name, "--", "python3", "-c", READER, str(seconds)],

@@ -19,7 +19,7 @@ from tests.live.test_images import BASE, WHITEOUTS, put, store
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.needs_layers
+pytestmark = [pytest.mark.needs_layers, pytest.mark.anywhere]
 
 
 @pytest.fixture

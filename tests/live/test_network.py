@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.live.box import Box
 
+pytestmark = pytest.mark.anywhere  # no driver of cgroups is asked
+
 ADDRESS, NAME, ANSWER = "127.0.0.99", "container.test", "192.0.2.7"
 
 

@@ -25,6 +25,7 @@ ERRORS = {
 }
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize("command", ERRORS)
 def test_errors_as_engines_read_them(runtime: Runtime, bundle: Bundle, command: str, tmp_path: Path) -> None:
     """create fails with the words engines make 126 and 127 of, in the log as JSON too, and leaves nothing."""
@@ -71,6 +72,7 @@ def test_the_first_process_is_the_reapers(runtime: Runtime, bundle: Bundle) -> N
     assert done.stdout == "True 42\n"
 
 
+@pytest.mark.anywhere
 def test_descriptors(runtime: Runtime, bundle: Bundle) -> None:
     """Only the standard streams and the preserved descriptors get to the command."""
     bundle.run("ls /proc/self/fd; cat <&4; exit $(ls /proc/$$/fd | wc -l)")
@@ -118,6 +120,7 @@ print(message, out.decode())
 """
 
 
+@pytest.mark.anywhere
 def test_a_console(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     """The terminal is the container's own, its /dev/console too, and its master goes to the socket; so for exec."""
     bundle.process["terminal"] = True
@@ -317,6 +320,7 @@ def test_without_pivot_root(runtime: Runtime, bundle: Bundle) -> None:
     assert runtime("exec", "c", "sh", "-c", look).stdout == "bin dev etc proc sys tmp done\n"
 
 
+@pytest.mark.anywhere
 def test_sockets_are_handed_on(runtime: Runtime, bundle: Bundle) -> None:
     """A caller's LISTEN_FDS are the command's, who is told so as sd_listen_fds(3) wants it."""
     bundle.run("echo $LISTEN_FDS $LISTEN_PID; readlink /proc/self/fd/3")
@@ -354,6 +358,7 @@ def test_scheduling(runtime: Runtime, bundle: Bundle) -> None:
     assert runtime("exec", "--process", str(file), "c").stdout.split()[1] == "0"
 
 
+@pytest.mark.anywhere
 def test_version_features_and_spec(runtime: Runtime, tmp_path: Path) -> None:
     """What engines ask before all else; the configuration to begin with is one that is understood."""
     lines = subprocess.run(
@@ -371,6 +376,7 @@ def test_version_features_and_spec(runtime: Runtime, tmp_path: Path) -> None:
     assert "--systemd-cgroup" in refused.stderr
 
 
+@pytest.mark.anywhere
 @pytest.mark.slow
 def test_a_kill_at_any_moment(runtime: Runtime, bundle: Bundle, lane: str) -> None:
     """create, start, exec or delete killed at any moment: delete --force leaves nothing."""
@@ -395,6 +401,7 @@ def test_a_kill_at_any_moment(runtime: Runtime, bundle: Bundle, lane: str) -> No
             assert (runtime.status("c"), left()) == ("", [])
 
 
+@pytest.mark.anywhere
 def test_races(runtime: Runtime, bundle: Bundle) -> None:
     """Of many that create one id one succeeds, of many that start it one does, and many that delete it do no harm."""
     bundle.run("sleep 1000")

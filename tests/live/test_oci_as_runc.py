@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.anywhere  # what runc does, and ours
+
 
 SCENARIOS: dict[str, Callable[[Runtime, Bundle], Any]] = {}
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from tests.live.busybox import Bundle, Runtime
 
+pytestmark = pytest.mark.anywhere  # paths
+
 
 HOSTILE = {
     "/volume": ("/volume", "../../../../../../../../{outside}"),

@@ -6,16 +6,16 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tests.live.busybox import PARENT, Bundle, Runtime, left, until
 
-if TYPE_CHECKING:
-    import pytest
+pytestmark = pytest.mark.anywhere  # states
 
 IDS = st.sampled_from(["a", "b"])
 NONE, CREATED, RUNNING, PAUSED, STOPPED = "", "created", "running", "paused", "stopped"

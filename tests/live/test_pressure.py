@@ -173,6 +173,7 @@ def test_a_stall_wakes_its_own_container_only(clean: Box) -> None:
         clean.pyproc("delete", "--force", name)
 
 
+@pytest.mark.anywhere
 @needs_psi
 @pytest.mark.parametrize("relay", ["0", "1"])
 def test_workers_killed_while_a_process_polls(tmp_path: Path, time_scale: float, lane: str, relay: str) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.anywhere  # images are files
+
 HTPASSWD = "me:$2y$05$pikf6wMUNxny/6d5zPVAruY5ZRLavjizP1K6TQUZTtSzy4gZ5cW0G\n"
 """bcrypt of "secret"; htpasswd(1), of another package, wrote it."""
 LAYERS = [tar(member(f"f{n}", data=os.urandom(3 << 20))) for n in range(3)]

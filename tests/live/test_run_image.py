@@ -14,7 +14,7 @@ from tests.live.test_images import do, layers, podman
 if TYPE_CHECKING:
     from tests.live.box import Box
 
-pytestmark = pytest.mark.needs_layers
+pytestmark = [pytest.mark.needs_layers, pytest.mark.anywhere]
 
 BUSYBOX = Path("/usr/bin/busybox").read_bytes()
 BASE = tar(

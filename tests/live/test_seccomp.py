@@ -182,6 +182,7 @@ def test_a_quota_that_changes(clean: Box) -> None:
     assert counts == ["1", str(len(os.sched_getaffinity(0))), "1"]
 
 
+@pytest.mark.anywhere
 @pytest.mark.needs_ia32
 def test_32_bit_calls(clean: Box) -> None:
     """A 32-bit sysinfo is answered in its own layout, and its affinity too."""
@@ -225,6 +226,7 @@ print(now - up, time.time() - btime - up, start, sysinfo()['uptime'] - up)
     assert -0.1 < info < 1 + 0.5 * clean.scale
 
 
+@pytest.mark.anywhere
 def test_signals_do_not_disturb(clean: Box) -> None:
     """Under a timer of a millisecond that restarts system calls, every call returns, and rightly."""
     script = (
@@ -287,6 +289,7 @@ def result(running: subprocess.Popen[str], scale: float) -> tuple[int, int, floa
     return int(count), int(wrong), float(slowest)
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize("stage", agent.STAGES)
 def test_the_agent_dies_at_every_stage(own: Box, lane: str, stage: str) -> None:
     """An agent that is killed at a stage of every third call: no wrong answer, and no call waits for 2 s."""
@@ -297,6 +300,7 @@ def test_the_agent_dies_at_every_stage(own: Box, lane: str, stage: str) -> None:
     assert slowest < 2 * own.scale
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize("stage", ["computed", "opened", "written"])
 def test_a_call_that_kills_agents(own: Box, lane: str, stage: str) -> None:
     """A call that would kill every agent is left to the kernel by the third: nothing hangs."""
@@ -306,6 +310,7 @@ def test_a_call_that_kills_agents(own: Box, lane: str, stage: str) -> None:
     assert own.log.read_text().count("another one starts") == 2
 
 
+@pytest.mark.anywhere
 def test_the_agent_dies_at_random(own: Box, lane: str) -> None:
     """An agent killed at random moments under two loops: no wrong answer, and no call waits for 2 s."""
     daemon = own.start_daemon()
@@ -324,6 +329,7 @@ def test_the_agent_dies_at_random(own: Box, lane: str) -> None:
     assert time.monotonic() - began < 60 * own.scale
 
 
+@pytest.mark.anywhere
 def test_the_daemon_dies(own: Box) -> None:
     """After SIGKILL of the daemon its agent answers the containers that run, and ends with the last of them."""
     daemon = own.start_daemon()
@@ -346,6 +352,7 @@ def test_the_daemon_dies(own: Box) -> None:
     mount.umount(str(own.mountpoint))
 
 
+@pytest.mark.anywhere
 def test_nothing_is_kept_of_containers_that_ended(own: Box, lane: str) -> None:
     """After many containers neither the daemon nor its agent holds a listener."""
     daemon = own.start_daemon()
@@ -385,6 +392,7 @@ trio.run(pyfuse3.main)
 """A file whose reads are never answered."""
 
 
+@pytest.mark.anywhere
 def test_memory_that_never_answers(own: Box) -> None:
     """A buffer that is a file of a dead file system holds an agent up once: the next serves all others.
 
@@ -423,6 +431,7 @@ ctypes.CDLL(None).sysinfo(ctypes.byref(ctypes.c_char.from_buffer(page)))
     assert not set(held_up) & set(agents(daemon.pid))
 
 
+@pytest.mark.anywhere
 def test_garbage_is_no_listener(own: Box) -> None:
     """Whoever connects and sends nothing, nonsense or another descriptor ends nothing."""
     import socket
@@ -441,6 +450,7 @@ def test_garbage_is_no_listener(own: Box) -> None:
     assert own.run("--rm", "-m", "64m", "--", "getconf", "_PHYS_PAGES").stdout == "16384\n"
 
 
+@pytest.mark.anywhere
 def test_a_neighbour_that_hammers(clean: Box) -> None:
     """Eight processes that call without pause cost another container's call no more than its turn."""
     hammer = CALLS + "for _ in range(3): os.fork()\nwhile 1: sysinfo()"

@@ -23,6 +23,8 @@ from tests.live.test_daemon import READER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.anywhere  # what the daemon says of itself
+
 
 MEMINFO, STAT, CPU = "proc/meminfo", "proc/stat", "sys/devices/system/cpu"
 

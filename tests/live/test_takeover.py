@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Act = Callable[[int, Path], None]
 
+pytestmark = pytest.mark.anywhere  # who takes over from whom
+
 SECONDS = {"here": 7, "uml": 20, "qemu": 60}
 """How long callers call, by lane."""
 

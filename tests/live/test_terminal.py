@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from tests.live.box import Box
 
+pytestmark = pytest.mark.anywhere  # terminals
+
 
 class Person:
     """Somebody at a terminal, with pyproc-run as its foreground process."""

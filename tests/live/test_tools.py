@@ -23,6 +23,7 @@ def used():
 """
 
 
+@pytest.mark.anywhere
 @pytest.mark.needs_procps
 def test_top(clean: Box) -> None:
     """The second screen of `top -b -n2` says of a busy loop with half a CPU what the cgroup says."""
@@ -70,6 +71,7 @@ print(json.dumps([memory.total, memory.available, memory.used, swap.total, psuti
     assert min(least) >= 0
 
 
+@pytest.mark.anywhere
 @pytest.mark.needs_procps
 def test_vmstat(clean: Box) -> None:
     """`vmstat` reads the limits, and shares of time that make a whole."""

@@ -21,6 +21,8 @@ from tests.live.box import BIN, Box
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.anywhere  # words
+
 
 def status(box: Box, name: str) -> dict[str, object]:
     """Return a container's state."""
