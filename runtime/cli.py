@@ -6,7 +6,7 @@ import os
 import sys
 
 from lxcfs_py.errors import Error, reason
-from runtime import options
+from runtime import options, places
 from runtime.errors import RunError
 
 TYPE_CHECKING = False
@@ -91,6 +91,11 @@ def _verb(argv: Sequence[str]) -> int:
     log.configure(before)
 
     module = __import__(f"runtime.verbs.{verbs.resolve(name)}", fromlist=("run",))  # importlib takes a millisecond
+    if module.VERB.mapped and places.rootless():
+        from runtime.process import rootless
+
+        rootless.inside(lambda: (module.run((*before, *after)), sys.stdout.flush()))
+        return 0
     return int(module.run((*before, *after)))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtime import options, state, verbs
+from runtime import options, places, state, verbs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +33,7 @@ def _option(option: Option) -> click.Option:
 def _ids(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
     """Return the containers an id could become, for completion."""
     try:
-        return [id_ for id_ in state.ids(options.ROOT.default) if id_.startswith(begun)]
+        return [id_ for id_ in state.ids(places.state()) if id_.startswith(begun)]
     except Exception:  # noqa: BLE001  (completion never disturbs the line that is being typed)
         return []
 

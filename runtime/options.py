@@ -7,12 +7,12 @@ same lists in ``runtime.help`` when somebody asks for help or completion.
 from __future__ import annotations
 
 from lxcfs_py.record import Record
-from runtime import units
+from runtime import places, units
 from runtime.errors import RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
 RUN_USAGE = "[OPTIONS] [--] COMMAND [ARG]..."
@@ -29,6 +29,8 @@ class Option(Record):
     many: bool = False
     choices: tuple[str, ...] = ()
     default: str = ""
+    otherwise: Callable[[], str] | None = None
+    """What it is if it isn't given, where that depends on who asks; ``help`` says it."""
 
     @property
     def name(self) -> str:
@@ -51,8 +53,18 @@ def _choice(flag: str, about: str, *choices: str) -> Option:
     return Option((flag,), about, "|".join(choices), choices=choices, default=choices[0])
 
 
-ROOT = Option(("--root",), "Directory of the containers' run-time state", "DIR", default="/run/pyproc")
-STORAGE = Option(("--storage",), "Directory of the containers' files and logs", "DIR", default="/var/lib/pyproc")
+ROOT = Option(
+    ("--root",),
+    f"Directory of the containers' run-time state (default: {places.STATE}, a user's $XDG_RUNTIME_DIR/pyproc)",
+    "DIR",
+    otherwise=places.state,
+)
+STORAGE = Option(
+    ("--storage",),
+    f"Directory of the containers' files and logs (default: {places.STORAGE}, a user's $XDG_DATA_HOME/pyproc)",
+    "DIR",
+    otherwise=places.storage,
+)
 HELP = _flag("--help", about="Show this message and exit")
 VERSION = _flag("--version", about="Show the version and exit")
 COMMON = (
@@ -185,6 +197,9 @@ def read(program: str, options: Sequence[Option], argv: Sequence[str], *, inters
             break
         if _take(program, known, word, rest, values) in ("help", "version"):
             break
+    for option in options:
+        if option.otherwise is not None and values[option.name] is None:
+            values[option.name] = option.otherwise()
     return Parsed(values, tuple(operands))
 
 

@@ -211,13 +211,19 @@ def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] |
     image = _image(options)
     time = os.path.exists(f"{host.proc}/self/ns/time")
     filtered = wanted(options)
-    if options["proc_view"] != "off" and seccomp.offered():
+    if options["proc_view"] != "off" and not places.unprivileged(host.proc) and seccomp.offered():
         filtered = seccomp.answered(filtered, host)
+    found = config(options, id_, os.environ if caller is None else caller, time=time, filtered=filtered, image=image)
+    if places.rootless():
+        from runtime.config import rootless
+        from runtime.process import ids
+
+        found = rootless.adapt(found, own := ids.own())
+        if own.missing:
+            os.write(2, f"pyproc-run: the container has your own id alone, as root: {own.missing}\n".encode())
     return Request(
         id=id_,
-        spec=config(
-            options, id_, os.environ if caller is None else caller, time=time, filtered=filtered, image=image
-        ),
+        spec=found,
         image=image,
         rootfs=os.path.abspath(options["rootfs"]) if options["rootfs"] else "",
         detach=options["detach"],

@@ -32,7 +32,6 @@ WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789
 class Facts(Record):
     """What the rules need to know of the host. CPUs and nodes are empty where no option asks for them."""
 
-    root: bool = True
     stdin_tty: bool = True
     cpus: frozenset[int] = frozenset()
     mems: frozenset[int] = frozenset()
@@ -63,7 +62,6 @@ def gather(options: Parsed, host: Host) -> Facts:
     """Read what the checks need to know, and no more than the options make necessary."""
     cpus = options["cpus"] is not None or options["cpuset_cpus"]
     return Facts(
-        root=os.geteuid() == 0,
         stdin_tty=os.isatty(0) if options["tty"] else False,
         cpus=_online(f"{host.sys}/devices/system/cpu/online", "cpu/online") if cpus else frozenset(),
         mems=_online(f"{host.sys}/devices/system/node/online", "node/online")
@@ -73,12 +71,6 @@ def gather(options: Parsed, host: Host) -> Facts:
         missing=tuple(text for text in options["volume"] if not os.path.lexists(text.partition(":")[0])),
         rootfs_problem=_rootfs_problem(options["rootfs"]) if options["rootfs"] else "",
     )
-
-
-def root(options: Parsed, facts: Facts) -> None:
-    """Namespaces, cgroups and mounts are root's; printing the plan is anybody's."""
-    if not facts.root and not options["dry_run"]:
-        raise RunError(f"user {os.geteuid()} can't start containers", "run pyproc-run as root, with sudo")
 
 
 def streams(options: Parsed, facts: Facts) -> None:
@@ -211,7 +203,7 @@ def security(text: str) -> tuple[str, bool | str]:
     raise RunError(f"--security-opt {text!r}: unknown option", "there are no-new-privileges and seccomp")
 
 
-CHECKS = (root, streams, name, memory, cpu, pids, files, workdir, user, hostname, privileges)
+CHECKS = (streams, name, memory, cpu, pids, files, workdir, user, hostname, privileges)
 
 
 def check(options: Parsed, facts: Facts) -> None:

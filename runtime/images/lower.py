@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 
+from runtime import places
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-IS_OPAQUE = "trusted.overlay.opaque"
+MARKS = {True: "user.overlay.", False: "trusted.overlay."}
+"""What the names of overlayfs's marks begin with, by whether they are a user's (overlayfs.rst, "userxattr")."""
 ABSENT = (FileNotFoundError, NotADirectoryError)
 
 
@@ -22,10 +25,15 @@ def is_directory(about: os.stat_result) -> bool:
     return about.st_mode & 0o170000 == 0o040000
 
 
+def opaque_mark() -> str:
+    """Return the attribute by which overlayfs is told that what lies below a directory does not show."""
+    return f"{MARKS[places.unprivileged()]}opaque"
+
+
 def is_opaque(directory: int, path: bytes = b"") -> bool:
     """Say whether what lies below a directory's path does not show."""
     try:
-        return os.getxattr(b"/proc/self/fd/%d/%b" % (directory, path), IS_OPAQUE) == b"y"
+        return os.getxattr(b"/proc/self/fd/%d/%b" % (directory, path), opaque_mark()) == b"y"
     except OSError:
         return False
 

@@ -12,8 +12,9 @@ import os
 from lxcfs_py.errors import Error
 from runtime.images import entry as entries
 from runtime.images.entry import Entry, refuse
-from runtime.images.lower import IS_OPAQUE, is_directory, is_whiteout
+from runtime.images.lower import is_directory, is_whiteout, opaque_mark
 from runtime.kernel.mountapi import openat2
+from runtime.places import unprivileged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Unpack:
 
     def __init__(self, root: int, lower: Lower) -> None:
         self.root, self.lower = root, lower
+        self.opaque_mark = opaque_mark()
         self.bytes = 0
         """What the files hold, together."""
         self.opaque: set[bytes] = set()
@@ -63,6 +65,11 @@ class Unpack:
             except (ValueError, OverflowError) as error:  # a time or size no file can have
                 raise refuse(found.path, str(error)) from error
             except OSError as error:
+                if error.errno == errno.EINVAL and unprivileged():
+                    text = (
+                        f"unpacking {stream.what}: user {found.uid}:{found.gid}: your user namespace has no such id"
+                    )
+                    raise Error(text, "have root leave you more ids, in /etc/subuid and /etc/subgid") from error
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise Error(f"unpacking {stream.what}: {error.strerror}", "pyproc prune frees space") from error
                 raise refuse(found.path, error.strerror or str(error)) from error
@@ -142,7 +149,7 @@ class Unpack:
         return os.open(name, OPEN_DIRECTORY, dir_fd=parent)
 
     def _hide(self, parent: int, name: bytes, path: bytes) -> None:
-        os.setxattr(b"/proc/self/fd/%d/%b" % (parent, name), IS_OPAQUE, b"y", follow_symlinks=False)
+        os.setxattr(b"/proc/self/fd/%d/%b" % (parent, name), self.opaque_mark, b"y", follow_symlinks=False)
         self.opaque.add(path)
 
     def _remove(self, parent: int, name: bytes, path: bytes) -> None:
@@ -212,7 +219,8 @@ class Unpack:
             else:
                 os.setxattr(where, name, value, follow_symlinks=False)
         except OSError as error:
-            if error.errno not in UNSUPPORTED or name == NEEDED:
+            theirs = isinstance(error, PermissionError) and name.startswith("trusted.")  # a user namespace may not
+            if not theirs and (error.errno not in UNSUPPORTED or name == NEEDED):
                 raise OSError(error.errno, f"{name}: {error.strerror}") from None
 
     def _unopened(self, found: Entry) -> None:
@@ -231,7 +239,10 @@ class Unpack:
 
     def _node(self, found: Entry, _stream: Stream) -> None:
         device = os.makedev(*found.device)
-        self._anew(found, lambda parent: os.mknod(found.name, found.mode, device, dir_fd=parent))
+        try:
+            self._anew(found, lambda parent: os.mknod(found.name, found.mode, device, dir_fd=parent))
+        except PermissionError:  # in a user namespace, where nobody could open it
+            return
         self._unopened(found)
 
     def _hardlink(self, found: Entry, _stream: Stream) -> None:
@@ -269,5 +280,5 @@ class Unpack:
 
     def _cleared(self, found: Entry, _stream: Stream) -> None:
         directory = self._at(found.path)
-        os.setxattr(b"/proc/self/fd/%d" % directory, IS_OPAQUE, b"y")
+        os.setxattr(b"/proc/self/fd/%d" % directory, self.opaque_mark, b"y")
         self.opaque.add(found.path)

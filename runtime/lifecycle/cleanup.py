@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import time
 
-from lxcfs_py.cgroup import control, layout
+from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error
-from lxcfs_py.files import Files
-from runtime import state
+from runtime import places, state
 from runtime.kernel.removal import remove_tree
 from runtime.places import host
+
+DEADLINE_SECONDS = 10.0
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ def ended(found: State, there: Layout) -> None:
     """Remove what only a running container needs: its registration and its cgroups, killing what is left in them."""
     from lxcfs_py import registry
 
-    registry.unregister(host(), found.id)
+    if places.registers(host()):
+        registry.unregister(host(), found.id)
+    if not found.cgroup:
+        _end(found)
     try:
         control.remove(host(), there, found.cgroup, timeout=0)
     except Error:  # something lives there yet
@@ -40,11 +44,33 @@ def _kill(found: State, there: Layout) -> None:
     control.remove(host(), there, found.cgroup)
 
 
+def _end(found: State) -> None:
+    """End its first process, and with that all of its pid namespace: it has no cgroup to find the others by."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while found.pid and state.alive(found.pid, found.start_ticks):
+        os.kill(found.pid, 9)
+        if time.monotonic() > deadline:
+            raise Error(
+                f"container {found.id!r}: its processes don't die", "they hang in the kernel; try again later"
+            )
+        time.sleep(0.001)
+
+
+def _remove(storage: str) -> None:
+    """Remove its files; a user's container has files of ids that are not the user's own."""
+    if not places.rootless():
+        remove_tree(storage)
+    elif os.path.isdir(storage):
+        from runtime.process import rootless
+
+        rootless.inside(lambda: remove_tree(storage))
+
+
 def cleanup(found: State, there: Layout | None = None) -> None:
     """Remove the container altogether; the caller holds its lock. Raises an Error if its processes don't die."""
-    ended(found, there or layout.detect(host(), Files()))
+    ended(found, there or places.layout(found.cgroup))
     if found.storage:
-        remove_tree(found.storage)
+        _remove(found.storage)
         _prune(os.path.dirname(found.storage))
     poststop = _poststop(found)
     remove_tree(found.directory)
@@ -72,7 +98,7 @@ def _prune(directory: str) -> None:
         return
 
 
-def sweep(root: str, storage: str, there: Layout) -> None:
+def sweep(root: str, storage: str) -> None:
     """Remove containers whose maker was killed: half made ones, and ended ones that were to be removed."""
     for path in state.abandoned(root, time.time()):
         remove_tree(path)
@@ -89,7 +115,7 @@ def sweep(root: str, storage: str, there: Layout) -> None:
             except Error:
                 found, left = state.remains(root, storage, id_), not os.path.exists(f"{root}/{id_}/state.json")
             if left:
-                cleanup(found, there)
+                cleanup(found)
         except (Error, OSError):  # somebody else's trouble must not stop this start; pyproc delete will say it
             continue
         finally:

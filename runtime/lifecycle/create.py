@@ -59,7 +59,11 @@ class Create:
         spec, linux = self.request.spec, self.request.spec["linux"]
         self.host = places.host()
         self.files = Files()
-        self.layout = layout.detect(self.host, self.files)
+        self.rootless, self.unprivileged = places.rootless(), places.unprivileged(self.host.proc)
+        self.registers = places.registers(self.host)
+        everything = layout.detect(self.host, self.files)
+        own = cgroups.delegated(self.host.proc, everything) if self.unprivileged else ""
+        self.layout, cgroup = cgroups.place(everything, linux.get("cgroupsPath", ""), request.id, own)
         self.base = "" if request.bundle else f"{request.storage}/containers/{request.id}"
         self.spaces = namespaces.decide(linux)
         self.state = state.State(
@@ -67,7 +71,7 @@ class Create:
             f"{request.root}/{request.id}",
             request.bundle or f"{request.root}/{request.id}",
             self.base,
-            cgroups.path(linux.get("cgroupsPath", ""), request.id),
+            cgroup,
             time.time_ns(),
             tuple(spec["process"]["args"]),
             phase=state.CREATING,
@@ -75,7 +79,7 @@ class Create:
             remove=request.remove,
             annotations=spec["annotations"],
         )
-        self.limits = resources.limits(linux["resources"])
+        self.limits, self.unlimited = cgroups.enforced(resources.limits(linux["resources"]), everything, self.layout)
         self.lock = self.child = -1
         self.doors: Sequence[str] = ()
         self.go, self.say_go = os.pipe2(os.O_CLOEXEC)
@@ -94,9 +98,10 @@ class Create:
         paths = daemon.paths(self.host, self.layout) if views else ()
         facts = plan.Facts(
             layout=self.layout,
-            views=views,
+            views=f"{views}/containers/{request.id}" if views and self.registers else views,
             view_paths=paths,
             masked=(f"/{PRESSURE}",) if views and not any(path.startswith(PRESSURE) for path in paths) else (),
+            nodes=not self.unprivileged,
         )
         if request.bundle and any(mount.get("uidMappings") for mount in request.spec["mounts"]):
             from runtime.root import idmap
@@ -106,7 +111,7 @@ class Create:
             network = "network" in self.spaces.kinds
             mounts = self.files.read(f"{self.host.proc}/self/mountinfo")
             facts = facts.replace(
-                root=rootfs.gather(request.lowers, self.base, mounts),
+                root=rootfs.gather(request.lowers, self.base, mounts, user=self.unprivileged),
                 resolv="" if network else users.read("/etc/resolv.conf").decode("utf-8", "replace"),
             )
         channel = plan.Channel(self.go, self.theirs.fileno())
@@ -114,6 +119,16 @@ class Create:
         if not request.bundle and rootfs.in_memory(facts.root):
             text = f"{request.storage} ({facts.root.fstype}) can't carry an overlay's upper layer"
             os.write(2, f"pyproc-run: {text}: a tmpfs does, and what is written counts as memory\n".encode())
+        for text in self.warnings():
+            os.write(2, f"pyproc: {text}\n".encode())
+
+    def warnings(self) -> list[str]:
+        """Return what an ordinary user doesn't get, though asked for."""
+        found = []
+        if self.unlimited:
+            hint = "systemd-run --user --scope gives one"
+            found.append(f"not limited, for want of a cgroup with it: {', '.join(self.unlimited)}; {hint}")
+        return found
 
     def told(self, status: str) -> dict[str, Any]:
         """Return the state that hooks are told."""
@@ -135,14 +150,19 @@ class Create:
 
     def cgroups(self) -> None:
         """Make the cgroups with limits and device rules."""
-        rules = self.request.spec["linux"]["resources"]["devices"]
+        rules = None if self.unprivileged else self.request.spec["linux"]["resources"]["devices"]
         cgroups.make(self.host, self.layout, self.state.cgroup, self.limits, rules)
 
     def clone(self) -> None:
         """Make the child, in its namespaces and in cgroup2."""
         proc, linux = self.host.proc, self.request.spec["linux"]
-        if "time" in self.spaces.fresh:
-            offsets = linux["timeOffsets"] if self.request.bundle else None
+        offsets = linux["timeOffsets"] if self.request.bundle else None
+        if self.rootless:
+            from runtime.process import rootless
+
+            pid, doors, offset = rootless.birth(self.spaces, self.layout, self.state.cgroup, linux, offsets)
+            self._born(pid, doors)
+        elif "time" in self.spaces.fresh:
             with namespaces.Clocks(proc, offsets) as clocks:
                 pid, self.doors = self._birth()
             offset = clocks.boottime_nsec
@@ -150,27 +170,34 @@ class Create:
             pid, self.doors = self._birth()
             offset = 0
         self.child = pid
-        if "user" in self.spaces.fresh:
-            namespaces.map_ids(proc, pid, linux)
+        if "user" in self.spaces.fresh and not self.rootless:
+            from runtime.process import ids
+
+            ids.give(proc, pid, linux)
         found = pid_stat.parse(self.files.read(f"{proc}/{pid}/stat"))
         if found is None:
             raise RunError(f"{proc}/{pid}/stat can't be understood", "is /proc mounted?")
         self.state = self.state.replace(pid=pid, start_ticks=found.start_ticks, boottime_offset_nsec=offset)
 
     def _birth(self) -> tuple[int, tuple[str, ...]]:
-        pid, self.doors = namespaces.birth(self.spaces, self.layout, self.state.cgroup)
+        return self._born(*namespaces.birth(self.spaces, self.layout, self.state.cgroup))
+
+    def _born(self, pid: int, doors: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+        self.doors = doors
         if pid == 0:
             from runtime.lifecycle import entry
 
             guarded(self.theirs, lambda: entry.enter(self))
-        return pid, tuple(self.doors)
+        return pid, doors
 
     def record(self) -> None:
         """Write down that it exists."""
         state.save(self.state)
 
     def registration(self) -> None:
-        """Register it for the daemon."""
+        """Register it for the daemon, which knows a user's containers by who reads."""
+        if not self.registers:
+            return
         paths = {name: self.state.cgroup for name in self.layout.hierarchies if not name.startswith("name=")}
         register(
             self.host,

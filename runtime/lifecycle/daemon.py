@@ -8,6 +8,7 @@ import time
 from lxcfs_py import announcement
 from lxcfs_py.errors import reason
 from lxcfs_py.serving import paths
+from runtime import places
 from runtime.errors import RunError
 
 TYPE_CHECKING = False
@@ -40,8 +41,13 @@ def find(host: Host, proc_view: str) -> str:
     if proc_view == "off":
         return ""
     found = serving(host)
-    if found or proc_view == "auto":
-        return found or _start(host)
+    if found:
+        return found
+    if proc_view == "auto" and places.unprivileged(host.proc):
+        os.write(2, b"pyproc-run: no lxcfs-py daemon serves, and root alone can start one: /proc tells the host's\n")
+        return ""
+    if proc_view == "auto":
+        return _start(host)
     raise RunError("--proc-view require: no lxcfs-py daemon serves", "start one: lxcfs-py serve")
 
 

@@ -67,7 +67,7 @@ def launch(create: Create) -> None:
 def run(request: Request) -> int:
     """Start the container and return the exit code; raises an Error if it can't be started."""
     create = Create(request)
-    cleanup.sweep(request.root, request.storage, create.layout)
+    cleanup.sweep(request.root, request.storage)
     create.prepare(daemon.find(create.host, request.proc_view))
     launch(create)
     if request.detach:

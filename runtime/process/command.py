@@ -11,10 +11,13 @@ from runtime.process import capabilities
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, NoReturn
 else:
     import _signal
+
+
+IDS_HINT = "have root leave the container's user more ids, in /etc/subuid and /etc/subgid"
 
 
 def find(name: str, path: str) -> str:
@@ -55,15 +58,28 @@ def look(process: Mapping[str, Any], *, make: bool) -> str:
     enter(process["cwd"], make=make)
     variables = dict(item.partition("=")[::2] for item in process["env"])
     before = os.getgroups(), os.getegid(), os.geteuid()
-    os.setgroups(user["additionalGids"])
-    os.setegid(user["gid"])
-    os.seteuid(user["uid"])
+    set_groups(user["additionalGids"])
+    try:
+        os.setegid(user["gid"])
+        os.seteuid(user["uid"])
+    except OSError as error:  # the kernel's word is "invalid argument"
+        raise RunError(f"user {user['uid']}:{user['gid']}: this user namespace has no such id", IDS_HINT) from error
     try:
         return find(process["args"][0], variables.get("PATH", os.defpath))
     finally:
         os.seteuid(before[2])
         os.setegid(before[1])
-        os.setgroups(before[0])
+        set_groups(before[0])
+
+
+def set_groups(gids: Sequence[int]) -> None:
+    """Set the supplementary groups; in a user namespace that may not (user_namespaces(7)) they stay."""
+    try:
+        os.setgroups(gids)
+    except PermissionError:
+        if gids and list(gids) != os.getgroups():
+            text = f"supplementary groups {','.join(map(str, gids))}: this user namespace may not set them"
+            raise RunError(text, IDS_HINT) from None
 
 
 def held() -> int:
@@ -83,7 +99,7 @@ def become(process: Mapping[str, Any]) -> None:
             except OSError:  # a capability newer than this kernel
                 break
     syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)  # until execve, which decides by the sets below
-    os.setgroups(user["additionalGids"])
+    set_groups(user["additionalGids"])
     os.setresgid(*(user["gid"],) * 3)
     os.setresuid(*(user["uid"],) * 3)
     syscalls.capset(masks["effective"], masks["permitted"], masks["inheritable"])

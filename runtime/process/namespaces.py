@@ -20,7 +20,7 @@ from runtime.process import cgroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Self
 
     from lxcfs_py.cgroup.layout import Layout
@@ -104,55 +104,67 @@ def birth(plan: Plan, layout: Layout, cgroup: str) -> tuple[int, tuple[str, ...]
     if not plan.join:
         return cgroups.clone(plan.new, layout, cgroup)
     there = opened(plan)
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    between, doors = cgroups.clone(0, layout, cgroup)
-    if between == 0:
-        first = _between(plan, there, writer)
-        if first == 0:
-            for _, _, descriptor in there:
-                os.close(descriptor)
-            os.close(reader)
-            os.close(writer)
-            return 0, doors
-        os._exit(0)
-    os.close(writer)
-    for _, _, descriptor in there:
-        os.close(descriptor)
-    with open(reader, "rb") as file:
-        said = file.read().decode("utf-8", "surrogateescape")
-    os.waitpid(between, 0)
-    if not said.isdigit():
-        raise RunError(said or "the process that joins namespaces died", "see the kernel's log")
+
+    def between() -> int:
+        join(there)
+        return sc.clone(plan.new | sc.CLONE_PARENT)
+
+    try:
+        said, doors = relayed(0, layout, cgroup, between)
+    finally:
+        for _, _, descriptor in there:
+            os.close(descriptor)
     return int(said), doors
 
 
-def _between(plan: Plan, there: Sequence[tuple[str, str, int]], writer: int) -> int:
-    """Join and fork; return 0 in the first process, the pid in the one between. Leaves if it fails, and says why."""
+def relayed(
+    flags: int,
+    layout: Layout,
+    cgroup: str,
+    act: Callable[[], int],
+    meanwhile: Callable[[int], None] = lambda _pid: None,
+    tell: Callable[[], str] = lambda: "",
+) -> tuple[str, tuple[str, ...]]:
+    """Fork a process in between that does ``act``, which makes the first process as its sibling.
+
+    Return the first process's pid and what ``tell`` says in the one between, "0" in the first process itself.
+    ``meanwhile`` gets the pid of the one between. Raises the Error it failed with.
+    """
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    between, doors = cgroups.clone(flags, layout, cgroup)
+    if between == 0:
+        if _between(act, tell, writer) == 0:
+            os.close(reader)
+            os.close(writer)
+            return "0", doors
+        os._exit(0)
+    os.close(writer)
     try:
-        join(there)
-        pid = sc.clone(plan.new | sc.CLONE_PARENT)
+        meanwhile(between)
+    except BaseException:
+        os.close(reader)
+        os.kill(between, 9)
+        os.waitpid(between, 0)
+        raise
+    with open(reader, "rb") as file:
+        said = file.read().decode("utf-8", "surrogateescape")
+    os.waitpid(between, 0)
+    if not said[:1].isdigit():
+        raise RunError(said or "the process that prepares namespaces died", "see the kernel's log")
+    return said, doors
+
+
+def _between(act: Callable[[], int], tell: Callable[[], str], writer: int) -> int:
+    """Fork; return 0 in the first process, the pid in the one between. Leaves if it fails, and says why."""
+    try:
+        pid = act()
     except BaseException as error:  # noqa: BLE001  (it must never return into the parent's code)
         text = reason(error) if isinstance(error, OSError) else str(error)
         os.write(writer, text.encode("utf-8", "surrogateescape"))
         os._exit(1)
     if pid:
-        os.write(writer, b"%d" % pid)
+        os.write(writer, f"{pid} {tell()}".rstrip().encode())
     return pid
-
-
-def map_ids(proc: str, pid: int, linux: Mapping[str, Any]) -> None:
-    """Give a new user namespace its ids (user_namespaces(7)); raises an Error naming the map."""
-    for file, field in (("uid_map", "uidMappings"), ("gid_map", "gidMappings")):
-        rows = "".join(f"{row['containerID']} {row['hostID']} {row['size']}\n" for row in linux[field])
-        try:
-            descriptor = os.open(f"{proc}/{pid}/{file}", os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(descriptor, rows.encode())
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            shown = rows.strip().replace("\n", ", ")
-            raise RunError(f"linux.{field} {shown}: {error.strerror}", "ranges may not overlap") from error
 
 
 class Clocks:
@@ -166,6 +178,11 @@ class Clocks:
         self.boottime_nsec = 0
 
     def __enter__(self) -> Self:
+        """Be left again (``__exit__``)."""
+        self.enter()
+        return self
+
+    def enter(self) -> None:
         """Offsets can be written as long as nobody is inside (time_namespaces(7))."""
         sc.unshare(sc.CLONE_NEWTIME)
         if self.offsets is not None:
@@ -173,7 +190,7 @@ class Clocks:
             self._write(rows)
             seconds, nsec = rows.get("boottime", (0, 0))
             self.boottime_nsec = seconds * 1_000_000_000 + nsec
-            return self
+            return
         for clock in (time.CLOCK_BOOTTIME, time.CLOCK_MONOTONIC):  # no clock may become negative
             offset = -time.clock_gettime_ns(clock)
             try:
@@ -182,7 +199,6 @@ class Clocks:
                 continue
             self.boottime_nsec = offset
             break
-        return self
 
     def _write(self, rows: Mapping[str, tuple[int, int]]) -> None:
         if rows:

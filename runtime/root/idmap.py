@@ -10,7 +10,7 @@ import os
 
 from runtime.kernel import mountapi
 from runtime.kernel import syscalls as sc
-from runtime.process import namespaces
+from runtime.process import ids
 from runtime.root import mount_options
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ def user_namespace(proc: str, mappings: Mapping[str, Any]) -> int:
         os.read(reader, 1)  # until it is open, or its maker has gone
         os._exit(0)
     try:
-        namespaces.map_ids(proc, pid, mappings)
+        ids.give(proc, pid, mappings)
         return os.open(f"{proc}/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         os.close(writer)
@@ -45,9 +45,9 @@ def prepare(proc: str, bundle: str, mounts: list[dict[str, Any]]) -> dict[int, i
         effect = mount_options.effect(mount["options"])
         source = os.path.normpath(os.path.join(bundle, mount["source"]))
         tree = mountapi.open_tree(source, recursive=effect.recursive)
-        ids = user_namespace(proc, mount)
+        mapped = user_namespace(proc, mount)
         below = "ridmap" in effect.extra
-        mountapi.set_attributes(tree, source, set_=mountapi.IDMAP, recursive=below, userns=ids)
-        os.close(ids)
+        mountapi.set_attributes(tree, source, set_=mountapi.IDMAP, recursive=below, userns=mapped)
+        os.close(mapped)
         found[index] = tree
     return found

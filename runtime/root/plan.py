@@ -60,13 +60,15 @@ class Facts(Record):
     root: rootfs.Facts = rootfs.Facts()
     """For a root of our own making."""
     views: str = ""
-    """The daemon's mount point, "" for the kernel's own /proc."""
+    """The directory of the daemon's mount that is bound from, "" for the kernel's own /proc."""
     view_paths: tuple[str, ...] = ()
     """What is bound from there: ``proc/meminfo``, ..."""
     masked: tuple[str, ...] = ()
     """What would show the host's figures, and no view replaces."""
     resolv: str = ""
     """The text of resolv.conf."""
+    nodes: bool = True
+    """Whether we may make device nodes, or have to bind the host's."""
     prepared: Mapping[int, int] = {}
     """Sources of mounts that are copied already, by the mount's place in the configuration (``root.idmap``)."""
 
@@ -94,8 +96,10 @@ def cgroup_mounts(layout: Layout, target: str, options: tuple[str, ...], cgroup:
             return Mount(fstype, at, fstype, (*options, *data))
         return Mount(hierarchy.directory(cgroup), at, "bind", ("bind", *bind))
 
+    if not names:  # what of the host's shows there is hidden
+        return [Mount("tmpfs", target, "tmpfs", ("ro", "nosuid", "nodev", "noexec", "mode=755"))]
     if not any(h.version == 1 for h in names.values()):
-        return [mount(target, "cgroup2")] if names else []
+        return [mount(target, "cgroup2")]
     found: list[Step] = [Mount("tmpfs", target, "tmpfs", ("nosuid", "nodev", "noexec", "mode=755"))]
     for path, hierarchy in {h.mount: h for h in names.values()}.items():
         at = os.path.basename(path)
@@ -107,10 +111,10 @@ def cgroup_mounts(layout: Layout, target: str, options: tuple[str, ...], cgroup:
     return [*found, Freeze(target)] if "ro" in options else found
 
 
-def _view(request: Request, facts: Facts, path: str) -> Step:
+def _view(facts: Facts, path: str) -> Step:
     """Return the bind of a view; a pressure file is written to (psi.rst), which a read-only mount would refuse."""
     options = ("bind",) if path.startswith(f"{PRESSURE}/") else ("bind", "ro")
-    return View(f"{facts.views}/containers/{request.id}/{path}", f"/{path}", "bind", options)
+    return View(f"{facts.views}/{path}", f"/{path}", "bind", options)
 
 
 def _mounts(request: Request, facts: Facts, cgroup: str, kinds: frozenset[str]) -> list[Step]:
@@ -129,7 +133,7 @@ def _mounts(request: Request, facts: Facts, cgroup: str, kinds: frozenset[str]) 
         else:
             found.append(Mount(mount["source"] or fstype, target, fstype, options))
         if (place := os.path.normpath(target)) in ("/proc", "/sys"):  # before anything could cover them
-            found += [_view(request, facts, p) for p in facts.view_paths if f"/{p}".startswith(f"{place}/")]
+            found += [_view(facts, p) for p in facts.view_paths if f"/{p}".startswith(f"{place}/")]
     return found
 
 
@@ -146,12 +150,12 @@ def _etc(request: Request, base: str, facts: Facts) -> tuple[list[Step], list[St
     return write, [Directory("/etc"), *bind]
 
 
-def _devices(linux: dict[str, Any], kinds: frozenset[str]) -> list[Step]:
+def _devices(linux: dict[str, Any], *, made: bool) -> list[Step]:
     """Return the nodes of /dev: asked for and usual ones; a user namespace can't make them, and gets the host's."""
     from runtime.process.devices import default_nodes
 
     nodes = {node["path"]: node for node in (*default_nodes(), *linux["devices"])}.values()
-    if "user" in kinds:
+    if not made:
         return [Mount(node["path"], node["path"], "bind", ("bind",)) for node in nodes if node["type"] != "p"]
     return [
         Node(
@@ -170,6 +174,11 @@ def _root(request: Request, base: str, facts: Facts) -> tuple[list[Step], list[S
         return [*write, *made, Enter(root)], bind, rootfs.mounted(request.lowers, facts.root)
     path = os.path.normpath(os.path.join(request.bundle, request.spec["root"]["path"]))
     return [Apart(path), Enter(path, bind=True)], [], ["/"]
+
+
+def groups(linux: Mapping[str, Any]) -> bool:
+    """Say whether a user namespace with these ids lets groups be set: not one that maps a user's own alone."""
+    return sum(row["size"] for row in linux["gidMappings"]) > 1 or not linux["gidMappings"]
 
 
 def _propagation(word: str) -> tuple[int, int]:
@@ -214,7 +223,7 @@ def build(
     kinds, user = plan.kinds, "user" in plan.kinds
     root, first, readonly = _root(request, base, facts)
     mounts = [*_mounts(request, facts, cgroup, kinds), *first]
-    nodes = _devices(linux, kinds)
+    nodes = _devices(linux, made=facts.nodes and not user)
     sources = [
         (step.source, effect.recursive)
         for step in (*mounts, *nodes)
@@ -229,7 +238,7 @@ def build(
         *([Kernel("/proc/self/oom_score_adj", str(process["oomScoreAdj"]))] if "oomScoreAdj" in process else []),
         Propagation("/", before),
         *root,
-        *([Gather(tuple(sources)), BecomeRoot()] if user else [Await(channel.go)]),  # as late as can be
+        *([Gather(tuple(sources)), BecomeRoot(groups(linux))] if user else [Await(channel.go)]),  # as late as can be
         *mounts,
         *nodes,
         *(Link(target, path) for target, path in DEV_LINKS),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.record import Record
-from runtime.root.mounts import Mount, Overlay, escaped
+from runtime.root.mounts import Mask, Mount, Overlay, escaped
 from runtime.root.steps import Directory, Link, Node, Step
 
 SHOWN = ("usr", "opt", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -26,8 +26,9 @@ SKELETON = (
     ("var/spool", 0o755), ("proc", 0o555), ("sys", 0o555), ("dev", 0o755),
 )  # fmt: skip
 
-PLAIN = ("redirect_dir=off", "metacopy=off")
-"""An upper layer that holds whole files and directories, so that it can become a layer of an image."""
+PLAIN = {False: ("redirect_dir=off", "metacopy=off"), True: ("userxattr",)}
+"""An upper layer that holds whole files and directories, so that it can become a layer of an image; by whether the
+marks are a user's: these can say no more than that (overlayfs.rst, "User xattr")."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,15 +44,20 @@ class Facts(Record):
     """What of /etc is deleted, relative to it."""
     fstype: str = ""
     """The storage's file system."""
+    user: bool = False
+    """Whether the marks of overlays are a user's to set, in attributes of ``user.`` instead of ``trusted.``."""
+    covered: frozenset[str] = frozenset()
+    """Of ``SHOWN``, what has mounts below it that a user may not look behind: no layer can be made of it."""
 
 
-def gather(lowers: Sequence[str], storage: str, mountinfo: bytes) -> Facts:
+def gather(lowers: Sequence[str], storage: str, mountinfo: bytes, *, user: bool = False) -> Facts:
     """Read the facts; those about the host's own tree only where it is to be shown."""
     from lxcfs_py.procfs import mountinfo as parser
 
-    fstype = parser.fstype_at(parser.parse(mountinfo), storage)
+    mounts = parser.parse(mountinfo)
+    fstype = parser.fstype_at(mounts, storage)
     if lowers:
-        return Facts(fstype=fstype)
+        return Facts(fstype=fstype, user=user)
     shown = []
     for name in SHOWN:
         if os.path.islink(f"/{name}"):
@@ -64,7 +70,9 @@ def gather(lowers: Sequence[str], storage: str, mountinfo: bytes) -> Facts:
             about = entry.stat(follow_symlinks=False)
             if not entry.is_symlink() and not about.st_mode & 0o004 and entry.name not in found:
                 found.append(entry.name)
-    return Facts(tuple(shown), tuple(found), fstype)
+    tops = (mount.mount_point.split("/")[1:] for mount in mounts)
+    covered = frozenset(parts[0] for parts in tops if user and len(parts) > 1) & frozenset(SHOWN)
+    return Facts(tuple(shown), tuple(found), fstype, user, covered)
 
 
 def in_memory(facts: Facts) -> bool:
@@ -79,9 +87,9 @@ def mounted(lowers: Sequence[str], facts: Facts) -> list[str]:
     return ["/", *(f"/{name}" for name, target in facts.shown if not target and not lowers)]
 
 
-def _overlay(lowers: Sequence[str], base: str, name: str, target: str) -> list[Step]:
+def _overlay(lowers: Sequence[str], base: str, name: str, target: str, *, user: bool) -> list[Step]:
     upper, work = f"{base}/upper/{name}", f"{base}/work/{name}"
-    options = ("nodev", *PLAIN, f"upperdir={escaped(upper)}", f"workdir={escaped(work)}")
+    options = ("nodev", *PLAIN[user], f"upperdir={escaped(upper)}", f"workdir={escaped(work)}")
     return [
         Directory(upper),
         Directory(work, 0o700),
@@ -97,7 +105,7 @@ def steps(lowers: Sequence[str], base: str, facts: Facts) -> tuple[str, list[Ste
         base = f"{base}/memory"
     root = f"{base}/root"
     if lowers:
-        return root, [*found, *_overlay(lowers, base, "root", root)]
+        return root, [*found, *_overlay(lowers, base, "root", root, user=facts.user)]
     found += [
         Directory(f"{base}/upper/root"),
         Directory(root),
@@ -108,7 +116,11 @@ def steps(lowers: Sequence[str], base: str, facts: Facts) -> tuple[str, list[Ste
         if target:
             found.append(Link(target, f"{root}/{name}"))
             continue
+        if name in facts.covered:
+            found.append(Mount(f"/{name}", f"{root}/{name}", "bind", ("rbind", "rro", "rnodev", "rprivate")))
+            found += [Mask(f"{root}/etc/{secret}") for secret in facts.secrets if name == "etc"]
+            continue
         if name == "etc":
             found += [Node(f"{base}/upper/etc/{secret}", mode=0) for secret in facts.secrets]
-        found += _overlay((f"/{name}",), base, name, f"{root}/{name}")
+        found += _overlay((f"/{name}",), base, name, f"{root}/{name}", user=facts.user)
     return root, found

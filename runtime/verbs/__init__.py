@@ -38,6 +38,8 @@ class Verb(Record):
     options: tuple[Option, ...] = ()
     interspersed: bool = True
     """Whether options may follow operands; not where what follows is somebody else's command line."""
+    mapped: bool = False
+    """Whether it works on files that belong to ids of containers: a user's are in a user namespace alone."""
 
     @property
     def usage(self) -> str:

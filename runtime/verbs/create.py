@@ -65,15 +65,17 @@ def prepared(asked: Request) -> Create:
     """Return the container, decided but not made; raises an Error if the view is required and nobody serves it."""
     from runtime.lifecycle.create import Create
 
-    if os.geteuid() != 0:
-        raise RunError(f"user {os.geteuid()} can't create containers", "run pyproc as root, with sudo")
+    if places.rootless() and {"type": "user"} not in asked.spec["linux"]["namespaces"]:
+        raise RunError(
+            "linux.namespaces: an ordinary user's container needs a user namespace", "pyproc spec --rootless"
+        )
     if state.exists(asked.root, asked.id):
         raise state.taken(asked.id)
     view, host = asked.proc_view, places.host()
     views = daemon.serving(host) if view != "off" else ""
     if view == "require" and not views:
         raise RunError(f"annotations.{VIEW}: required, and no lxcfs-py daemon serves", "start one: lxcfs-py serve")
-    if views and seccomp.offered():
+    if views and not places.unprivileged(host.proc) and seccomp.offered():
         linux = asked.spec["linux"]
         filtered = seccomp.answered(linux.get("seccomp"), host)
         asked = asked.replace(spec={**asked.spec, "linux": {**linux, "seccomp": filtered}})

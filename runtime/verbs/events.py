@@ -40,16 +40,16 @@ def run(args: Sequence[str]) -> int:
     parsed = VERB.read(args)
     if parsed is None:
         return 0
-    from lxcfs_py.cgroup import control, layout
-    from lxcfs_py.files import Files
+    from lxcfs_py.cgroup import control
     from lxcfs_py.host import Host
+    from runtime import places
     from runtime.lifecycle import stats
 
-    host, files, root = Host(), Files(), parsed["root"]
-    there = layout.detect(host, files)
+    host, root = Host(), parsed["root"]
     found = state.load(root, state.find(root, parsed.rest[0]))
     if state.status(root, found) == state.STOPPED:
         raise Error(f"container not running: {found.id!r}", "what has ended uses nothing")
+    there = places.layout(found.cgroup)
     if parsed["stats"]:
         _say("stats", found.id, stats.gather(host, there, found.cgroup))
         return 0

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.errors import Error
-from lxcfs_py.host import Host
-from runtime import options, state
+from runtime import options, places, state
 from runtime.config import bundle, conformity, spec, validate
 from runtime.errors import RunError
 from runtime.lifecycle import execute, oci
@@ -117,9 +116,6 @@ def run(args: Sequence[str]) -> int:
     if parsed is None:
         return 0
     check(parsed)
-    from lxcfs_py.cgroup import layout
-    from lxcfs_py.files import Files
-
     root = parsed["root"]
     found = state.load(root, state.find(root, parsed.rest[0]))
     asked = wish(parsed, config := state.config(found))
@@ -127,7 +123,7 @@ def run(args: Sequence[str]) -> int:
     try:
         if oci.status(root, found) == oci.PAUSED:
             raise Error(f"container {found.id!r} is paused, and a command in it would not run", "resume it first")
-        result = execute.enter(execute.Entry(found, config, asked, layout.detect(Host(), Files())), container)
+        result = execute.enter(execute.Entry(found, config, asked, places.layout(found.cgroup)), container)
     finally:
         os.close(container)
     if parsed["pid_file"]:

@@ -32,6 +32,7 @@ VERB = Verb(
         QUIET,
         JSON,
     ),
+    mapped=True,
 )
 
 

@@ -20,6 +20,7 @@ VERB = Verb(
     1,
     2,
     (QUIET, JSON),
+    mapped=True,
 )
 
 

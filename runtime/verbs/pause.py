@@ -18,9 +18,9 @@ VERB = Verb("pause", "Stop all processes of a container where they are.", "ID", 
 
 def change(parsed: Parsed, *, freeze: bool) -> None:
     """Freeze or thaw it; raises an Error unless it is in the state for that."""
-    from lxcfs_py.cgroup import control, layout
-    from lxcfs_py.files import Files
-    from lxcfs_py.host import Host
+    from lxcfs_py.cgroup import control
+    from runtime import places
+    from runtime.lifecycle import members
 
     root = parsed["root"]
     found = state.load(root, state.find(root, parsed.rest[0]))
@@ -29,7 +29,8 @@ def change(parsed: Parsed, *, freeze: bool) -> None:
         raise Error(f"container {found.id!r} can't be paused: it is {now}", "only what runs can be paused")
     if not freeze and now != oci.PAUSED:
         raise Error(f"container {found.id!r} can't be resumed: it is {now}", "only what is paused can be resumed")
-    (control.freeze if freeze else control.thaw)(layout.detect(Host(), Files()), found.cgroup)
+    members.needs_cgroup(found, "paused")
+    (control.freeze if freeze else control.thaw)(places.layout(found.cgroup), found.cgroup)
 
 
 def run(args: Sequence[str]) -> int:

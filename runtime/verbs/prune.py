@@ -19,6 +19,7 @@ VERB = Verb(
     0,
     0,
     (Option(("-a", "--all"), "All images that no container is made of", kind="flag"), JSON),
+    mapped=True,
 )
 
 

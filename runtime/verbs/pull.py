@@ -36,6 +36,7 @@ VERB = Verb(
         QUIET,
         JSON,
     ),
+    mapped=True,
 )
 
 

@@ -23,6 +23,7 @@ VERB = Verb(
         Option(("-f", "--force"), "Even if it has several names, or a container is made of it", kind="flag"),
         JSON,
     ),
+    mapped=True,
 )
 
 

@@ -6,6 +6,7 @@ import os
 
 from runtime import options
 from runtime.errors import RunError
+from runtime.options import Option
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -13,11 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-VERB = Verb("spec", "Write a config.json to begin with.", "", 0, 0, (options.BUNDLE,))
+ROOTLESS = Option(("--rootless",), "For an ordinary user, with its own id as root", kind="flag")
+VERB = Verb("spec", "Write a config.json to begin with.", "", 0, 0, (options.BUNDLE, ROOTLESS))
 
 
-def template() -> dict[str, Any]:
-    """Return the configuration: a shell at a terminal, on a root below ``rootfs`` that is read-only."""
+def template(*, alone: bool = False) -> dict[str, Any]:
+    """Return the configuration: a shell at a terminal, on a root below ``rootfs`` that is read-only.
+
+    ``alone``: with a user namespace of our own id alone, which takes no help of root's.
+    """
     from runtime.config import spec
 
     parsed = options.parse(("-t", "--read-only", "--", "sh"))
@@ -27,7 +32,12 @@ def template() -> dict[str, Any]:
     kinds = {each["type"]: each for each in found["linux"]["namespaces"]}
     found["linux"]["namespaces"] = list(kinds.values())
     found["process"]["user"] = {"uid": 0, "gid": 0}
-    return found
+    if not alone:
+        return found
+    from runtime.config import rootless
+    from runtime.process import ids
+
+    return rootless.adapt(found, ids.Own(ids.rows(os.geteuid(), ()), ids.rows(os.getegid(), ())))
 
 
 def run(args: Sequence[str]) -> int:
@@ -40,7 +50,7 @@ def run(args: Sequence[str]) -> int:
     path = f"{os.path.abspath(parsed['bundle'])}/config.json"
     try:
         with open(path, "x", encoding="utf-8") as file:
-            file.write(json.dumps(template(), indent=2) + "\n")
+            file.write(json.dumps(template(alone=parsed["rootless"]), indent=2) + "\n")
     except FileExistsError:
         raise RunError(f"{path} exists", "remove it first, or name another --bundle") from None
     return 0

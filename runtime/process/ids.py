@@ -1,0 +1,149 @@
+"""The ids of a user namespace: which an ordinary user has to give, and how they are given (user_namespaces(7)).
+
+Its own id becomes root inside. Others are those that /etc/subuid and /etc/subgid leave to it, and newuidmap(1) and
+newgidmap(1), which are setuid root, are asked to map them. Without either its own id is all there is.
+"""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.record import Record
+from runtime.errors import RunError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    Rows = list[dict[str, int]]
+
+HELPERS = {"uid_map": "newuidmap", "gid_map": "newgidmap"}
+FIELDS = {"uid_map": "uidMappings", "gid_map": "gidMappings"}
+"""OCI's name of each of the kernel's files."""
+ETC = "/etc"
+
+
+class Own(Record):
+    """What a user can give."""
+
+    uids: Rows
+    gids: Rows
+    missing: str = ""
+    """Why there are no others than its own, "" if there are."""
+
+    @property
+    def oci(self) -> dict[str, Rows]:
+        """The two fields of ``linux``."""
+        return {"uidMappings": self.uids, "gidMappings": self.gids}
+
+
+def ranges(text: str, owners: Sequence[str]) -> list[tuple[int, int]]:
+    """Return first id and count of each line of subuid(5) that is for one of the ``owners``, a name and a number."""
+    found = []
+    for line in text.splitlines():
+        owner, _, rest = line.partition(":")
+        first, _, count = rest.partition(":")
+        if owner in owners and first.isdigit() and count.strip().isdigit() and int(count):
+            found.append((int(first), int(count)))
+    return found
+
+
+def rows(own: int, others: Sequence[tuple[int, int]]) -> Rows:
+    """Return the map: the user's own id is root's inside, the others follow."""
+    found, at = [{"containerID": 0, "hostID": own, "size": 1}], 1
+    for first, count in others:
+        found.append({"containerID": at, "hostID": first, "size": count})
+        at += count
+    return found
+
+
+def has(map_: Rows, id_: int) -> bool:
+    """Say whether an id of the container's is mapped."""
+    return any(row["containerID"] <= id_ < row["containerID"] + row["size"] for row in map_)
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _name(uid: int) -> str:
+    """Return the user's login name, as newuidmap(1) looks for it; its number where it has none."""
+    from pwd import getpwuid  # what a name service knows too
+
+    try:
+        return getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def helper(name: str) -> str:
+    """Return the path of a helper, "" if it is not there."""
+    places = (*os.environ.get("PATH", "").split(":"), "/usr/bin", "/bin", "/usr/local/bin")
+    return next((path for at in places if at and os.access(path := f"{at}/{name}", os.X_OK)), "")
+
+
+def own() -> Own:
+    """Return what we, an ordinary user, can give."""
+    uid, gid = os.geteuid(), os.getegid()
+    owners = (_name(uid), str(uid))
+    uids, gids = (ranges(_text(f"{ETC}/{file}"), owners) for file in ("subuid", "subgid"))
+    lacking = [file for file, found in (("/etc/subuid", uids), ("/etc/subgid", gids)) if not found]
+    lacking = [f"{' and '.join(lacking)} leave {owners[0]} none"] if lacking else []
+    lacking += [f"{name}(1) is not installed" for name in HELPERS.values() if not helper(name)]
+    if lacking:
+        return Own(rows(uid, ()), rows(gid, ()), ", ".join(lacking))
+    return Own(rows(uid, uids), rows(gid, gids))
+
+
+def give(proc: str, pid: int, linux: Mapping[str, Any]) -> None:
+    """Give a new user namespace its ids; raises an Error naming the map."""
+    user = os.geteuid()
+    alone = user != 0 and all(
+        [row["hostID"] for row in linux[field]] == [mine] and linux[field][0]["size"] == 1
+        for field, mine in (("uidMappings", user), ("gidMappings", os.getegid()))
+    )
+    if alone:  # who has no right to set groups could leave one that denies something (user_namespaces(7))
+        _write(f"{proc}/{pid}/setgroups", "deny", "setgroups deny")
+    for file, field in FIELDS.items():
+        texts = [f"{row['containerID']} {row['hostID']} {row['size']}" for row in linux[field]]
+        if user == 0 or alone:
+            _write(
+                f"{proc}/{pid}/{file}", "".join(f"{text}\n" for text in texts), f"linux.{field} {', '.join(texts)}"
+            )
+        else:
+            _ask(HELPERS[file], [str(pid), *(word for text in texts for word in text.split())], field)
+
+
+def _write(path: str, text: str, what: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise RunError(f"{what}: {error.strerror}", "ranges may not overlap") from error
+
+
+def _ask(name: str, arguments: Sequence[str], field: str) -> None:
+    """Run a helper; what it says against it is the Error's."""
+    hint = "have root give you ranges in /etc/subuid and /etc/subgid, and install uidmap"
+    program = helper(name)
+    if not program:
+        raise RunError(f"linux.{field}: {name}(1) is not installed", hint)
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        child = os.posix_spawn(
+            program, [name, *arguments], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, writer, 2)]
+        )
+    finally:
+        os.close(writer)
+    with open(reader, "rb") as file:
+        said = file.read().decode("utf-8", "replace").strip().partition("\n")[0]
+    if os.waitpid(child, 0)[1]:
+        raise RunError(f"linux.{field}: {said or f'{name} failed'}", hint)

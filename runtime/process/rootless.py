@@ -1,0 +1,123 @@
+"""An ordinary user's containers: born in a user namespace of their own, of which the user's id is root.
+
+    pyproc-run ── clone3(NEWUSER) ─ between: waits for its ids, sets the clocks ── clone3(all others) ─ first process
+               ── newuidmap ──────────►
+
+The one between is there for the clocks: a time namespace is made by who has the right to, before anybody is in it.
+Files that belong to ids of containers are worked on in another such namespace, with the same ids (``inside``).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from runtime.errors import RunError
+from runtime.kernel import syscalls as sc
+from runtime.process import ids, namespaces
+from runtime.report import Report, guarded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket as _socket
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from lxcfs_py.cgroup.layout import Layout
+else:
+    import _socket
+
+REFUSED = {
+    errno.EPERM: "have root allow it: sysctl kernel.unprivileged_userns_clone=1 (Debian)",
+    errno.EACCES: "have root allow it: sysctl kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu)",
+    errno.ENOSPC: "have root allow more: sysctl user.max_user_namespaces",
+    errno.EINVAL: "this kernel has no user namespaces: run it as root",
+}
+"""What to do about a kernel that gives us no user namespace."""
+
+
+def _refused(error: OSError) -> RunError:
+    text = f"this host gives user {os.geteuid()} no user namespace: {os.strerror(error.errno or 0)}"
+    return RunError(text, REFUSED.get(error.errno or 0, "run it as root"))
+
+
+def birth(
+    plan: namespaces.Plan, layout: Layout, cgroup: str, linux: Mapping[str, Any], offsets: Mapping[str, Any] | None
+) -> tuple[int, tuple[str, ...], int]:
+    """Fork the first process; return its pid, its doors as ``namespaces.birth`` does, and its clock's offset."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    there, offset = namespaces.opened(plan), 0
+
+    def between() -> int:
+        nonlocal offset, writer
+        sc.prctl(sc.PR_SET_PDEATHSIG, 9)
+        os.close(writer)
+        writer = -1
+        if not os.read(reader, 1):
+            os._exit(1)
+        namespaces.join(there)
+        flags = plan.new & ~sc.CLONE_NEWUSER | sc.CLONE_PARENT
+        if "time" not in plan.fresh:
+            return sc.clone(flags)
+        clocks = namespaces.Clocks("/proc", offsets)
+        clocks.enter()
+        offset = clocks.boottime_nsec
+        return sc.clone(flags)
+
+    def give(pid: int) -> None:
+        ids.give("/proc", pid, linux)
+        os.write(writer, b"!")
+
+    try:
+        said, doors = namespaces.relayed(sc.CLONE_NEWUSER, layout, cgroup, between, give, lambda: str(offset))
+    except OSError as error:
+        raise _refused(error) from error
+    finally:
+        os.close(reader)
+        if writer >= 0:
+            os.close(writer)
+    pid, _, rest = said.partition(" ")
+    return int(pid), doors, int(rest or 0)
+
+
+def inside(act: Callable[[], object]) -> None:
+    """Do something as root of a user namespace with a user's ids; raises the Error it raises."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    mine = ids.own()
+    try:
+        pid = sc.clone(sc.CLONE_NEWUSER)
+    except OSError as error:
+        raise _refused(error) from error
+    if pid == 0:
+        ours.close()
+        guarded(theirs, lambda: _as_root(act, reader, writer, groups=not mine.missing))
+    theirs.close()
+    os.close(reader)
+    try:
+        ids.give("/proc", pid, mine.oci)
+        os.write(writer, b"!")
+        os.close(writer)
+        said = Report()
+        said.read(ours)
+    except BaseException:
+        os.kill(pid, 9)
+        raise
+    finally:
+        ours.close()
+        status = os.waitpid(pid, 0)[1]
+    if said.error is not None:
+        raise said.error
+    if status:
+        raise RunError(f"what was done in a user namespace ended with status {status}", "see the kernel's log")
+
+
+def _as_root(act: Callable[[], object], reader: int, writer: int, *, groups: bool) -> None:
+    os.close(writer)
+    sc.prctl(sc.PR_SET_PDEATHSIG, 9)
+    if not os.read(reader, 1):  # our maker has gone
+        os._exit(1)
+    os.close(reader)
+    if groups:
+        os.setgroups([])
+    act()
