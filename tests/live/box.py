@@ -19,7 +19,7 @@ class Box:
     def __init__(self, base: Path, scale: float) -> None:
         self.base, self.scale = base, scale
         self.mountpoint = base / "mnt"
-        self.places = ("--root", str(base / "state"), "--storage", str(base / "storage"))
+        self.places: tuple[str, ...] = ("--root", str(base / "state"), "--storage", str(base / "storage"))
         self.environment = {**os.environ, "LXCFS_PY_RUNTIME_DIR": str(base / "run")}
         self.log = base / "log"
         self.enter: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from runtime import options
 def given_values(line: str) -> dict[str, Any]:
     """Return what a command line sets, apart from the defaults."""
     parsed = options.parse(line.split())
-    usual = options.defaults(options.RUN)
+    usual = options.parse(["true"])
     return {name: value for name, value in parsed.values.items() if value != usual[name]}
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def steps(tmp_path: Path, view_paths: tuple[str, ...] = (), masked: tuple[str, ...] = ()) -> list[Step]:
     """Return the plan of a container that sees these views."""
-    facts = plan.Facts(Layout({}), rootfs.Facts(), views="/mnt", view_paths=view_paths, masked=masked)
+    facts = plan.Facts(Layout({}), rootfs.Facts(), views="/mnt/containers/web", view_paths=view_paths, masked=masked)
     line = ["--dry-run", "--name", "web", "--root", str(tmp_path), "true"]
     request = spec.build(options.parse(line), caller={})
     request = request.replace(spec=bundle.complete(request.spec))

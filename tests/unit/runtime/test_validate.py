@@ -71,7 +71,6 @@ def test_refused(line: str, message: str) -> None:
 def test_the_hosts_part() -> None:
     """What is wrong with the host, not the words, is refused likewise."""
     assert refusal("--name web", HOST.replace(taken=True)).startswith("the name 'web' is taken; choose another")
-    assert refusal("", HOST.replace(root=False)).endswith("run pyproc-run as root, with sudo")
     assert refusal("-it", HOST.replace(stdin_tty=False)).startswith("-t: the input device is not a TTY")
     assert refusal("-v /no:/x", HOST.replace(missing=("/no:/x",))).startswith("-v '/no:/x': /no does not exist")
     gone = "/gone: No such file or directory"
@@ -101,11 +100,6 @@ def test_the_hosts_part() -> None:
 def test_accepted(line: str) -> None:
     """What stands on the right side of every limit passes."""
     validate.check(options.parse([*line.split(), "true"]), HOST)
-
-
-def test_a_plan_may_be_printed_by_anybody() -> None:
-    """--dry-run needs no rights."""
-    validate.check(options.parse(["--dry-run", "true"]), HOST.replace(root=False))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,314 @@
+"""Containers of an ordinary user, on a machine whose /etc leaves it ids; the view is the system's daemon's."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.images import docker_archive, member, tar
+from tests.live.apart import Apart
+from tests.live.box import BIN
+from tests.live.busybox import Bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UID, FIRST, COUNT = 4242, 300000, 65536
+"""The user, and the ids that are left to it."""
+SETUP = f"""
+mkdir -p "$1/etc" "$1/work" "$1/home" "$1/xdg" &&
+mount -t tmpfs tmpfs "$1/etc" && mkdir "$1/etc/upper" "$1/etc/work" &&
+mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/etc/upper,workdir=$1/etc/work" /etc &&
+echo 'someone:x:{UID}:{UID}::/home:/bin/sh' >>/etc/passwd &&
+echo 'someone:{FIRST}:{COUNT}' >/etc/subuid && cp /etc/subuid /etc/subgid &&
+chown {UID}:{UID} "$1/home" "$1/xdg"
+"""
+PRIVILEGES = ("setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--inh-caps=-all")
+
+
+class User(Apart):
+    """A box whose containers are an ordinary user's, in the directories of its own; the daemon is root's."""
+
+    def __init__(self, base: Path, scale: float) -> None:
+        super().__init__(base, scale)
+        self.do("sh", "-c", SETUP, "sh", str(base))
+        self.root = self.enter
+        self.start_daemon()
+        own = {"HOME": base / "home", "XDG_RUNTIME_DIR": base / "xdg", "LXCFS_PY_RUNTIME_DIR": base / "run"}
+        variables = (f"{key}={value}" for key, value in own.items())
+        self.enter = (*self.root, *PRIVILEGES, "env", "-i", f"PATH={os.environ['PATH']}", *variables)
+        self.places = ()
+
+    def ask(self, *command: str) -> None:
+        """Run a command as the user."""
+        subprocess.run([*self.enter, *command], check=True)
+
+    def left(self) -> list[str]:
+        """Return what is left in the user's directories, and of processes with its ids."""
+        places = ("xdg/pyproc", "home/.local/share/pyproc/containers", "home/.local/share/pyproc/layers")
+        files = [str(path) for at in places for path in (self.base / at).glob("*")]
+        return files + [f"process {pid}" for pid in processes()]
+
+
+def processes() -> list[int]:
+    """Return those of the user and its ids."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            uid = path.stat().st_uid
+            text = (path / "status").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        real = int(text.partition("Uid:")[2].split()[0])
+        if any(each == UID or FIRST <= each < FIRST + COUNT for each in (uid, real)) and "State:\tZ" not in text:
+            found.append(int(path.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def user(time_scale: float) -> Iterator[User]:
+    """Yield the user's box; pytest's own directories are closed to other users."""
+    base = Path(tempfile.mkdtemp(prefix="lxcfs-py-user-"))
+    base.chmod(0o755)
+    found = User(base, time_scale)
+    yield found
+    for id_ in found.ids():
+        found.pyproc("delete", "--force", id_)
+    found.close()
+    shutil.rmtree(base)
+
+
+@pytest.fixture
+def mine(user: User) -> Iterator[User]:
+    """Yield the box, and see that a test's containers leave nothing."""
+    yield user
+    for id_ in user.ids():
+        user.pyproc("delete", "--force", id_)
+    deadline = time.monotonic() + 10 * user.scale
+    while (left := user.left()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left == []
+
+
+def test_who_one_is(mine: User) -> None:
+    """The user is root inside, its further ids follow, a filter is loaded, and what is root's is out of reach."""
+    volume = mine.base / "home/v"
+    mine.ask("mkdir", str(volume))
+    script = """id -u; cat /proc/self/uid_map; grep -w Seccomp: /proc/self/status; touch /v/root
+    cat /etc/shadow && echo shadow; ls /root /home; mknod /tmp/n c 1 3 && echo node
+    echo x >/etc/new && cat /etc/new; echo zero >/dev/zero && echo device; cat /sys/class/net/lo/operstate"""
+    done = mine.run("--rm", "-v", f"{volume}:/v", "--", "sh", "-c", script, check=False)
+    assert done.stdout.split() == [
+        "0", "0", str(UID), "1", "1", str(FIRST), str(COUNT), "Seccomp:", "2", "/home:", "/root:", "x", "device",
+        "unknown",
+    ]  # fmt: skip
+    mine.ask("chmod", "777", str(volume))
+    mine.run("--rm", "-u", "1000:1001", "-v", f"{volume}:/v", "--", "touch", "/v/other")
+    owners = {
+        path.name: (path.stat().st_uid, path.stat().st_gid) for path in (mine.inside / str(volume)[1:]).iterdir()
+    }
+    assert owners == {"root": (UID, UID), "other": (FIRST + 999, FIRST + 1000)}
+
+
+def test_the_view(mine: User) -> None:
+    """What /proc says comes from the system's daemon, judged by who reads, and its uptime is the container's."""
+    done = mine.run("--rm", "--", "sh", "-c", "cut -d. -f1 /proc/uptime; cat /proc/self/mountinfo")
+    uptime, _, mounts = done.stdout.partition("\n")
+    assert int(uptime) < 60 * mine.scale
+    served = {line.split()[4] for line in mounts.splitlines() if "fuse.lxcfs-py" in line}
+    wanted = {"/proc/meminfo", "/proc/stat", "/proc/uptime", "/proc/cpuinfo", "/sys/devices/system/cpu"}
+    assert {path for path in wanted if any(f"{each}/".startswith(f"{path}/") for each in served)} == wanted
+
+
+def test_the_verbs(mine: User) -> None:
+    """A detached container is listed, entered, logged, looked at, signalled and deleted; it can't be paused."""
+    script = "trap 'echo got; exit' TERM; echo ready; while :; do sleep 0.1; done"
+    mine.run("-d", "--name", "web", "--", "sh", "-c", script)
+    assert mine.ids() == ["web"]
+    wait_for(mine, lambda: mine.pyproc("logs", "web").stdout == "ready\n")
+    assert json.loads(mine.pyproc("state", "web").stdout)["status"] == "running"
+    done = mine.pyproc(
+        "exec", "-u", "7:8", "web", "--", "sh", "-c", "id -u; id -g; cat /proc/1/comm; exit 3", check=False
+    )
+    assert (done.stdout.split(), done.returncode) == (["7", "8", "sh"], 3)
+    pids = json.loads(mine.pyproc("ps", "--format", "json", "web").stdout)
+    assert json.loads(mine.pyproc("state", "web").stdout)["pid"] in pids
+    for verb, *options in (("pause",), ("update", "--memory", "64m")):
+        done = mine.pyproc(verb, *options, "web", check=False)
+        assert (done.returncode, "it has no cgroup of its own" in done.stderr) == (1, True), done.stderr
+    done = mine.pyproc("delete", "web", check=False)
+    assert (done.returncode, "is running" in done.stderr) == (1, True)
+    mine.pyproc("kill", "web", "TERM")
+    wait_for(mine, lambda: json.loads(mine.pyproc("state", "web").stdout)["status"] == "stopped")
+    assert mine.pyproc("logs", "web").stdout == "ready\ngot\n"
+    mine.pyproc("delete", "web")
+    mine.run("-d", "--name", "all", "--", "sh", "-c", "sleep 100 & sleep 100")
+    mine.pyproc("kill", "--all", "all", "KILL")
+    wait_for(mine, lambda: json.loads(mine.pyproc("state", "all").stdout)["status"] == "stopped")
+
+
+def wait_for(mine: User, condition: object) -> None:
+    """Wait until it holds."""
+    assert callable(condition)
+    deadline = time.monotonic() + 20 * mine.scale
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_limits_that_are_not_held(mine: User) -> None:
+    """Without a cgroup of the user's own the container runs, and is told what does not limit it."""
+    done = mine.run("--rm", "-m", "64m", "--cpus", "0.5", "--pids-limit", "50", "--", "true")
+    assert "not limited, for want of a cgroup with it: memory, cpu, pids; systemd-run --user --scope" in done.stderr
+    assert "not limited" not in mine.run("--rm", "--", "true").stderr
+
+
+def test_a_delegated_cgroup(mine: User, tmp_path: Path) -> None:
+    """In a cgroup2 that is the user's the container has one of its own, with what limits are offered there."""
+    top = Path("/sys/fs/cgroup/unified" if os.path.isdir("/sys/fs/cgroup/unified") else "/sys/fs/cgroup")
+    own = top / tmp_path.name
+    (own / "here").mkdir(parents=True)
+    offered = (top / "cgroup.controllers").read_text().split()
+    try:
+        for name in set(offered) & {"cpu", "memory", "pids"}:
+            (top / "cgroup.subtree_control").write_text(f"+{name}")
+        for at in (own, own / "here"):
+            for path in (at, *(at / file for file in ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads"))):
+                os.chown(path, UID, UID)
+        join = ("sh", "-c", f'echo $$ >{own}/here/cgroup.procs && exec "$@"', "sh")
+        root, user = mine.root, mine.enter[len(mine.root) :]
+        mine.enter = (*join, *root, *user)
+        script = "grep MemTotal: /proc/meminfo; cat /proc/self/cgroup /sys/fs/cgroup/cgroup.procs; sleep 1000"
+        done = mine.run("-d", "--name", "c", "-m", "64m", "--pids-limit", "20", "--", "sh", "-c", script)
+        wait_for(mine, lambda: len(mine.pyproc("logs", "c").stdout.splitlines()) >= 3)
+        said = mine.pyproc("logs", "c").stdout
+        held = "memory" in offered
+        assert (("not limited" in done.stderr), "MemTotal:          65536 kB" in said) == (not held, held)
+        assert "0::/\n" in said
+        pid = json.loads(mine.pyproc("state", "c").stdout)["pid"]
+        assert f"0::/{own.name}/pyproc/c\n" in Path(f"/proc/{pid}/cgroup").read_text()
+        mine.pyproc("pause", "c")
+        assert json.loads(mine.pyproc("state", "c").stdout)["status"] == "paused"
+        mine.pyproc("resume", "c")
+        assert mine.pyproc("exec", "c", "--", "grep", "0::", "/proc/self/cgroup").stdout == "0::/\n"
+        mine.pyproc("delete", "--force", "c")
+        assert sorted(path.name for path in own.iterdir() if path.is_dir()) == ["here"]
+    finally:
+        mine.enter = (*mine.root, *mine.enter[-len(user) :])
+        for at in (own / "pyproc", own / "here", own):
+            if at.exists():
+                at.rmdir()
+
+
+def test_one_id_alone(mine: User) -> None:
+    """A user without further ids is root inside, is told why there are no others, and can be no one else."""
+    enter = mine.enter
+    try:
+        hide = 'mount --bind /dev/null /etc/subuid && exec "$@"'
+        mine.enter = (*mine.root, "unshare", "--mount", "sh", "-c", hide, "sh", *enter[len(mine.root) :])
+        done = mine.run("--rm", "--", "sh", "-c", "id -u; cat /proc/self/gid_map; ls -ld /dev/pts/ptmx | cut -c1-10")
+        assert done.stdout.split() == ["0", "0", str(UID), "1", "crw-rw-rw-"]
+        assert "your own id alone, as root: /etc/subuid leave someone none" in done.stderr
+        done = mine.run("--rm", "-u", "5", "--", "true", check=False)
+        assert (done.returncode, "user 5:60: this user namespace has no such id" in done.stderr) == (125, True), done
+    finally:
+        mine.enter = enter
+
+
+def test_the_hosts_network(mine: User) -> None:
+    """With the host's network /sys is the host's, read-only, and cgroups of the host's don't show."""
+    script = "ls /sys/class/net | wc -l; ls /sys/fs/cgroup | wc -l; grep -c ' / /sys ro' /proc/self/mountinfo"
+    done = mine.run("--rm", "--network", "host", "--", "sh", "-c", script)
+    assert done.stdout.split() == [str(len(os.listdir("/sys/class/net"))), "0", "1"]
+
+
+@pytest.mark.needs_layers
+def test_images(mine: User, tmp_path: Path) -> None:
+    """An image is imported, run with the owners and deletions of its layers, written out again and removed."""
+    busybox = Path("/bin/busybox").read_bytes()
+    own: dict[str, Any] = {"uid": 0, "gid": 0}
+    base = tar(
+        member("bin", "dir", **own), member("bin/busybox", data=busybox, mode=0o755, **own),
+        member("bin/sh", "symlink", linkname="busybox", **own), member("d", "dir", uid=5, gid=6),
+        member("d/old", data=b"1", uid=7, gid=8), member("gone", data=b"1", **own),
+        member("dev", "dir", **own), member("dev/disk", "block", devmajor=8, devminor=0, **own),
+    )  # fmt: skip
+    above = tar(member(".wh.gone", **own), member("d/.wh..wh..opq", **own), member("d/new", uid=9, gid=9))
+    archive = mine.base / "home/image.tar"
+    archive.write_bytes(docker_archive([base, above], "me/try:1", Cmd=["/bin/sh"]))
+    id_ = mine.pyproc("import", "-q", str(archive)).stdout.strip()
+    assert id_ in mine.pyproc("images", "--no-trunc").stdout
+    script = "busybox stat -c '%u %g %n' /d /d/*; busybox ls /; busybox touch /d/x; busybox chown 11:12 /d/x"
+    done = mine.run("--image", "me/try:1", "--name", "c", "--", "/bin/sh", "-c", script)
+    assert done.stdout.splitlines() == ["5 6 /d", "9 9 /d/new", "bin", "d", "dev", "etc", "proc", "sys"]
+    mine.pyproc("delete", "c")
+    mine.pyproc("export", "-q", "-o", str(mine.base / "home/out.tar"), "me/try:1")
+    with tarfile.open(mine.base / "home/out.tar") as out:
+        assert {"index.json", "oci-layout"} <= set(out.getnames())
+    mine.pyproc("rmi", "me/try:1")
+
+
+def test_a_bundle(mine: User) -> None:
+    """A bundle of pyproc spec --rootless is created, started and deleted by its user; one without ids is refused."""
+    bundle = Bundle(mine.base / "home/bundle")
+    subprocess.run(["chown", "-R", f"{UID}:{UID}", bundle.path], check=True)
+    mine.pyproc("spec", "--rootless", "--bundle", str(bundle.path))
+    path = bundle.path / "config.json"
+    config = json.loads(path.read_text())
+    config["process"] |= {"terminal": False, "args": ["sh", "-c", "id -u >/proc/1/fd/1; sleep 100"]}
+    config["root"]["readonly"] = False
+    path.write_text(json.dumps(config))
+    try:
+        line = [*mine.enter, str(BIN / "pyproc"), "create", "--bundle", str(bundle.path), "b"]
+        subprocess.run(line, check=True, stdin=-3, stdout=-3, stderr=-3)  # the container keeps them
+        assert json.loads(mine.pyproc("state", "b").stdout)["status"] == "created"
+        mine.pyproc("start", "b")
+        assert mine.pyproc("exec", "b", "--", "id", "-u").stdout == "0\n"
+        mine.pyproc("delete", "--force", "b")
+        config["linux"]["namespaces"].remove({"type": "user"})
+        path.write_text(json.dumps(config))
+        done = mine.pyproc("create", "--bundle", str(bundle.path), "b", check=False)
+        assert (done.returncode, "needs a user namespace" in done.stderr) == (125, True)
+    finally:
+        shutil.rmtree(bundle.path)
+
+
+def test_what_fails_leaves_nothing(mine: User, lane: str) -> None:
+    """Whatever step fails, all is undone; whatever step it is killed after, the next start cleans up."""
+    shown = mine.run("--dry-run", "--proc-view", "off", "--", "true").stdout.splitlines()
+    count = len([line for line in shown if not line.startswith(("execve", "filter"))])
+    enter, plain = mine.enter, ("--rm", "--proc-view", "off", "--", "true")
+    for number in range(0, count, 6 if lane == "here" else 15):
+        for how, code in (("fail", 125), ("kill", -signal.SIGKILL)):
+            mine.enter = (*enter, f"PYPROC_TEST_STOP={how}:{number}")
+            try:
+                done = mine.run(*plain, check=False)
+            finally:
+                mine.enter = enter
+            assert done.returncode == code, (number, done.stderr)
+            assert how == "kill" or (f"step {number}" in done.stderr and mine.left() == []), number
+        wait_for(mine, lambda: mine.run(*plain) and not mine.left())
+
+
+def test_a_killed_start_takes_the_container_along(mine: User) -> None:
+    """pyproc-run in the foreground that is killed leaves no process, and the next start removes the rest."""
+    started = subprocess.Popen(
+        mine.command("--rm", "--", "sh", "-c", "echo ready; sleep 1000"), stdin=-3, stdout=subprocess.PIPE, stderr=-3
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == b"ready\n"
+    started.kill()
+    started.wait()
+    started.stdout.close()
+    wait_for(mine, lambda: not processes())
+    mine.run("--rm", "--", "true")

@@ -1,0 +1,149 @@
+"""What is decided for ordinary users: ids, places, cgroups, and what of a configuration is different."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lxcfs_py.cgroup.layout import Hierarchy, Layout
+from lxcfs_py.cgroup.limits import Limits
+from lxcfs_py.errors import Error
+from runtime import options, places
+from runtime.config import rootless, spec
+from runtime.process import cgroups, ids
+from runtime.root import mounts, plan, rootfs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OWN = ids.Own(ids.rows(1000, [(100000, 65536)]), ids.rows(1000, [(100000, 65536)]))
+ALONE = ids.Own(ids.rows(1000, ()), ids.rows(1000, ()), "why")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("me:100000:65536\n", [(100000, 65536)]),
+        ("other:1:2\n1000:5:6\nme:7:8\nmehr:9:9\n", [(5, 6), (7, 8)]),
+        ("me:x:5\nme:5\nme:5:\nme:5:0\n#me:1:1\nme", []),
+    ],
+)
+def test_ranges(text: str, expected: list[tuple[int, int]]) -> None:
+    """Lines for the user by name and by number count; others, and what is no line of subuid(5), do not."""
+    assert ids.ranges(text, ("me", "1000")) == expected
+
+
+def test_rows() -> None:
+    """The user is root, all further ids follow without a gap."""
+    found = ids.rows(1000, [(100000, 10), (500000, 5)])
+    assert [tuple(row.values()) for row in found] == [(0, 1000, 1), (1, 100000, 10), (11, 500000, 5)]
+    assert [ids.has(found, number) for number in (0, 1, 15, 16)] == [True, True, True, False]
+
+
+def adapted(own: ids.Own, *line: str) -> dict[str, Any]:
+    """Return a command line's configuration as an ordinary user's."""
+    return rootless.adapt(spec.config(options.parse([*line, "true"]), "web", {}, time=True), own)
+
+
+def test_what_is_different() -> None:
+    """There is a user namespace with the ids; a group that isn't mapped owns no terminal."""
+    found = adapted(OWN)
+    assert found["linux"]["namespaces"][0] == {"type": "user"}
+    assert (found["linux"]["uidMappings"], plan.groups(found["linux"])) == (OWN.uids, True)
+    terminals = {mount["destination"]: mount["options"] for mount in found["mounts"]}["/dev/pts"]
+    assert "gid=5" in terminals
+    found = adapted(ALONE)
+    assert not plan.groups(found["linux"])
+    assert not any("gid=5" in mount["options"] for mount in found["mounts"])
+
+
+def test_the_hosts_network() -> None:
+    """Sysfs is the network namespace's: the host's is bound, all of it read-only."""
+    kinds = {mount["destination"]: mount for mount in adapted(OWN, "--network", "host")["mounts"]}
+    assert (kinds["/sys"]["type"], kinds["/sys"]["source"]) == ("bind", "/sys")
+    assert {"rbind", "rro", "rnosuid", "rnoexec", "rnodev"} <= set(kinds["/sys"]["options"])
+    assert {mount["destination"]: mount for mount in adapted(OWN)["mounts"]}["/sys"]["type"] == "sysfs"
+
+
+def test_layers_of_a_user() -> None:
+    """A user's overlay marks what is deleted in attributes of its own; what has mounts below it is bound instead."""
+    facts = rootfs.Facts((("usr", ""), ("etc", "")), ("shadow",), "ext4", user=True, covered=frozenset(("etc",)))
+    _, steps = rootfs.steps((), "/base", facts)
+    (overlay,) = [step for step in steps if isinstance(step, mounts.Overlay)]
+    assert (overlay.lowers, "userxattr" in overlay.options) == (("/usr",), True)
+    assert mounts.Mount("/etc", "/base/root/etc", "bind", ("rbind", "rro", "rnodev", "rprivate")) in steps
+    assert mounts.Mask("/base/root/etc/shadow") in steps
+    text = b"1 0 8:1 / / rw - ext4 x rw\n2 1 8:1 /h /etc/hosts rw - ext4 x rw\n3 1 8:2 / /usr rw - ext4 x rw\n"
+    assert rootfs.gather((), "/base", text, user=True).covered == {"etc"}
+    assert rootfs.gather((), "/base", text).covered == set()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Layout:
+    """Return a cgroup2 in which /a/b is delegated, and offers two controllers."""
+    for at in (tmp_path, tmp_path / "a", tmp_path / "a/b", tmp_path / "a/b/c"):
+        at.mkdir(exist_ok=True)
+        for name in ("cgroup.procs", "cgroup.subtree_control"):
+            (at / name).write_text("")
+        (at / "cgroup.controllers").write_text("memory pids\n")
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/cgroup").write_text("3:memory:/x\n0::/a/b/c\n")
+    return Layout(
+        {"": Hierarchy(2, str(tmp_path), controllers=("cpu", "memory", "pids")), "freezer": Hierarchy(1, "/f")}
+    )
+
+
+def test_where_a_cgroup_may_be(tree: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made below the topmost cgroup that is the user's, of cgroup2 alone; without one there is none."""
+    ours = (f"{tmp_path}/a/b",)
+    monkeypatch.setattr(os, "access", lambda path, _how: str(path).startswith(ours))
+    assert cgroups.delegated(str(tmp_path), tree) == "/a/b"
+    found, path = cgroups.place(tree, "", "web", "/a/b")
+    assert (list(found.hierarchies), found.hierarchies[""].controllers) == ([""], ("memory", "pids"))
+    assert path == "/a/b/pyproc/web"
+    assert cgroups.place(tree, "/a/b/x", "web", "/a/b")[1] == "/a/b/x"
+    (tmp_path / "a/b/cgroup.procs").write_text("1\n")  # where somebody lives no more can be enabled
+    assert cgroups.place(tree, "", "web", "/a/b")[0].hierarchies[""].controllers == ()
+    monkeypatch.setattr(os, "access", lambda _path, _how: False)
+    assert cgroups.delegated(str(tmp_path), tree) is None
+    assert cgroups.place(tree, "/some/where", "web", None) == (Layout({}), "")
+    assert cgroups.place(tree, "", "web") == (tree, "/pyproc/web")
+
+
+def test_what_is_limited(tree: Layout) -> None:
+    """Limits whose controllers aren't offered are left out and named; where all is ours they all stay."""
+    asked = Limits(
+        memory_bytes=1, cpu_quota_usec=2, cpuset_cpus="0", io=((8, 0, "rbps", 1),), unified={"misc.max": "1"}
+    )
+    part = Layout({"": tree.hierarchies[""].replace(controllers=("memory",))})
+    found, missing = cgroups.enforced(asked, tree, part)
+    assert found == Limits(memory_bytes=1)
+    assert set(missing) == {"cpu", "cpuset", "io", "misc"}
+    assert cgroups.enforced(asked, tree, tree) == (asked, ())
+    assert set(cgroups.enforced(asked, tree, Layout({}))[1]) == {"memory", "cpu", "cpuset", "io", "misc"}
+
+
+def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root's directories are the system's, a user's those of its session and its home."""
+    monkeypatch.setattr(places, "USER", 0)
+    assert (places.state(), places.storage()) == ("/run/pyproc", "/var/lib/pyproc")
+    monkeypatch.setattr(places, "USER", os.geteuid() or 1)
+    for name, value in (("XDG_RUNTIME_DIR", tmp_path), ("XDG_DATA_HOME", "/data"), ("HOME", "/home/me")):
+        monkeypatch.setenv(name, str(value))
+    assert (places.state(), places.storage()) == (f"{tmp_path}/pyproc", "/data/pyproc")
+    monkeypatch.setenv("XDG_DATA_HOME", "relative")
+    assert places.storage() == "/home/me/.local/share/pyproc"
+
+
+def test_a_directory_of_somebody_elses(tmp_path: Path) -> None:
+    """Where there is no directory of a session one in /tmp must be the user's alone, and no link."""
+    assert places._own(f"{tmp_path}/new") == f"{tmp_path}/new"
+    assert places._own(f"{tmp_path}/new") == f"{tmp_path}/new"
+    (tmp_path / "link").symlink_to(tmp_path / "new")
+    (tmp_path / "open").mkdir(0o755)
+    for name in ("link", "open"):
+        with pytest.raises(Error, match="not a directory of yours alone; set XDG_RUNTIME_DIR"):
+            places._own(f"{tmp_path}/{name}")
