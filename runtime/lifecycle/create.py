@@ -87,6 +87,7 @@ class Create:
         self.listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         self.said = Report()
         self.steps: list[Step] = []
+        self.filters: tuple[seccomp.Filter | None, ...] = ()
 
     def stages(self) -> Sequence[Callable[[], None]]:
         """Return the parent's steps, in order."""
@@ -156,6 +157,7 @@ class Create:
     def clone(self) -> None:
         """Make the child, in its namespaces and in cgroup2."""
         proc, linux = self.host.proc, self.request.spec["linux"]
+        self.filter()
         offsets = linux["timeOffsets"] if self.request.bundle else None
         if self.rootless:
             from runtime.process import rootless
@@ -264,10 +266,12 @@ class Create:
             os.close(self.lock)
 
     def filter(self) -> seccomp.Filter | None:
-        """Return the filter its processes get."""
-        request = self.request
-        must, kept = request.proc_view == "require", f"{request.storage}/filters"
-        return seccomp.of(request.spec, request.id, self.state.bundle, must=must, kept=kept)
+        """Return the filter its processes get, compiled once for child and parent."""
+        if not self.filters:
+            request = self.request
+            must, kept = request.proc_view == "require", f"{request.storage}/filters"
+            self.filters = (seccomp.of(request.spec, request.id, self.state.bundle, must=must, kept=kept),)
+        return self.filters[0]
 
     def describe(self) -> list[str]:
         """Return what is done, a line a step."""

@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 UID, FIRST, COUNT = 4242, 300000, 65536
 """The user, and the ids that are left to it."""
 SETUP = f"""
-mkdir -p "$1/etc" "$1/work" "$1/home" "$1/xdg" &&
-mount -t tmpfs tmpfs "$1/etc" && mkdir "$1/etc/upper" "$1/etc/work" &&
-mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/etc/upper,workdir=$1/etc/work" /etc &&
+mkdir -p "$1/etc" "$1/home" "$1/xdg" && mount -t tmpfs tmpfs "$1/etc" &&
+cp -a /etc/. "$1/etc" && mount --move "$1/etc" /etc &&
 echo 'someone:x:{UID}:{UID}::/home:/bin/sh' >>/etc/passwd &&
 echo 'someone:{FIRST}:{COUNT}' >/etc/subuid && cp /etc/subuid /etc/subgid &&
 chown {UID}:{UID} "$1/home" "$1/xdg"
