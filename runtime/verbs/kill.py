@@ -77,6 +77,16 @@ def _send_all(found: State, signal: int) -> None:
                 os.close(pidfd)
 
 
+def _thaw(found: State) -> None:
+    """Let what was paused die: v1's freezer holds back SIGKILL too, cgroup2's does not."""
+    from lxcfs_py.cgroup import control
+    from runtime import places
+
+    there = places.layout(found.cgroup)
+    if control.frozen(there, found.cgroup):
+        control.thaw(there, found.cgroup)
+
+
 def run(args: Sequence[str]) -> int:
     """Send it."""
     parsed = VERB.read(args)
@@ -94,6 +104,8 @@ def run(args: Sequence[str]) -> int:
             _send_all(found, signal)
         else:
             send(pidfd, signal, f"container {found.id!r}")
+        if signal == signals.number("KILL"):
+            _thaw(found)
     finally:
         os.close(pidfd)
     return 0
