@@ -21,7 +21,7 @@ import os
 import time
 
 from lxcfs_py.cgroup import layout
-from lxcfs_py.errors import Error
+from lxcfs_py.errors import Error, reason
 from lxcfs_py.files import Files
 from lxcfs_py.procfs import pid_stat
 from lxcfs_py.registry import Registration, register
@@ -137,11 +137,14 @@ class Create:
 
     def claim(self) -> None:
         """Take the name, and write down what will be there."""
-        self.lock = state.claim(self.request.root, self.request.id)
+        try:
+            self.lock = state.claim(self.request.root, self.request.id)
+            if self.base:
+                os.makedirs(self.base, mode=0o700, exist_ok=True)
+        except PermissionError as error:
+            raise RunError(reason(error), "give a --root and a --storage of your own") from error
         state.write(f"{self.state.directory}/config.json", self.request.spec)
         state.save(self.state)
-        if self.base:
-            os.makedirs(self.base, mode=0o700, exist_ok=True)
         if self.request.image:
             from runtime.images import resolve
 
