@@ -99,6 +99,7 @@ def mine(user: User) -> Iterator[User]:
     assert left == []
 
 
+@pytest.mark.anywhere
 def test_who_one_is(mine: User) -> None:
     """The user is root inside, its further ids follow, a filter is loaded, and what is root's is out of reach."""
     volume = mine.base / "home/v"
@@ -119,6 +120,7 @@ def test_who_one_is(mine: User) -> None:
     assert owners == {"root": (UID, UID), "other": (FIRST + 999, FIRST + 1000)}
 
 
+@pytest.mark.anywhere
 def test_the_view(mine: User) -> None:
     """What /proc says comes from the system's daemon, judged by who reads, and its uptime is the container's."""
     done = mine.run("--rm", "--", "sh", "-c", "cut -d. -f1 /proc/uptime; cat /proc/self/mountinfo")
@@ -129,6 +131,7 @@ def test_the_view(mine: User) -> None:
     assert {path for path in wanted if any(f"{each}/".startswith(f"{path}/") for each in served)} == wanted
 
 
+@pytest.mark.anywhere
 def test_the_verbs(mine: User) -> None:
     """A detached container is listed, entered, logged, looked at, signalled and deleted; it can't be paused."""
     script = "trap 'echo got; exit' TERM; echo ready; while :; do sleep 0.1; done"
@@ -165,6 +168,7 @@ def wait_for(mine: User, condition: object) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.anywhere
 def test_limits_that_are_not_held(mine: User) -> None:
     """Without a cgroup of the user's own the container runs, and is told what does not limit it."""
     done = mine.run("--rm", "-m", "64m", "--cpus", "0.5", "--pids-limit", "50", "--", "true")
@@ -209,6 +213,7 @@ def test_a_delegated_cgroup(mine: User, tmp_path: Path) -> None:
                 at.rmdir()
 
 
+@pytest.mark.anywhere
 def test_one_id_alone(mine: User) -> None:
     """A user without further ids is root inside, is told why there are no others, and can be no one else."""
     enter = mine.enter
@@ -224,6 +229,7 @@ def test_one_id_alone(mine: User) -> None:
         mine.enter = enter
 
 
+@pytest.mark.anywhere
 def test_the_hosts_network(mine: User) -> None:
     """With the host's network /sys is the host's, read-only, and cgroups of the host's don't show."""
     script = "ls /sys/class/net | wc -l; ls /sys/fs/cgroup | wc -l; grep -c ' / /sys ro' /proc/self/mountinfo"
@@ -232,6 +238,7 @@ def test_the_hosts_network(mine: User) -> None:
 
 
 @pytest.mark.needs_layers
+@pytest.mark.anywhere
 def test_images(mine: User, tmp_path: Path) -> None:
     """An image is imported, run with the owners and deletions of its layers, written out again and removed."""
     busybox = Path("/bin/busybox").read_bytes()
@@ -257,6 +264,7 @@ def test_images(mine: User, tmp_path: Path) -> None:
     mine.pyproc("rmi", "me/try:1")
 
 
+@pytest.mark.anywhere
 def test_a_bundle(mine: User) -> None:
     """A bundle of pyproc spec --rootless is created, started and deleted by its user; one without ids is refused."""
     bundle = Bundle(mine.base / "home/bundle")
@@ -282,6 +290,7 @@ def test_a_bundle(mine: User) -> None:
         shutil.rmtree(bundle.path)
 
 
+@pytest.mark.anywhere
 def test_what_fails_leaves_nothing(mine: User, lane: str) -> None:
     """Whatever step fails, all is undone; whatever step it is killed after, the next start cleans up."""
     shown = mine.run("--dry-run", "--proc-view", "off", "--", "true").stdout.splitlines()
@@ -299,6 +308,7 @@ def test_what_fails_leaves_nothing(mine: User, lane: str) -> None:
         wait_for(mine, lambda: mine.run(*plain) and not mine.left())
 
 
+@pytest.mark.anywhere
 def test_a_killed_start_takes_the_container_along(mine: User) -> None:
     """pyproc-run in the foreground that is killed leaves no process, and the next start removes the rest."""
     started = subprocess.Popen(
