@@ -59,7 +59,7 @@ class Create:
         spec, linux = self.request.spec, self.request.spec["linux"]
         self.host = places.host()
         self.files = Files()
-        self.rootless, self.unprivileged = places.rootless(), places.unprivileged(self.host.proc)
+        self.unprivileged = places.unprivileged(self.host.proc)
         self.registers = places.registers(self.host)
         everything = layout.detect(self.host, self.files)
         own = cgroups.delegated(self.host.proc, everything) if self.unprivileged else ""
@@ -162,7 +162,7 @@ class Create:
         proc, linux = self.host.proc, self.request.spec["linux"]
         self.filter()
         offsets = linux["timeOffsets"] if self.request.bundle else None
-        if self.rootless:
+        if self.unprivileged:
             from runtime.process import rootless
 
             pid, doors, offset = rootless.birth(self.spaces, self.layout, self.state.cgroup, linux, offsets)
@@ -175,7 +175,7 @@ class Create:
             pid, self.doors = self._birth()
             offset = 0
         self.child = pid
-        if "user" in self.spaces.fresh and not self.rootless:
+        if "user" in self.spaces.fresh and not self.unprivileged:
             from runtime.process import ids
 
             ids.give(proc, pid, linux)

@@ -3,7 +3,9 @@
     pyproc-run ── clone3(NEWUSER) ─ between: waits for its ids, sets the clocks ── clone3(all others) ─ first process
                ── newuidmap ──────────►
 
-The one between is there for the clocks: a time namespace is made by who has the right to, before anybody is in it.
+The one between is there for the clocks: a time namespace is made by who has the right to, before anybody is in it; and
+who has made one from within a user namespace can't go back to the host's.
+
 Files that belong to ids of containers are worked on in another such namespace, with the same ids (``inside``).
 """
 
@@ -46,7 +48,7 @@ def birth(
 ) -> tuple[int, tuple[str, ...], int]:
     """Fork the first process; return its pid, its doors as ``namespaces.birth`` does, and its clock's offset."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
-    there, offset = namespaces.opened(plan), 0
+    there, offset, new = namespaces.opened(plan), 0, plan.new & sc.CLONE_NEWUSER
 
     def between() -> int:
         nonlocal offset, writer
@@ -65,11 +67,12 @@ def birth(
         return sc.clone(flags)
 
     def give(pid: int) -> None:
-        ids.give("/proc", pid, linux)
+        if new:
+            ids.give("/proc", pid, linux)
         os.write(writer, b"!")
 
     try:
-        said, doors = namespaces.relayed(sc.CLONE_NEWUSER, layout, cgroup, between, give, lambda: str(offset))
+        said, doors = namespaces.relayed(new, layout, cgroup, between, give, lambda: str(offset))
     except OSError as error:
         raise _refused(error) from error
     finally:

@@ -230,6 +230,21 @@ def test_one_id_alone(mine: User) -> None:
 
 
 @pytest.mark.anywhere
+def test_root_of_a_user_namespace(mine: User) -> None:
+    """Who is root of a user namespace already, as engines without root are, needs no other."""
+    places = ("--root", str(mine.base / "xdg/inner"), "--storage", str(mine.base / "home/inner"))
+    inside = ("unshare", "--user", "--map-auto", "--map-root-user")
+    line = [*mine.enter, *inside, str(BIN / "pyproc-run"), *places, "--rm", "-m", "64m", "--", "sh", "-c"]
+    script = f"cat /proc/self/uid_map; ls /dev/null; cut -d. -f1 /proc/uptime; ls -d {mine.base} || echo apart"
+    done = subprocess.run([*line, script], capture_output=True, text=True, stdin=-3, check=True)
+    *said, uptime, apart = done.stdout.split()
+    assert said == ["0", str(UID), "1", "1", str(FIRST), str(COUNT - 1), "/dev/null"]
+    assert (int(uptime) < 60 * mine.scale, apart) == (True, "apart")
+    assert "not limited, for want of a cgroup with it: memory" in done.stderr
+    assert not list((mine.base / "xdg/inner").iterdir())
+
+
+@pytest.mark.anywhere
 def test_the_hosts_network(mine: User) -> None:
     """With the host's network /sys is the host's, read-only, and cgroups of the host's don't show."""
     script = "ls /sys/class/net | wc -l; ls /sys/fs/cgroup | wc -l; grep -c ' / /sys ro' /proc/self/mountinfo"
