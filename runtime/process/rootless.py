@@ -3,8 +3,8 @@
     pyproc-run ── clone3(NEWUSER) ─ between: waits for its ids, sets the clocks ── clone3(all others) ─ first process
                ── newuidmap ──────────►
 
-The one between is there for the clocks: a time namespace is made by who has the right to, before anybody is in it; and
-who has made one from within a user namespace can't go back to the host's.
+The one between is there for the clocks: a time namespace is made by who has the right to, before anybody is in it;
+and who has made one from within a user namespace can't go back to the host's.
 
 Files that belong to ids of containers are worked on in another such namespace, with the same ids (``inside``).
 """
