@@ -25,6 +25,8 @@ OCI_VERSION = "1.2.0"
 """The runtime specification spoken; any 1.x is understood."""
 CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
 HOST = Host()
+CLAIMED = "claimed"
+"""What is in the directory of one that is being made, or is to be removed at its end: its maker may be killed."""
 NEW = ".new."
 """What the name of a directory that is being claimed begins with."""
 
@@ -94,10 +96,10 @@ def claim(root: str, id_: str) -> int:
     os.mkdir(f"{root}/{new}", 0o700)
     held = lock(root, new)
     try:
-        os.mkdir(f"{root}/{new}/claimed")
+        os.mkdir(f"{root}/{new}/{CLAIMED}")
         os.rename(f"{root}/{new}", f"{root}/{id_}")
     except OSError as error:
-        os.rmdir(f"{root}/{new}/claimed")
+        os.rmdir(f"{root}/{new}/{CLAIMED}")
         os.rmdir(f"{root}/{new}")
         os.close(held)
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
@@ -142,6 +144,11 @@ def lock(root: str, id_: str, *, wait: bool = True) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def unsettled(root: str) -> tuple[str, ...]:
+    """Return the ids of those whose maker may have been killed: of thousands that run there are few."""
+    return tuple(id_ for id_ in ids(root) if os.path.isdir(f"{root}/{id_}/{CLAIMED}"))
 
 
 def missing(id_: str) -> Error:

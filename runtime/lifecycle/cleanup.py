@@ -102,7 +102,7 @@ def sweep(root: str, storage: str) -> None:
     """Remove containers whose maker was killed: half made ones, and ended ones that were to be removed."""
     for path in state.abandoned(root, time.time()):
         remove_tree(path)
-    for id_ in state.ids(root):
+    for id_ in state.unsettled(root):
         try:
             held = state.lock(root, id_, wait=False)
         except (BlockingIOError, Error):

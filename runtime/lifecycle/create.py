@@ -245,6 +245,8 @@ class Create:
                 state.write_text(self.request.pid_file, f"{self.child}".encode(), 0o644)
             self.state = self.state.replace(phase=state.CREATED)
             state.save(self.state)
+            if not self.request.remove:
+                os.rmdir(f"{self.state.directory}/{state.CLAIMED}")
             self._say()
         except BaseException:
             self.undo()

@@ -233,3 +233,14 @@ def test_oci_state(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
     assert "exitCode" not in told
     ended = oci.describe(root, found.replace(start_ticks=1, exit_code=3))
     assert (ended["status"], ended["pid"], ended["exitCode"]) == ("stopped", 0, 3)
+
+
+def test_only_some_can_have_lost_their_maker(tmp_path: Path) -> None:
+    """Of containers that are made, and are not to be removed at their end, nothing but a directory is looked at."""
+    for id_ in ("making", "made"):
+        os.close(state.claim(str(tmp_path), id_))
+    (tmp_path / "made" / state.CLAIMED).rmdir()
+    (tmp_path / "made/state.json").touch()
+    assert state.unsettled(str(tmp_path)) == ("making",)
+    with pytest.raises(Error, match="taken"):
+        state.claim(str(tmp_path), "made")
