@@ -147,8 +147,9 @@ def lock(root: str, id_: str, *, wait: bool = True) -> int:
 
 
 def unsettled(root: str) -> tuple[str, ...]:
-    """Return the ids of those whose maker may have been killed: of thousands that run there are few."""
-    return tuple(id_ for id_ in ids(root) if os.path.isdir(f"{root}/{id_}/{CLAIMED}"))
+    """Return the ids of those whose maker, or remover, may have been killed: of thousands that run there are few."""
+    exists = os.path.exists
+    return tuple(i for i in ids(root) if exists(f"{root}/{i}/{CLAIMED}") or not exists(f"{root}/{i}/state.json"))
 
 
 def missing(id_: str) -> Error:

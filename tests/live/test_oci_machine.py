@@ -137,7 +137,7 @@ def sequences(base: Path, scale: float, other: str, count: int) -> None:
     for name in ("pyproc", *([other] if other else [])):
         Machine.made[name] = {id_: Bundle(base / f"{name}-{id_}", "sleep", "1000") for id_ in IDS}
         for id_, bundle in Machine.made[name].items():
-            bundle.linux["cgroupsPath"] = f"{busybox.PARENT}/{name}-{id_}"
+            bundle.linux["cgroupsPath"] = f"{busybox.PARENT}/{name.removeprefix('py')}-{id_}"
             bundle.write()
     run_state_machine_as_test(
         Machine,

@@ -241,6 +241,7 @@ def test_only_some_can_have_lost_their_maker(tmp_path: Path) -> None:
         os.close(state.claim(str(tmp_path), id_))
     (tmp_path / "made" / state.CLAIMED).rmdir()
     (tmp_path / "made/state.json").touch()
-    assert state.unsettled(str(tmp_path)) == ("making",)
+    (tmp_path / "half-removed").mkdir()
+    assert state.unsettled(str(tmp_path)) == ("half-removed", "making")
     with pytest.raises(Error, match="taken"):
         state.claim(str(tmp_path), "made")
