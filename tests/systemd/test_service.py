@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -16,7 +15,8 @@ import pytest
 
 from lxcfs_py.daemon.session import NAMES
 from tests.systemd import host
-from tests.systemd.host import MOUNT, MOUNTPOINT, SERVICE, Readers, about, systemctl
+from tests.systemd.host import MOUNT, MOUNTPOINT, SERVICE, about, systemctl
+from tests.systemd.readers import CONTAINER, Readers
 
 EXPOSURE = 4.4
 """What deploy/systemd/lxcfs-py.service says that systemd-analyze security says of it."""
@@ -146,7 +146,7 @@ def test_stop_unmounts(service: None, time_scale: float) -> None:
 def test_a_stop_between_death_and_restart_unmounts(service: None, time_scale: float) -> None:
     """A service that is stopped while it waits to be restarted leaves no mount behind."""
     host.configure("RestartSec=600")
-    os.kill(host.main_pid(), signal.SIGKILL)
+    host.kill(host.main_pid())
     host.wait(lambda: about("SubState") == "auto-restart", time_scale)
     assert host.mounts()
     systemctl("stop", SERVICE)
@@ -170,7 +170,7 @@ def test_killed(readers: Readers, time_scale: float) -> None:
     before = host.mounts()
     for _ in range(3):
         pid = host.main_pid()
-        os.kill(pid, signal.SIGKILL)
+        host.kill(pid)
         host.wait(lambda: host.main_pid() not in (0, pid) and about("ActiveState") == "active", time_scale)  # noqa: B023
         assert host.mounts() == before
     assert int(about("NRestarts")) >= 3
@@ -182,14 +182,11 @@ def test_everything_killed(readers: Readers, time_scale: float) -> None:
     before, killed = host.mounts(), 0
     for _ in range(3):
         pid = host.main_pid()
-        for each in host.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(each, signal.SIGKILL)
-                killed += 1
+        killed += host.kill(*host.processes())
         host.wait(lambda: host.main_pid() not in (0, pid) and about("ActiveState") == "active", time_scale)  # noqa: B023
         time.sleep(0.5 * time_scale)
         assert host.mounts() == before
-    assert host.CONTAINER in [found["id"] for found in host.status()["containers"]]
+    assert CONTAINER in [found["id"] for found in host.status()["containers"]]
     unharmed(readers.end(), time_scale, killed)
 
 
@@ -198,7 +195,7 @@ def test_killed_while_it_takes_over(readers: Readers, time_scale: float) -> None
     usual = len(host.processes())
     for tenths in range(0, 15, 3):
         pid = host.main_pid()
-        os.kill(pid, signal.SIGKILL)
+        host.kill(pid)
         host.wait(lambda: host.main_pid() not in (0, pid), time_scale)  # noqa: B023
         time.sleep(tenths / 10 * time_scale)
     host.wait(lambda: about("ActiveState") == "active", time_scale)
