@@ -26,7 +26,7 @@ MEMORY = (*WORKERS[1:], "calls")
 STORES = ("listeners", "triggers")
 """Stores of descriptors (lxcfs_py.store), each by its two ends."""
 NAMES = ("fuse", *MEMORY, *(f"{name}-{end}" for name in STORES for end in ("in", "out")))
-LAYOUT = 5
+LAYOUT = 6
 """Of all that is shared but the table. Memory of another layout is left alone; files opened before then fail with
 EBADF, and are served when they are opened again.
 """

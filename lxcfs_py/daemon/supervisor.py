@@ -20,7 +20,7 @@ from lxcfs_py import __version__, announcement, log
 from lxcfs_py.announcement import Announcement
 from lxcfs_py.container import registered, start_ticks
 from lxcfs_py.counters import Table
-from lxcfs_py.daemon import control, generations, metrics, mount, notify, sampler, triggers, watch
+from lxcfs_py.daemon import control, generations, hangs, metrics, mount, notify, sampler, triggers, watch
 from lxcfs_py.daemon.session import WORKERS
 from lxcfs_py.daemon.status import Status
 from lxcfs_py.daemon.task import Task
@@ -124,7 +124,7 @@ class Supervisor:
             scope = nursery.cancel_scope
             nursery.start_soon(self._serve_session, scope)
             nursery.start_soon(self._write_log)
-            nursery.start_soon(watch.stopped, self.options.host, self.session)
+            nursery.start_soon(hangs.replace, self.options.host, self.session, table)
             nursery.start_soon(watch.ask, self.session.mountpoint)
             nursery.start_soon(sampler.sample, self.options.host, Loads(self.task.loads))
             nursery.start_soon(self.keeper.serve)

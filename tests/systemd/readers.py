@@ -108,7 +108,7 @@ class Readers:
         """End them; return what each has seen. One that hangs fails the test, which then says where it does."""
         hanging = self._stop()
         assert not hanging, "\n".join((*hanging, host.journal()))
-        return [json.loads(reader.communicate()[0]) for reader in self.found]
+        return [json.loads(reader.communicate(timeout=END_SECONDS)[0]) for reader in self.found]
 
     def _stop(self) -> list[str]:
         """Tell them to end; return where those are that don't. (What each says fits into a pipe.)"""
@@ -137,7 +137,7 @@ class Readers:
             abort()
             host.kill(*self._running())
         for reader in self.found:
-            reader.communicate()
+            reader.communicate(timeout=END_SECONDS)
         host.run(BIN / "pyproc", "delete", "--force", CONTAINER)
 
 
