@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from lxcfs_py.daemon.session import Session
     from lxcfs_py.host import Host
 
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.2
 """Between two looks: what only one of them sees may be over."""
-ASLEEP_NSEC = 500_000_000
+ASLEEP_NSEC = 400_000_000
 """Who sleeps so long at one request waits for what does not come: an answer's locks and reads take milliseconds."""
 LONGEST_NSEC = 12_000_000_000
 """Who would run if it were let (the machine may be very busy), or waits for the supervisor, has so long."""

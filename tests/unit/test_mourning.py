@@ -21,6 +21,7 @@ from lxcfs_py.daemon.session import WORKERS, Session
 from lxcfs_py.daemon.task import Task
 from lxcfs_py.fuse import protocol
 from lxcfs_py.fuse.boundary import EXHAUSTED
+from lxcfs_py.fuse.driver import LEFT
 from lxcfs_py.host import Host
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Scene:
 
     def heard(self) -> list[tuple[int, int]]:
         """Return what the kernel was told since: errno, or a notification's code, and a request's number."""
-        found = []
+        found: list[tuple[int, int]] = []
         while True:
             try:
                 _, code, unique = struct.unpack_from("=IiQ", self.kernel.recv(4096))
@@ -221,7 +222,7 @@ def test_a_worker_is_known_before_it_serves(scene: Scene, monkeypatch: pytest.Mo
     assert os.read(told, 1) == b"y"
     flock.leave(0, None)
     scene.hold_request(0, 10)
-    assert flock.tend() == workers.driver.LEFT
+    assert flock.tend() == LEFT
     assert scene.heard() == [(errno.EIO, 10)]
     os.close(told)
     os.close(tell)
