@@ -31,6 +31,8 @@ from lxcfs_py.record import Record
 from lxcfs_py.seccomp.keeper import Keeper
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lxcfs_py.daemon.session import Session
     from lxcfs_py.host import Host
 
@@ -38,6 +40,8 @@ RELAY = "LXCFS_PY_RELAY"
 """Set to 1: serve as on a kernel that can't resend (before 6.9)."""
 AGAIN = 3
 """The exit code that has the keeper start us again."""
+MOST_NAMED = 20
+"""Containers in one line of the log."""
 NOBODY, HOLDER, SYSTEMD = "none", "process", "systemd"
 
 
@@ -147,10 +151,16 @@ class Supervisor:
         if self.left:
             return
         if left := registered(self.options.host, Files(1)):
-            log.write(f"stopped; these containers still had its files: {', '.join(left)}")
+            log.write(f"stopped; these containers still had its files: {named(list(left))}")
         there = mount.mounted(self.session.mountpoint)
         if there is not None and there.fstype == mount.FSTYPE:
             mount.umount(self.session.mountpoint)
+
+
+def named(ids: Sequence[str]) -> str:
+    """Return the first of many names, and how many more there are."""
+    more = len(ids) - MOST_NAMED
+    return ", ".join(ids[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def possible_cpus(host: Host) -> int:

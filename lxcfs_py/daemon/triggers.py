@@ -218,13 +218,21 @@ class Service:
     # Requests, and what the kernel reports.
 
     def write(
-        self, handle: int, owner: str, path: str, text: bytes, privileged: bool, *, worker: socket.socket
-    ) -> int:  # fmt: skip
+        self,
+        handle: int,
+        owner: str,
+        path: str,
+        text: bytes,
+        privileged: bool,
+        resent: bool = False,
+        *,
+        worker: socket.socket,
+    ) -> int:
         """Set a trigger; return an errno, 0 if it is set."""
         there = self._triggers.get(handle)
         if there is not None:
-            # Asked again because the worker that set it died before it could say so?
-            again = there.maker not in self._connections and there.text == text
+            # Asked again because the worker that set it died before it could say so, or was late when another died?
+            again = there.text == text and (resent or there.maker not in self._connections)
             return 0 if again else errno.EBUSY
         owner = digest(owner).hex()
         held = [trigger.owner for trigger in list(self._held)]

@@ -16,8 +16,9 @@ ANSWER_SECONDS = 5.0
 ASKED = "sys/devices/system/cpu/online"
 """What is read: it is served, and short, for a shell reads byte by byte."""
 SHELL = "/bin/sh"
-SCRIPT = 'while read -r _; do if { read -r _ || :; } <"$0"; then echo ok; else echo it is not there; fi; done 2>&1'
-"""That a text has no end of line, or an error is read, is an answer too."""
+SCRIPT = 'while read -r _; do if { read -r _ || :; } <"$0"; then echo ok; else echo failed; fi; done 2>&1'
+"""That a text has no end of line, or an error is read, is an answer too. Of what fails the shell says why first."""
+OK, ENDS = b"ok\n", (b"ok\n", b"failed\n")
 
 
 class Asker:
@@ -34,8 +35,8 @@ class Asker:
             pipe = subprocess.PIPE
             self._shell = await trio.lowlevel.open_process(command, stdin=pipe, stdout=pipe, cwd="/")
         said = await _answer(self._shell)
-        if said.endswith(b"\n"):
-            return "" if said == b"ok\n" else said.decode("utf-8", "replace").partition("\n")[0]
+        if said.endswith(ENDS):
+            return "" if said == OK else said.decode("utf-8", "replace").partition("\n")[0]
         await self.close()
         return f"{self._path}: no answer within {ANSWER_SECONDS:g} s"
 
@@ -53,13 +54,13 @@ class Asker:
 
 
 async def _answer(shell: trio.Process) -> bytes:
-    """Have a shell read, and return what it says of that; without a newline if it has not said it in time."""
+    """Have a shell read, and return what it says of that; without one of ``ENDS`` if it has not said it in time."""
     said = b""
     assert shell.stdin is not None
     assert shell.stdout is not None
     with trio.move_on_after(ANSWER_SECONDS), suppress(trio.BrokenResourceError):  # (somebody killed it)
         await shell.stdin.send_all(b"\n")
-        while not said.endswith(b"\n") and (more := await shell.stdout.receive_some()):
+        while not said.endswith(ENDS) and (more := await shell.stdout.receive_some()):
             said += more
     return said
 

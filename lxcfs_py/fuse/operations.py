@@ -15,10 +15,12 @@ import pyfuse3
 
 from lxcfs_py import registry, tree
 from lxcfs_py.container import Callers, Container, Live, by_registration
+from lxcfs_py.counters import UNIQUE
 from lxcfs_py.errors import Error
 from lxcfs_py.files import affordable
 from lxcfs_py.fuse.boundary import boundary
 from lxcfs_py.fuse.opened import OpenFiles
+from lxcfs_py.fuse.protocol import RESENT
 from lxcfs_py.fuse.triggers import WRITER
 from lxcfs_py.served import LONG, PASSED, ROOT_ONLY
 from lxcfs_py.views import cpus, pressure
@@ -283,7 +285,8 @@ class Operations(pyfuse3.Operations):
         if not fh & WRITER:
             raise pyfuse3.FUSEError(errno.EBADF)
         file = self._opened.file(fh & ~WRITER)[0]
-        return self._pressure.write(fh, file.path, file.container, buf, right=file.privileged)
+        resent = bool(self.words[UNIQUE] & RESENT)
+        return self._pressure.write(fh, file.path, file.container, buf, right=file.privileged, resent=resent)
 
     @boundary
     def poll(self, inode: int, fh: int, handle: pyfuse3.PollHandle | None, ctx: Any) -> int:
