@@ -13,11 +13,12 @@ import trio
 
 from lxcfs_py import log
 from lxcfs_py.daemon import notify
-from lxcfs_py.daemon.mourning import mourn_generation
+from lxcfs_py.daemon.mourning import ask_again, mourn_generation
+from lxcfs_py.daemon.session import living
 from lxcfs_py.daemon.task import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from lxcfs_py.daemon.processes import Template
     from lxcfs_py.daemon.session import Session
@@ -45,7 +46,9 @@ async def keep(session: Session, task: Task, parent: int, serving: Callable[[], 
 
     ``serving`` is told whenever a generation has begun and the one before has left.
     """
-    processes = session.processes
+    processes, former = session.processes, session.former
+    if former is not None:
+        await _dismiss(task, living(former, task.host))
     while True:
         before = session.templates(task.host)
         if len(before) == 2:  # a supervisor was killed while one followed the other
@@ -63,6 +66,8 @@ async def keep(session: Session, task: Task, parent: int, serving: Callable[[], 
                     await _retire(session, task, number, each)
                 notify.notify("READY=1")
                 serving()
+                if former is not None:  # who comes next may be given its record, if the keeper is the holder
+                    former.note_template(generation, processes.template(generation))
                 await _ended(template.pid)
         except trio.Cancelled:
             template.returncode = 0  # it goes on, or the mount goes: nobody waits for it
@@ -72,6 +77,24 @@ async def keep(session: Session, task: Task, parent: int, serving: Callable[[], 
             return
         log.write(f"the workers' template ended with {code}; another one starts")
         await trio.sleep(PAUSE_SECONDS)
+
+
+async def _dismiss(task: Task, templates: Mapping[int, Template]) -> None:
+    """Have the workers leave whose memory has another layout: a file that they open is none that ours know.
+
+    One that stays is killed only where the kernel asks again: of what it holds nobody can tell the number.
+    """
+    for signals in (signal.SIGTERM, 0 if task.relay else signal.SIGKILL):
+        for template in templates.values():
+            with suppress(ProcessLookupError):
+                os.kill(template.pid, signals)
+        with trio.move_on_after(LEAVE_SECONDS) as late:
+            for template in templates.values():
+                await _ended(template.pid)
+        if not late.cancelled_caught:
+            break
+    if templates and not task.relay:
+        ask_again(task)
 
 
 async def _retire(session: Session, task: Task, generation: int, template: Template) -> None:

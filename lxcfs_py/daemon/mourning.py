@@ -56,11 +56,16 @@ def mourn(task: Task, numbers: Collection[int]) -> None:
             if unanswered and (taken := shared.took(number, since[number])) >= 0:
                 shared.untake(taken)
     else:
-        _write(task.fuse, protocol.resend())
+        ask_again(task)
         for number in range(table.workers):
             if (taken := shared.took(number, since[number])) >= 0:
                 shared.doubt(taken)
     shared.reclaim(lambda tid: not tid or os.path.exists(f"{task.host.proc}/{tid}"))
+
+
+def ask_again(task: Task) -> None:
+    """Have the kernel ask all unanswered requests again."""
+    _write(task.fuse, protocol.resend())
 
 
 def _write(fuse: int, answer: bytes) -> bool:
