@@ -84,7 +84,7 @@ class Narrow:
     def close(self) -> None:
         """Remove it."""
         for word in (self.path / "cgroup.procs").read_text().split():
-            kill(int(word))
+            sigkill(int(word))
         deadline = time.monotonic() + 20
         while True:
             with contextlib.suppress(OSError):  # who was killed has not ended

@@ -60,6 +60,7 @@ def until(box: Box, text: str) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("relay", RELAYS)
 def test_a_kernel_file_that_hangs(apart: Apart, relay: str, count: int) -> None:

@@ -187,6 +187,7 @@ def change_layout(supervisor: int) -> None:
         file.write(json.dumps({**facts, "layout": 0}).encode().ljust(FACTS_BYTES, b"\0"))
 
 
+@pytest.mark.anywhere
 def test_memory_of_another_layout(own: Box) -> None:
     """A version that can't use the memory there is begins with its own, and nobody serves with the old one besides:
     at most what was open fails; the next supervisor does the same.
