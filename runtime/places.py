@@ -6,9 +6,21 @@ import os
 
 from lxcfs_py.host import Host
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lxcfs_py.cgroup.layout import Layout
+
 VARIABLE = "LXCFS_PY_RUNTIME_DIR"
 
 
 def host() -> Host:
     """Return the host, with the run-time directory the environment names."""
     return Host(run=os.environ.get(VARIABLE, "/run"))
+
+
+def hierarchies(cgroup: str) -> Layout:
+    """Return those that a container's cgroup is in: the host's, or none where it has none of its own ("")."""
+    from lxcfs_py.cgroup import layout
+    from lxcfs_py.files import Files
+
+    return layout.detect(host(), Files()) if cgroup else layout.Layout({})

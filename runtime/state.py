@@ -44,7 +44,7 @@ class State(Record):
     storage: str
     """The directory of its upper layer and log: ``STORAGE/containers/ID``; "" if its root is not of our making."""
     cgroup: str
-    """Its cgroup's path in every hierarchy."""
+    """Its cgroup's path in every hierarchy; "" if it has none of its own."""
     created_nsec: int
     """When it was made, in nanoseconds since 1970."""
     command: tuple[str, ...] = ()
@@ -60,10 +60,12 @@ class State(Record):
     exit_code: int | None = None
     """What its command ended with, None while unknown."""
     annotations: Mapping[str, str] = {}
+    unit: str = ""
+    """The systemd unit its cgroup is of, "" if we made it."""
 
 
 TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("id", "directory", "bundle", "storage", "cgroup", "phase"), (str,)),
+    **dict.fromkeys(("id", "directory", "bundle", "storage", "cgroup", "phase", "unit"), (str,)),
     **dict.fromkeys(("created_nsec", "pid", "start_ticks", "boottime_offset_nsec"), (int,)),
     **dict.fromkeys(("detached", "remove"), (bool,)),
     "command": (list,),
@@ -147,6 +149,11 @@ def lock(root: str, id_: str, *, wait: bool = True) -> int:
 def missing(id_: str) -> Error:
     """Return the Error for a container that is not there."""
     return MissingError(f"container {id_!r} does not exist", "pyproc list shows those that do")
+
+
+def without_cgroup(id_: str, what: str) -> Error:
+    """Return the Error for what is done to cgroups, and a container that has none of its own."""
+    return Error(f"container {id_!r} can't be {what}: it has no cgroup", "its --cgroup-manager is disabled")
 
 
 def write(path: str, value: dict[str, Any]) -> None:

@@ -20,7 +20,6 @@ from __future__ import annotations
 import os
 import time
 
-from lxcfs_py.cgroup import layout
 from lxcfs_py.errors import Error
 from lxcfs_py.files import Files
 from lxcfs_py.procfs import pid_stat
@@ -59,7 +58,10 @@ class Create:
         spec, linux = self.request.spec, self.request.spec["linux"]
         self.host = places.host()
         self.files = Files()
-        self.layout = layout.detect(self.host, self.files)
+        self.detected = places.hierarchies("/")
+        asked = linux.get("cgroupsPath", "")
+        cgroup, self.unit = cgroups.place(request.manager, asked, request.id, self.host, self.detected)
+        self.layout = self.detected if cgroup else places.hierarchies("")
         self.base = "" if request.bundle else f"{request.storage}/containers/{request.id}"
         self.spaces = namespaces.decide(linux)
         self.state = state.State(
@@ -67,16 +69,19 @@ class Create:
             f"{request.root}/{request.id}",
             request.bundle or f"{request.root}/{request.id}",
             self.base,
-            cgroups.path(linux.get("cgroupsPath", ""), request.id),
+            cgroup,
             time.time_ns(),
             tuple(spec["process"]["args"]),
             phase=state.CREATING,
             detached=request.detach,
             remove=request.remove,
             annotations=spec["annotations"],
+            unit=self.unit.name if self.unit else "",
         )
         self.limits = resources.limits(linux["resources"])
-        self.lock = self.child = -1
+        if not cgroup and self.limits != type(self.limits)():
+            raise RunError("--cgroup-manager disabled: limits need a cgroup", "leave them out")
+        self.lock = self.child = self.keeper = -1
         self.doors: Sequence[str] = ()
         self.go, self.say_go = os.pipe2(os.O_CLOEXEC)
         self.report, self.theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
@@ -91,7 +96,7 @@ class Create:
     def prepare(self, views: str) -> None:
         """Decide the plan; ``views`` is where the daemon serves, "" for the kernel's /proc."""
         request = self.request
-        paths = daemon.paths(self.host, self.layout) if views else ()
+        paths = daemon.paths(self.host, self.detected) if views else ()
         facts = plan.Facts(
             layout=self.layout,
             views=views,
@@ -136,7 +141,9 @@ class Create:
     def cgroups(self) -> None:
         """Make the cgroups with limits and device rules."""
         rules = self.request.spec["linux"]["resources"]["devices"]
-        cgroups.make(self.host, self.layout, self.state.cgroup, self.limits, rules)
+        if self.unit:
+            self.keeper = cgroups.scoped(self.unit, self.state.id, self.limits, self.state.annotations)
+        cgroups.make(self.host, self.layout, self.state.cgroup, self.limits, rules, there=bool(self.unit))
 
     def clone(self) -> None:
         """Make the child, in its namespaces and in cgroup2."""
@@ -150,12 +157,20 @@ class Create:
             pid, self.doors = self._birth()
             offset = 0
         self.child = pid
+        self._release()
         if "user" in self.spaces.fresh:
             namespaces.map_ids(proc, pid, linux)
         found = pid_stat.parse(self.files.read(f"{proc}/{pid}/stat"))
         if found is None:
             raise RunError(f"{proc}/{pid}/stat can't be understood", "is /proc mounted?")
         self.state = self.state.replace(pid=pid, start_ticks=found.start_ticks, boottime_offset_nsec=offset)
+
+    def _release(self) -> None:
+        if self.keeper > 0:
+            from runtime.systemd import scope
+
+            scope.release(self.keeper)
+            self.keeper = -1
 
     def _birth(self) -> tuple[int, tuple[str, ...]]:
         pid, self.doors = namespaces.birth(self.spaces, self.layout, self.state.cgroup)
@@ -171,11 +186,10 @@ class Create:
 
     def registration(self) -> None:
         """Register it for the daemon."""
-        paths = {name: self.state.cgroup for name in self.layout.hierarchies if not name.startswith("name=")}
-        register(
-            self.host,
-            Registration(self.state.id, self.child, self.state.start_ticks, paths, self.state.boottime_offset_nsec),
-        )
+        found = self.state
+        paths = cgroups.own(self.host, self.detected, found.cgroup)
+        registration = Registration(found.id, self.child, found.start_ticks, paths, found.boottime_offset_nsec)
+        register(self.host, registration)
 
     def test_stop(self, number: int) -> None:
         """Fail or be killed after step ``number`` if a test says so."""
@@ -229,6 +243,7 @@ class Create:
 
     def undo(self) -> None:
         """Remove everything."""
+        self._release()
         if self.child > 0:
             os.kill(self.child, 9)
             os.waitpid(self.child, 0)

@@ -6,6 +6,7 @@ import os
 
 from lxcfs_py.cgroup import control
 from lxcfs_py.cgroup.layout import UNIFIED
+from lxcfs_py.procfs import proc_cgroup
 from runtime.errors import RunError
 from runtime.kernel import device_program
 from runtime.kernel import syscalls as sc
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from lxcfs_py.cgroup.layout import Layout
     from lxcfs_py.host import Host
+    from runtime.systemd.scope import Unit
 
 
 def path(asked: str, id_: str) -> str:
@@ -31,17 +33,58 @@ def path(asked: str, id_: str) -> str:
     return "/" + whole.lstrip("/")
 
 
+def place(manager: str, asked: str, id_: str, host: Host, layout: Layout) -> tuple[str, Unit | None]:
+    """Return the cgroup that ``manager`` makes of ``linux.cgroupsPath``, and its unit where that is systemd.
+
+    Raises an Error where this host has no such manager.
+    """
+    if manager == "disabled":
+        return "", None
+    if manager == "cgroupfs":
+        return path(asked, id_), None
+    from runtime.systemd import scope
+
+    if not os.path.isdir(f"{host.run}/systemd/system"):
+        raise RunError("--cgroup-manager systemd: systemd does not run on this host", "use cgroupfs")
+    if old := [name for name, hierarchy in layout.hierarchies.items() if hierarchy.version == 1]:
+        why = f"it takes cgroup v2 alone, and this host has v1's {old[0]}"
+        raise RunError(f"--cgroup-manager systemd: {why}", "use cgroupfs")
+    unit = scope.unit(asked, id_)
+    return scope.manager(host.proc) + unit.path, unit
+
+
+def own(host: Host, layout: Layout, path: str) -> dict[str, str]:
+    """Return the path by hierarchy, as the registry has it: of the container's cgroup, or of ours, which it is in."""
+    if path:
+        return {name: path for name in layout.hierarchies if not name.startswith("name=")}
+    with open(f"{host.proc}/self/cgroup", "rb") as file:
+        there = proc_cgroup.parse(file.read())
+    return {name: where for name, where in there.items() if not name.startswith("name=")}
+
+
+def scoped(unit: Unit, id_: str, limits: control.Limits, annotations: Mapping[str, str]) -> int:
+    """Have systemd make a unit's cgroup; return the pid of what keeps it until ``scope.release``."""
+    from runtime.systemd import scope
+
+    return scope.start(unit, id_, control.as_files(limits), annotations)
+
+
 def _open(layout: Layout, path: str) -> int:
     return os.open(layout.hierarchies[UNIFIED].directory(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def make(host: Host, layout: Layout, path: str, limits: control.Limits, rules: list[dict[str, Any]]) -> None:
-    """Make them; ``rules`` are OCI's for devices. Raises an Error naming file and value."""
-    control.create(host, layout, path, limits)
+def make(
+    host: Host, layout: Layout, path: str, limits: control.Limits, rules: list[dict[str, Any]], *, there: bool = False
+) -> None:
+    """Make them, unless they are ``there``, and limit them; ``rules`` are OCI's for devices.
+
+    Raises an Error naming file and value.
+    """
+    (control.prepare if there else control.create)(host, layout, path, limits)
     judge(layout, path, rules)
 
 
-def update(host: Host, layout: Layout, path: str, resources: Mapping[str, Any]) -> None:
+def update(host: Host, layout: Layout, path: str, resources: Mapping[str, Any], unit: str = "") -> None:
     """Change what ``linux.resources`` names, and leave the rest; raises an Error naming file and value.
 
     Without ``devices`` the rules stay; with them they are all replaced, on cgroup2 in one step.
@@ -51,6 +94,10 @@ def update(host: Host, layout: Layout, path: str, resources: Mapping[str, Any]) 
     limits = converted.limits(resources)
     if (resources.get("memory") or {}).get("checkBeforeUpdate"):
         control.check(layout, path, limits)
+    if unit:
+        from runtime.systemd import scope
+
+        scope.change(unit, control.as_files(limits))
     control.update(host, layout, path, limits)
     if resources.get("devices"):
         judge(layout, path, resources["devices"])

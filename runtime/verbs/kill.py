@@ -58,12 +58,10 @@ def send(pidfd: int, signal: int, what: str) -> None:
 
 def _send_all(found: State, signal: int) -> None:
     """Signal every process of the cgroup, and those that were forked meanwhile."""
-    from lxcfs_py.cgroup import control, layout
-    from lxcfs_py.files import Files
-    from lxcfs_py.host import Host
+    from lxcfs_py.cgroup import control
+    from runtime.places import hierarchies
 
-    host = Host()
-    directories = control.directories(layout.detect(host, Files()), found.cgroup)
+    directories = control.directories(hierarchies(found.cgroup), found.cgroup)
     done: set[int] = set()
     while there := _members(directories) - done:
         for pid in there:
@@ -105,7 +103,7 @@ def run(args: Sequence[str]) -> int:
         return 0
     pidfd = opened(root, found)
     try:
-        if parsed["all"]:
+        if parsed["all"] and found.cgroup:
             _send_all(found, signal)
         else:
             send(pidfd, signal, f"container {found.id!r}")
