@@ -60,8 +60,8 @@ class Create:
         self.files = Files()
         self.detected = places.hierarchies("/")
         asked = linux.get("cgroupsPath", "")
-        cgroup, self.unit = cgroups.place(request.manager, asked, request.id, self.host, self.detected)
-        self.layout = self.detected if cgroup else places.hierarchies("")
+        self.cgroup, self.unit = cgroups.place(request.manager, asked, request.id, self.host, self.detected)
+        self.layout = self.detected if self.cgroup else places.hierarchies("")
         self.base = "" if request.bundle else f"{request.storage}/containers/{request.id}"
         self.spaces = namespaces.decide(linux)
         self.state = state.State(
@@ -69,17 +69,16 @@ class Create:
             f"{request.root}/{request.id}",
             request.bundle or f"{request.root}/{request.id}",
             self.base,
-            cgroup,
+            "" if self.unit else self.cgroup,
             time.time_ns(),
             tuple(spec["process"]["args"]),
             phase=state.CREATING,
             detached=request.detach,
             remove=request.remove,
             annotations=spec["annotations"],
-            unit=self.unit.name if self.unit else "",
         )
         self.limits = resources.limits(linux["resources"])
-        if not cgroup and self.limits != type(self.limits)():
+        if not self.cgroup and self.limits != type(self.limits)():
             raise RunError("--cgroup-manager disabled: limits need a cgroup", "leave them out")
         self.lock = self.child = self.keeper = -1
         self.doors: Sequence[str] = ()
@@ -115,7 +114,7 @@ class Create:
                 resolv="" if network else users.read("/etc/resolv.conf").decode("utf-8", "replace"),
             )
         channel = plan.Channel(self.go, self.theirs.fileno())
-        self.steps = plan.build(request, self.base, self.state.cgroup, facts, channel, self.told(state.CREATING))
+        self.steps = plan.build(request, self.base, self.cgroup, facts, channel, self.told(state.CREATING))
         if not request.bundle and rootfs.in_memory(facts.root):
             text = f"{request.storage} ({facts.root.fstype}) can't carry an overlay's upper layer"
             os.write(2, f"pyproc-run: {text}: a tmpfs does, and what is written counts as memory\n".encode())
@@ -143,6 +142,9 @@ class Create:
         rules = self.request.spec["linux"]["resources"]["devices"]
         if self.unit:
             self.keeper = cgroups.scoped(self.unit, self.state.id, self.limits, self.state.annotations)
+            self.state = self.state.replace(
+                cgroup=self.cgroup, unit=self.unit.name
+            )  # ours from now on, to end and remove
         cgroups.make(self.host, self.layout, self.state.cgroup, self.limits, rules, there=bool(self.unit))
 
     def clone(self) -> None:

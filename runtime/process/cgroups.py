@@ -44,11 +44,11 @@ def place(manager: str, asked: str, id_: str, host: Host, layout: Layout) -> tup
         return path(asked, id_), None
     from runtime.systemd import scope
 
+    hint = "leave out --systemd-cgroup (podman --cgroup-manager=cgroupfs, dockerd native.cgroupdriver=cgroupfs)"
     if not os.path.isdir(f"{host.run}/systemd/system"):
-        raise RunError("--cgroup-manager systemd: systemd does not run on this host", "use cgroupfs")
+        raise RunError("the systemd cgroup manager: systemd does not run on this host", hint)
     if old := [name for name, hierarchy in layout.hierarchies.items() if hierarchy.version == 1]:
-        why = f"it takes cgroup v2 alone, and this host has v1's {old[0]}"
-        raise RunError(f"--cgroup-manager systemd: {why}", "use cgroupfs")
+        raise RunError(f"the systemd cgroup manager: it takes cgroup v2 alone, and here is v1's {old[0]}", hint)
     unit = scope.unit(asked, id_)
     return scope.manager(host.proc) + unit.path, unit
 

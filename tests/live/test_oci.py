@@ -372,8 +372,6 @@ def test_version_features_and_spec(runtime: Runtime, tmp_path: Path) -> None:
     (tmp_path / "rootfs").mkdir()
     refused = runtime("create", "--bundle", str(tmp_path), "c", check=False)
     assert "nobody would hold the terminal" in refused.stderr
-    refused = runtime("--systemd-cgroup", "create", "--bundle", str(tmp_path), "c", check=False)
-    assert "--systemd-cgroup" in refused.stderr
 
 
 @pytest.mark.anywhere
