@@ -13,6 +13,7 @@ from lxcfs_py.errors import Error
 from runtime import state
 from runtime.kernel.removal import remove_tree
 from runtime.places import hierarchies, host
+from runtime.process import resctrl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,9 +89,11 @@ def cleanup(found: State, there: Layout | None = None) -> None:
     if found.storage:
         remove_tree(found.storage)
         _prune(os.path.dirname(found.storage))
-    poststop = _poststop(found)
+    config = _config(found)
+    resctrl.remove((config.get("linux") or {}).get("intelRdt"), found.id)
+    poststop = config.get("hooks") or {}
     remove_tree(found.directory)
-    if poststop:
+    if poststop.get("poststop"):
         from runtime import log
         from runtime.lifecycle import oci
         from runtime.process import hooks
@@ -98,13 +101,11 @@ def cleanup(found: State, there: Layout | None = None) -> None:
         hooks.each("poststop", poststop, oci.state(found, state.STOPPED), log.warning)
 
 
-def _poststop(found: State) -> dict[str, Any]:
-    """Return the configuration's hooks if there are any for the end of it."""
+def _config(found: State) -> dict[str, Any]:
     try:
-        hooks = state.config(found).get("hooks")
+        return state.config(found)
     except Error:  # it was given up before it was written
         return {}
-    return hooks if isinstance(hooks, dict) and hooks.get("poststop") else {}
 
 
 def _prune(directory: str) -> None:

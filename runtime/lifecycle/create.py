@@ -29,7 +29,7 @@ from runtime import places, state
 from runtime.config import bundle
 from runtime.errors import RunError
 from runtime.lifecycle import cleanup, daemon, oci
-from runtime.process import cgroups, namespaces, resources, seccomp, users
+from runtime.process import cgroups, namespaces, resctrl, resources, seccomp, users
 from runtime.report import Report, guarded, send
 from runtime.root import plan, rootfs
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from runtime.process.net_devices import Moved
     from runtime.request import Request
     from runtime.root.steps import Step
 else:
@@ -77,6 +78,7 @@ class Create:
             remove=request.remove,
             annotations=spec["annotations"],
         )
+        self.rdt = linux.get("intelRdt")
         self.limits = resources.limits(linux["resources"])
         if not self.cgroup and self.limits != type(self.limits)():
             raise RunError("--cgroup-manager disabled: limits need a cgroup", "leave them out")
@@ -87,10 +89,12 @@ class Create:
         self.listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         self.said = Report()
         self.steps: list[Step] = []
+        self.moved: Moved | None = None
 
     def stages(self) -> Sequence[Callable[[], None]]:
         """Return the parent's steps, in order."""
-        return (self.claim, self.cgroups, self.clone, self.record, self.registration)
+        devices = (self.net_devices,) if self.request.spec["linux"]["netDevices"] else ()
+        return (self.claim, self.cgroups, self.clone, self.record, *devices, self.registration)
 
     def prepare(self, views: str) -> None:
         """Decide the plan; ``views`` is where the daemon serves, "" for the kernel's /proc."""
@@ -145,6 +149,8 @@ class Create:
             self.state = self.state.replace(
                 cgroup=self.cgroup, unit=self.unit.name
             )  # ours from now on, to end and remove
+        if self.rdt is not None:
+            resctrl.make(self.rdt, self.state.id)
         cgroups.make(self.host, self.layout, self.state.cgroup, self.limits, rules, there=bool(self.unit))
 
     def clone(self) -> None:
@@ -175,7 +181,8 @@ class Create:
             self.keeper = -1
 
     def _birth(self) -> tuple[int, tuple[str, ...]]:
-        pid, self.doors = namespaces.birth(self.spaces, self.layout, self.state.cgroup)
+        pid, doors = namespaces.birth(self.spaces, self.layout, self.state.cgroup)
+        self.doors = (*doors, *resctrl.doors(self.rdt, self.state.id))
         if pid == 0:
             from runtime.lifecycle import entry
 
@@ -185,6 +192,13 @@ class Create:
     def record(self) -> None:
         """Write down that it exists."""
         state.save(self.state)
+
+    def net_devices(self) -> None:
+        """Move the network devices it is to have into its namespace."""
+        from runtime.process import net_devices
+
+        self.moved = net_devices.Moved(self.host.proc, self.child)
+        self.moved.move(self.request.spec["linux"]["netDevices"])
 
     def registration(self) -> None:
         """Register it for the daemon."""
@@ -246,6 +260,8 @@ class Create:
     def undo(self) -> None:
         """Remove everything."""
         self._release()
+        if self.moved:
+            self.moved.back()
         if self.child > 0:
             os.kill(self.child, 9)
             os.waitpid(self.child, 0)

@@ -57,7 +57,7 @@ def test_disabled_and_deleted(runtime: Runtime, tmp_path: Path) -> None:
     assert runtime.quietly("create", "--bundle", str(bundle.write()), "c") == 0
     pid = runtime.state("c")["pid"]
     runtime("delete", "--force", "c")
-    assert not os.path.exists(f"/proc/{pid}/ns/pid")
+    assert not os.path.exists(f"/proc/{pid}/exe") or not os.readlink(f"/proc/{pid}/exe")
     assert runtime.status("c") == ""
 
 
