@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from lxcfs_py.cgroup.layout import Layout
 
 VARIABLE = "LXCFS_PY_RUNTIME_DIR"
+BOOTED = "/run/systemd/system"
+"""Is there where systemd is running (sd_booted(3))."""
 
 
 def host() -> Host:

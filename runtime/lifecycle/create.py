@@ -146,9 +146,8 @@ class Create:
         rules = self.request.spec["linux"]["resources"]["devices"]
         if self.unit:
             self.keeper = cgroups.scoped(self.unit, self.state.id, self.limits, self.state.annotations)
-            self.state = self.state.replace(
-                cgroup=self.cgroup, unit=self.unit.name
-            )  # ours from now on, to end and remove
+            # From now on it is ours to end: before, it may be somebody else's of the same name.
+            self.state = self.state.replace(cgroup=self.cgroup, unit=self.unit.name)
         if self.rdt is not None:
             resctrl.make(self.rdt, self.state.id)
         cgroups.make(self.host, self.layout, self.state.cgroup, self.limits, rules, there=bool(self.unit))

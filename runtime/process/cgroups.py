@@ -10,6 +10,7 @@ from lxcfs_py.procfs import proc_cgroup
 from runtime.errors import RunError
 from runtime.kernel import device_program
 from runtime.kernel import syscalls as sc
+from runtime.places import BOOTED
 from runtime.process import devices
 
 TYPE_CHECKING = False
@@ -45,7 +46,7 @@ def place(manager: str, asked: str, id_: str, host: Host, layout: Layout) -> tup
     from runtime.systemd import scope
 
     hint = "leave out --systemd-cgroup (podman --cgroup-manager=cgroupfs, dockerd native.cgroupdriver=cgroupfs)"
-    if not os.path.isdir(f"{host.run}/systemd/system"):
+    if not os.path.isdir(BOOTED):
         raise RunError("the systemd cgroup manager: systemd does not run on this host", hint)
     if old := [name for name, hierarchy in layout.hierarchies.items() if hierarchy.version == 1]:
         raise RunError(f"the systemd cgroup manager: it takes cgroup v2 alone, and here is v1's {old[0]}", hint)
