@@ -20,9 +20,9 @@ def host() -> Host:
     return Host(run=os.environ.get(VARIABLE, "/run"))
 
 
-def hierarchies(cgroup: str) -> Layout:
-    """Return those that a container's cgroup is in: the host's, or none where it has none of its own ("")."""
-    from lxcfs_py.cgroup import layout
+def layout(cgroup: str) -> Layout:
+    """Return the hierarchies a container's cgroup is in: none if it has none of its own ("")."""
+    from lxcfs_py.cgroup.layout import Layout, detect
     from lxcfs_py.files import Files
 
-    return layout.detect(host(), Files()) if cgroup else layout.Layout({})
+    return detect(host(), Files()) if cgroup else Layout({})

@@ -151,11 +151,6 @@ def missing(id_: str) -> Error:
     return MissingError(f"container {id_!r} does not exist", "pyproc list shows those that do")
 
 
-def without_cgroup(id_: str, what: str) -> Error:
-    """Return the Error for what is done to cgroups, and a container that has none of its own."""
-    return Error(f"container {id_!r} can't be {what}: it has no cgroup", "its --cgroup-manager is disabled")
-
-
 def write(path: str, value: dict[str, Any]) -> None:
     """Write JSON under a name that only ever holds a whole text."""
     write_text(path, json_text.dumps(value), 0o600)

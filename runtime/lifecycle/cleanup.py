@@ -10,9 +10,9 @@ import time
 
 from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error
-from runtime import state
+from runtime import places, state
 from runtime.kernel.removal import remove_tree
-from runtime.places import hierarchies, host
+from runtime.places import host
 from runtime.process import resctrl
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ def ended(found: State, there: Layout) -> None:
 
     registry.unregister(host(), found.id)
     if not found.cgroup:
-        _kill_first(found)
+        _end(found)
         return
     if found.unit:
         _stop(found, there)
@@ -43,7 +43,7 @@ def ended(found: State, there: Layout) -> None:
         _kill(found, there)
 
 
-def _kill_first(found: State) -> None:
+def _end(found: State) -> None:
     """Kill the first process and wait for its end: the others of its pid namespace go with it."""
     if not found.pid:
         return
@@ -85,7 +85,7 @@ def _kill(found: State, there: Layout) -> None:
 
 def cleanup(found: State, there: Layout | None = None) -> None:
     """Remove the container altogether; the caller holds its lock. Raises an Error if its processes don't die."""
-    ended(found, there or hierarchies(found.cgroup))
+    ended(found, there or places.layout(found.cgroup))
     if found.storage:
         remove_tree(found.storage)
         _prune(os.path.dirname(found.storage))

@@ -59,10 +59,10 @@ class Create:
         spec, linux = self.request.spec, self.request.spec["linux"]
         self.host = places.host()
         self.files = Files()
-        self.detected = places.hierarchies("/")
-        asked = linux.get("cgroupsPath", "")
-        self.cgroup, self.unit = cgroups.place(request.manager, asked, request.id, self.host, self.detected)
-        self.layout = self.detected if self.cgroup else places.hierarchies("")
+        self.detected = places.layout("/")
+        self.unit = cgroups.unit(request, self.detected)
+        self.cgroup = cgroups.place(request, self.unit)
+        self.layout = self.detected if self.cgroup else places.layout("")
         self.base = "" if request.bundle else f"{request.storage}/containers/{request.id}"
         self.spaces = namespaces.decide(linux)
         self.state = state.State(
@@ -145,7 +145,7 @@ class Create:
         """Make the cgroups with limits and device rules."""
         rules = self.request.spec["linux"]["resources"]["devices"]
         if self.unit:
-            self.keeper = cgroups.scoped(self.unit, self.state.id, self.limits, self.state.annotations)
+            self.keeper = cgroups.start_scope(self.unit, self.state.id, self.limits, self.state.annotations)
             # From now on it is ours to end: before, it may be somebody else's of the same name.
             self.state = self.state.replace(cgroup=self.cgroup, unit=self.unit.name)
         if self.rdt is not None:

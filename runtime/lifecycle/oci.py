@@ -55,6 +55,6 @@ def status(root: str, found: State, *, locked: bool = False) -> str:
     if now not in (states.CREATED, states.RUNNING):
         return now
     from lxcfs_py.cgroup import control
-    from runtime.places import hierarchies
+    from runtime import places
 
-    return PAUSED if control.frozen(hierarchies(found.cgroup), found.cgroup) else now
+    return PAUSED if control.frozen(places.layout(found.cgroup), found.cgroup) else now

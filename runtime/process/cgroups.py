@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from lxcfs_py.cgroup.layout import Layout
     from lxcfs_py.host import Host
+    from runtime.request import Request
     from runtime.systemd.scope import Unit
 
 
@@ -34,15 +35,13 @@ def path(asked: str, id_: str) -> str:
     return "/" + whole.lstrip("/")
 
 
-def place(manager: str, asked: str, id_: str, host: Host, layout: Layout) -> tuple[str, Unit | None]:
-    """Return the cgroup that ``manager`` makes of ``linux.cgroupsPath``, and its unit where that is systemd.
+def unit(request: Request, layout: Layout) -> Unit | None:
+    """Return the systemd unit of ``linux.cgroupsPath`` if systemd is to make the cgroup.
 
     Raises an Error where this host has no such manager.
     """
-    if manager == "disabled":
-        return "", None
-    if manager == "cgroupfs":
-        return path(asked, id_), None
+    if request.manager != "systemd":
+        return None
     from runtime.systemd import scope
 
     hint = "leave out --systemd-cgroup (podman --cgroup-manager=cgroupfs, dockerd native.cgroupdriver=cgroupfs)"
@@ -50,8 +49,18 @@ def place(manager: str, asked: str, id_: str, host: Host, layout: Layout) -> tup
         raise RunError("the systemd cgroup manager: systemd does not run on this host", hint)
     if old := [name for name, hierarchy in layout.hierarchies.items() if hierarchy.version == 1]:
         raise RunError(f"the systemd cgroup manager: it takes cgroup v2 alone, and here is v1's {old[0]}", hint)
-    unit = scope.unit(asked, id_)
-    return scope.manager(host.proc) + unit.path, unit
+    return scope.unit(request.spec["linux"].get("cgroupsPath", ""), request.id)
+
+
+def place(request: Request, unit_: Unit | None) -> str:
+    """Return the path of the cgroup that is asked for; "" if it is to have none of its own."""
+    if request.manager == "disabled":
+        return ""
+    if unit_ is None:
+        return path(request.spec["linux"].get("cgroupsPath", ""), request.id)
+    from runtime.systemd import scope
+
+    return scope.manager() + unit_.path
 
 
 def own(host: Host, layout: Layout, path: str) -> dict[str, str]:
@@ -63,11 +72,11 @@ def own(host: Host, layout: Layout, path: str) -> dict[str, str]:
     return {name: where for name, where in there.items() if not name.startswith("name=")}
 
 
-def scoped(unit: Unit, id_: str, limits: control.Limits, annotations: Mapping[str, str]) -> int:
+def start_scope(unit_: Unit, id_: str, limits: control.Limits, annotations: Mapping[str, str]) -> int:
     """Have systemd make a unit's cgroup; return the pid of what keeps it until ``scope.release``."""
     from runtime.systemd import scope
 
-    return scope.start(unit, id_, control.as_files(limits), annotations)
+    return scope.start(unit_, id_, control.as_files(limits), annotations)
 
 
 def _open(layout: Layout, path: str) -> int:
@@ -85,20 +94,21 @@ def make(
     judge(layout, path, rules)
 
 
-def update(host: Host, layout: Layout, path: str, resources: Mapping[str, Any], unit: str = "") -> None:
+def update(host: Host, layout: Layout, path: str, resources: Mapping[str, Any], scoped: str = "") -> None:
     """Change what ``linux.resources`` names, and leave the rest; raises an Error naming file and value.
 
-    Without ``devices`` the rules stay; with them they are all replaced, on cgroup2 in one step.
+    ``scoped`` is the unit if systemd made it. Without ``devices`` the rules stay; with them they are all replaced, on
+    cgroup2 in one step.
     """
     from runtime.process import resources as converted
 
     limits = converted.limits(resources)
     if (resources.get("memory") or {}).get("checkBeforeUpdate"):
         control.check(layout, path, limits)
-    if unit:
+    if scoped:
         from runtime.systemd import scope
 
-        scope.change(unit, control.as_files(limits))
+        scope.change(scoped, control.as_files(limits))
     control.update(host, layout, path, limits)
     if resources.get("devices"):
         judge(layout, path, resources["devices"])

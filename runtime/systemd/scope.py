@@ -62,7 +62,7 @@ def unit(asked: str, id_: str) -> Unit:
     return found
 
 
-def manager(proc: str) -> str:
+def manager(proc: str = "/proc") -> str:
     """Return the cgroup that systemd's units are below: not the topmost one where it runs in a container itself."""
     with open(f"{proc}/1/cgroup", "rb") as file:
         return proc_cgroup.parse(file.read()).get("", "").rpartition("/init.scope")[0]

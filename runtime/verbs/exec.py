@@ -116,7 +116,7 @@ def run(args: Sequence[str]) -> int:
     if parsed is None:
         return 0
     check(parsed)
-    from runtime.places import hierarchies
+    from runtime import places
 
     root = parsed["root"]
     found = state.load(root, state.find(root, parsed.rest[0]))
@@ -125,7 +125,7 @@ def run(args: Sequence[str]) -> int:
     try:
         if oci.status(root, found) == oci.PAUSED:
             raise Error(f"container {found.id!r} is paused, and a command in it would not run", "resume it first")
-        result = execute.enter(execute.Entry(found, config, asked, hierarchies(found.cgroup)), container)
+        result = execute.enter(execute.Entry(found, config, asked, places.layout(found.cgroup)), container)
     finally:
         os.close(container)
     if parsed["pid_file"]:

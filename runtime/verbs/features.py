@@ -9,6 +9,7 @@ from runtime.config import bundle
 from runtime.process import capabilities, namespaces, scheduling
 from runtime.root import mount_options
 from runtime.state import OCI_VERSION
+from runtime.systemd.properties import ANNOTATION
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -46,6 +47,7 @@ def known() -> dict[str, Any]:
             "mountExtensions": {"idmap": {"enabled": True}},
         },
         "annotations": {},
+        "potentiallyUnsafeConfigAnnotations": [ANNOTATION],
     }
 
 

@@ -41,13 +41,11 @@ def run(args: Sequence[str]) -> int:
     if parsed is None:
         return 0
     from lxcfs_py import json_text
-    from lxcfs_py.cgroup import control
-    from runtime.places import hierarchies
+    from runtime.lifecycle import members
 
     root = parsed["root"]
     found = state.load(root, state.find(root, parsed.rest[0]))
-    first = set() if found.cgroup or state.status(root, found) == state.STOPPED else {found.pid}
-    pids = control.members(hierarchies(found.cgroup), found.cgroup) | first
+    pids = members.pids(found)
     if parsed["format"] == "json":
         sys.stdout.write(json_text.dumps(sorted(pids)).decode() + "\n")
         return 0

@@ -67,6 +67,7 @@ def run(args: Sequence[str]) -> int:
     if parsed is None:
         return 0
     from runtime import places
+    from runtime.lifecycle import members
     from runtime.process import cgroups
 
     root = parsed["root"]
@@ -76,11 +77,10 @@ def run(args: Sequence[str]) -> int:
         found = state.load(root, id_)
         if (now := state.status(root, found, locked=True)) == state.STOPPED:
             raise Error(f"container {id_!r} can't be updated: it is {now}", "only what exists has limits")
-        if not found.cgroup:
-            raise state.without_cgroup(id_, "updated")
+        members.needs_cgroup(found, "updated")
         new = asked(parsed)
         config = state.config(found)
-        cgroups.update(places.host(), places.hierarchies(found.cgroup), found.cgroup, new, found.unit)
+        cgroups.update(places.host(), places.layout(found.cgroup), found.cgroup, new, found.unit)
         linux = config["linux"]
         state.write(
             f"{found.directory}/config.json",

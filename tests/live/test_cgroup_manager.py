@@ -45,7 +45,7 @@ def test_disabled(runtime: Runtime, tmp_path: Path) -> None:
     for verb in (("pause", "c"), ("update", "--memory", "64m", "c")):
         refused = runtime(*verb, check=False)
         assert refused.returncode == 1
-        assert "it has no cgroup; its --cgroup-manager is disabled" in refused.stderr
+        assert "it has no cgroup of its own; it was made with --cgroup-manager disabled" in refused.stderr
     runtime("kill", "--all", "c", "KILL")
     busybox.until(runtime, "c", "stopped")
     runtime("delete", "c")
