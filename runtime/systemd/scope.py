@@ -27,7 +27,7 @@ SLICE, PREFIX = "system.slice", "pyproc"
 WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\@")
 """What a unit's name may have (systemd.unit(5))."""
 MAX_NAME = 255
-SECONDS = 5.0
+SECONDS = 2.0
 """How long the unit of a container that has just ended may stay known."""
 
 
