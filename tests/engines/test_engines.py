@@ -59,6 +59,7 @@ def test_update(managed: Engine) -> None:
     assert managed.inside(name, READ) == SMALLER
 
 
+@pytest.mark.parametrize("managed", ["podman-pyproc", "docker-pyproc"], indirect=True)
 def test_scope(managed: Engine) -> None:
     """A container is a scope of systemd's, which is what these engines ask for, and has gone with it."""
     name = managed.start(*MEMORY)
