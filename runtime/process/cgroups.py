@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def path(asked: str, id_: str) -> str:
     """Return the cgroup of ``linux.cgroupsPath``: an absolute path as it is, others below ours (config-linux.md)."""
     if asked.count(":") == 2:
-        hint = "set a path; the slice:prefix:name form is the systemd manager's"
+        hint = "give --systemd-cgroup, or set a path"
         raise RunError(f"config.json: linux.cgroupsPath: {asked!r} is a systemd unit, and cgroupfs takes paths", hint)
     whole = os.path.normpath(asked if asked.startswith("/") else f"{control.OURS}/{asked or id_}")
     if ".." in asked.split("/") or "/" + whole.strip("/") in ("/", control.OURS):
