@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import time
 
-from lxcfs_py.cgroup import control, layout
+from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error
-from lxcfs_py.files import Files
-from runtime import state
+from runtime import places, state
 from runtime.kernel.removal import remove_tree
 from runtime.places import host
+from runtime.process import resctrl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,32 +23,77 @@ if TYPE_CHECKING:
     from runtime.state import State
 
 
+KILL_SECONDS = 10.0
+"""How long what was killed may take to go."""
+
+
 def ended(found: State, there: Layout) -> None:
     """Remove what only a running container needs: its registration and its cgroups, killing what is left in them."""
     from lxcfs_py import registry
 
     registry.unregister(host(), found.id)
+    if not found.cgroup:
+        _end(found)
+        return
+    if found.unit:
+        _stop(found, there)
     try:
         control.remove(host(), there, found.cgroup, timeout=0)
     except Error:  # something lives there yet
         _kill(found, there)
 
 
+def _end(found: State) -> None:
+    """Kill the first process and wait for its end: the others of its pid namespace go with it."""
+    if not found.pid:
+        return
+    from select import poll
+
+    try:
+        pidfd = os.pidfd_open(found.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if state.alive(found.pid, found.start_ticks):
+            os.kill(found.pid, 9)
+            waiting = poll()
+            waiting.register(pidfd, 1)  # POLLIN
+            if not waiting.poll(KILL_SECONDS * 1000):
+                raise _stubborn(found)
+    finally:
+        os.close(pidfd)
+
+
+def _stop(found: State, there: Layout) -> None:
+    """End the scope: systemd would end what lives in it slowly, so that is killed before."""
+    from runtime.systemd import scope
+
+    if control.members(there, found.cgroup) and not control.kill_all(host(), there, found.cgroup, KILL_SECONDS):
+        raise _stubborn(found)
+    scope.stop(found.unit)
+
+
+def _stubborn(found: State) -> Error:
+    return Error(f"container {found.id!r}: its processes don't die", "they hang in the kernel; try again later")
+
+
 def _kill(found: State, there: Layout) -> None:
-    if not control.kill_all(host(), there, found.cgroup):
-        raise Error(f"container {found.id!r}: its processes don't die", "they hang in the kernel; try again later")
+    if not control.kill_all(host(), there, found.cgroup, KILL_SECONDS):
+        raise _stubborn(found)
     control.remove(host(), there, found.cgroup)
 
 
 def cleanup(found: State, there: Layout | None = None) -> None:
     """Remove the container altogether; the caller holds its lock. Raises an Error if its processes don't die."""
-    ended(found, there or layout.detect(host(), Files()))
+    ended(found, there or places.layout(found.cgroup))
     if found.storage:
         remove_tree(found.storage)
         _prune(os.path.dirname(found.storage))
-    poststop = _poststop(found)
+    config = _config(found)
+    resctrl.remove((config.get("linux") or {}).get("intelRdt"), found.id)
+    poststop = config.get("hooks") or {}
     remove_tree(found.directory)
-    if poststop:
+    if poststop.get("poststop"):
         from runtime import log
         from runtime.lifecycle import oci
         from runtime.process import hooks
@@ -56,13 +101,11 @@ def cleanup(found: State, there: Layout | None = None) -> None:
         hooks.each("poststop", poststop, oci.state(found, state.STOPPED), log.warning)
 
 
-def _poststop(found: State) -> dict[str, Any]:
-    """Return the configuration's hooks if there are any for the end of it."""
+def _config(found: State) -> dict[str, Any]:
     try:
-        hooks = state.config(found).get("hooks")
+        return state.config(found)
     except Error:  # it was given up before it was written
         return {}
-    return hooks if isinstance(hooks, dict) and hooks.get("poststop") else {}
 
 
 def _prune(directory: str) -> None:

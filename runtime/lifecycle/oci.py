@@ -54,8 +54,7 @@ def status(root: str, found: State, *, locked: bool = False) -> str:
     now = states.status(root, found, locked=locked)
     if now not in (states.CREATED, states.RUNNING):
         return now
-    from lxcfs_py.cgroup import control, layout
-    from lxcfs_py.files import Files
-    from lxcfs_py.host import Host
+    from lxcfs_py.cgroup import control
+    from runtime import places
 
-    return PAUSED if control.frozen(layout.detect(Host(), Files()), found.cgroup) else now
+    return PAUSED if control.frozen(places.layout(found.cgroup), found.cgroup) else now

@@ -6,9 +6,11 @@ import os
 
 from lxcfs_py.cgroup import control
 from lxcfs_py.cgroup.layout import UNIFIED
+from lxcfs_py.procfs import proc_cgroup
 from runtime.errors import RunError
 from runtime.kernel import device_program
 from runtime.kernel import syscalls as sc
+from runtime.places import BOOTED
 from runtime.process import devices
 
 TYPE_CHECKING = False
@@ -18,12 +20,14 @@ if TYPE_CHECKING:
 
     from lxcfs_py.cgroup.layout import Layout
     from lxcfs_py.host import Host
+    from runtime.request import Request
+    from runtime.systemd.scope import Unit
 
 
 def path(asked: str, id_: str) -> str:
     """Return the cgroup of ``linux.cgroupsPath``: an absolute path as it is, others below ours (config-linux.md)."""
     if asked.count(":") == 2:
-        hint = "set a path; the slice:prefix:name form is the systemd manager's"
+        hint = "give --systemd-cgroup, or set a path"
         raise RunError(f"config.json: linux.cgroupsPath: {asked!r} is a systemd unit, and cgroupfs takes paths", hint)
     whole = os.path.normpath(asked if asked.startswith("/") else f"{control.OURS}/{asked or id_}")
     if ".." in asked.split("/") or "/" + whole.strip("/") in ("/", control.OURS):
@@ -31,26 +35,80 @@ def path(asked: str, id_: str) -> str:
     return "/" + whole.lstrip("/")
 
 
+def unit(request: Request, layout: Layout) -> Unit | None:
+    """Return the systemd unit of ``linux.cgroupsPath`` if systemd is to make the cgroup.
+
+    Raises an Error where this host has no such manager.
+    """
+    if request.manager != "systemd":
+        return None
+    from runtime.systemd import scope
+
+    hint = "leave out --systemd-cgroup (podman --cgroup-manager=cgroupfs, dockerd native.cgroupdriver=cgroupfs)"
+    if not os.path.isdir(BOOTED):
+        raise RunError("the systemd cgroup manager: systemd does not run on this host", hint)
+    if old := [name for name, hierarchy in layout.hierarchies.items() if hierarchy.version == 1]:
+        raise RunError(f"the systemd cgroup manager: it takes cgroup v2 alone, and here is v1's {old[0]}", hint)
+    return scope.unit(request.spec["linux"].get("cgroupsPath", ""), request.id)
+
+
+def place(request: Request, unit_: Unit | None) -> str:
+    """Return the path of the cgroup that is asked for; "" if it is to have none of its own."""
+    if request.manager == "disabled":
+        return ""
+    if unit_ is None:
+        return path(request.spec["linux"].get("cgroupsPath", ""), request.id)
+    from runtime.systemd import scope
+
+    return scope.manager() + unit_.path
+
+
+def own(host: Host, layout: Layout, path: str) -> dict[str, str]:
+    """Return the path by hierarchy, as the registry has it: of the container's cgroup, or of ours, which it is in."""
+    if path:
+        return {name: path for name in layout.hierarchies if not name.startswith("name=")}
+    with open(f"{host.proc}/self/cgroup", "rb") as file:
+        there = proc_cgroup.parse(file.read())
+    return {name: where for name, where in there.items() if not name.startswith("name=")}
+
+
+def start_scope(unit_: Unit, id_: str, limits: control.Limits, annotations: Mapping[str, str]) -> int:
+    """Have systemd make a unit's cgroup; return the pid of what keeps it until ``scope.release``."""
+    from runtime.systemd import scope
+
+    return scope.start(unit_, id_, control.as_files(limits), annotations)
+
+
 def _open(layout: Layout, path: str) -> int:
     return os.open(layout.hierarchies[UNIFIED].directory(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def make(host: Host, layout: Layout, path: str, limits: control.Limits, rules: list[dict[str, Any]]) -> None:
-    """Make them; ``rules`` are OCI's for devices. Raises an Error naming file and value."""
-    control.create(host, layout, path, limits)
+def make(
+    host: Host, layout: Layout, path: str, limits: control.Limits, rules: list[dict[str, Any]], *, there: bool = False
+) -> None:
+    """Make them, unless they are ``there``, and limit them; ``rules`` are OCI's for devices.
+
+    Raises an Error naming file and value.
+    """
+    (control.prepare if there else control.create)(host, layout, path, limits)
     judge(layout, path, rules)
 
 
-def update(host: Host, layout: Layout, path: str, resources: Mapping[str, Any]) -> None:
+def update(host: Host, layout: Layout, path: str, resources: Mapping[str, Any], scoped: str = "") -> None:
     """Change what ``linux.resources`` names, and leave the rest; raises an Error naming file and value.
 
-    Without ``devices`` the rules stay; with them they are all replaced, on cgroup2 in one step.
+    ``scoped`` is the unit if systemd made it. Without ``devices`` the rules stay; with them they are all replaced, on
+    cgroup2 in one step.
     """
     from runtime.process import resources as converted
 
     limits = converted.limits(resources)
     if (resources.get("memory") or {}).get("checkBeforeUpdate"):
         control.check(layout, path, limits)
+    if scoped:
+        from runtime.systemd import scope
+
+        scope.change(scoped, control.as_files(limits))
     control.update(host, layout, path, limits)
     if resources.get("devices"):
         judge(layout, path, resources["devices"])

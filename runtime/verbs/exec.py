@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.errors import Error
-from lxcfs_py.host import Host
 from runtime import options, state
 from runtime.config import bundle, conformity, spec, validate
 from runtime.errors import RunError
@@ -117,8 +116,7 @@ def run(args: Sequence[str]) -> int:
     if parsed is None:
         return 0
     check(parsed)
-    from lxcfs_py.cgroup import layout
-    from lxcfs_py.files import Files
+    from runtime import places
 
     root = parsed["root"]
     found = state.load(root, state.find(root, parsed.rest[0]))
@@ -127,7 +125,7 @@ def run(args: Sequence[str]) -> int:
     try:
         if oci.status(root, found) == oci.PAUSED:
             raise Error(f"container {found.id!r} is paused, and a command in it would not run", "resume it first")
-        result = execute.enter(execute.Entry(found, config, asked, layout.detect(Host(), Files())), container)
+        result = execute.enter(execute.Entry(found, config, asked, places.layout(found.cgroup)), container)
     finally:
         os.close(container)
     if parsed["pid_file"]:

@@ -58,14 +58,10 @@ def send(pidfd: int, signal: int, what: str) -> None:
 
 def _send_all(found: State, signal: int) -> None:
     """Signal every process of the cgroup, and those that were forked meanwhile."""
-    from lxcfs_py.cgroup import control, layout
-    from lxcfs_py.files import Files
-    from lxcfs_py.host import Host
+    from runtime.lifecycle import members
 
-    host = Host()
-    directories = control.directories(layout.detect(host, Files()), found.cgroup)
     done: set[int] = set()
-    while there := _members(directories) - done:
+    while there := members.pids(found) - done:
         for pid in there:
             done.add(pid)
             try:
@@ -73,23 +69,12 @@ def _send_all(found: State, signal: int) -> None:
             except ProcessLookupError:
                 continue
             try:  # its pid may have been used again before it was opened: it must still be a member
-                if pid in _members(directories):
+                if pid in members.pids(found):
                     _signal.pidfd_send_signal(pidfd, signal)
             except ProcessLookupError:
                 continue
             finally:
                 os.close(pidfd)
-
-
-def _members(directories: Sequence[str]) -> set[int]:
-    """Return the processes of the first of a container's cgroups that is there."""
-    for directory in directories:
-        try:
-            with open(f"{directory}/cgroup.procs", encoding="ascii") as file:
-                return {int(line) for line in file}
-        except OSError:
-            continue
-    return set()
 
 
 def run(args: Sequence[str]) -> int:

@@ -18,18 +18,19 @@ VERB = Verb("pause", "Stop all processes of a container where they are.", "ID", 
 
 def change(parsed: Parsed, *, freeze: bool) -> None:
     """Freeze or thaw it; raises an Error unless it is in the state for that."""
-    from lxcfs_py.cgroup import control, layout
-    from lxcfs_py.files import Files
-    from lxcfs_py.host import Host
+    from lxcfs_py.cgroup import control
+    from runtime import places
+    from runtime.lifecycle import members
 
     root = parsed["root"]
     found = state.load(root, state.find(root, parsed.rest[0]))
     now = oci.status(root, found)
     if freeze and now not in (state.CREATED, state.RUNNING):
         raise Error(f"container {found.id!r} can't be paused: it is {now}", "only what runs can be paused")
+    members.needs_cgroup(found, "paused")
     if not freeze and now != oci.PAUSED:
         raise Error(f"container {found.id!r} can't be resumed: it is {now}", "only what is paused can be resumed")
-    (control.freeze if freeze else control.thaw)(layout.detect(Host(), Files()), found.cgroup)
+    (control.freeze if freeze else control.thaw)(places.layout(found.cgroup), found.cgroup)
 
 
 def run(args: Sequence[str]) -> int:

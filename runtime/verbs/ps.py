@@ -41,13 +41,11 @@ def run(args: Sequence[str]) -> int:
     if parsed is None:
         return 0
     from lxcfs_py import json_text
-    from lxcfs_py.cgroup import control, layout
-    from lxcfs_py.files import Files
-    from lxcfs_py.host import Host
+    from runtime.lifecycle import members
 
     root = parsed["root"]
     found = state.load(root, state.find(root, parsed.rest[0]))
-    pids = control.members(layout.detect(Host(), Files()), found.cgroup)
+    pids = members.pids(found)
     if parsed["format"] == "json":
         sys.stdout.write(json_text.dumps(sorted(pids)).decode() + "\n")
         return 0
