@@ -28,7 +28,9 @@ OPCODES = {
 IDLE = 0
 """Instead of an opcode: waits for a request."""
 
-PID, STARTED_NSEC, STARTS, BUSY_SINCE_NSEC, OPCODE, REQUESTS, ERRORS, FALLBACKS, CELLS_USED, FILES_AT = range(10)
+PID, STARTED_NSEC, STARTS, BUSY_SINCE_NSEC, OPCODE, UNIQUE, REQUESTS, ERRORS, FALLBACKS, CELLS_USED, FILES_AT = range(
+    11
+)
 """Where in a row each number is; times are CLOCK_MONOTONIC's, 0 for none."""
 BUCKETS = 24
 """The first counts reads of less than 1 us, each further one those of less than twice as long, the last the rest."""
@@ -85,6 +87,8 @@ class Worker(Record):
     """When it took up the request it is at; 0 when it is at none."""
     opcode: int
     """``IDLE`` or the request's."""
+    unique: int
+    """The kernel's number of the request it is at, or was at last."""
     requests: int
     errors: int
     """Requests answered with an errno, but for those of ``boundary.ANSWERS``."""
@@ -173,6 +177,11 @@ class Table:
         """Return a worker's row, for that worker."""
         return Row(self._memory, number, first)
 
+    def request(self, number: int) -> tuple[int, int, int]:
+        """Return ``busy_since_nsec``, ``opcode`` and ``unique`` of what ``worker`` would."""
+        words = _rows(self._memory)[number][:_CELLS_AT].cast("Q")
+        return words[BUSY_SINCE_NSEC], words[OPCODE], words[UNIQUE]
+
     def worker(self, number: int) -> Worker:
         """Return what a worker's row says now."""
         memory = _rows(self._memory)[number]
@@ -189,6 +198,7 @@ class Table:
             starts=words[STARTS],
             busy_since_nsec=words[BUSY_SINCE_NSEC],
             opcode=words[OPCODE],
+            unique=words[UNIQUE],
             requests=words[REQUESTS],
             errors=words[ERRORS],
             fallbacks=words[FALLBACKS],

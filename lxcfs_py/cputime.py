@@ -35,6 +35,11 @@ class Account(NamedTuple):
     """Per CPU that was ever visible."""
 
     @property
+    def idle_usec(self) -> int:
+        """What ``total`` says of idle."""
+        return sum([cpu[3] for cpu in self.cpus])
+
+    @property
     def total(self) -> Times:
         """The sum over all CPUs, hidden ones included."""
         user, nice, system, idle = (sum(column) for column in zip(*self.cpus, (0, 0, 0, 0), strict=False))
@@ -58,8 +63,14 @@ def split(time: CpuTime, seen: tuple[int, int, int]) -> tuple[int, int, int]:
 
 def spread(amount: int, weights: Sequence[int]) -> list[int]:
     """Divide an amount in proportion, exactly; no part exceeds its weight if the amount does not exceed their sum."""
+    if not amount:
+        return [0] * len(weights)
+    if len(weights) == 1:
+        return [amount if weights[0] else 0]
     whole = sum(weights)
-    if not amount or not whole:
+    if amount == whole:
+        return [*weights]
+    if not whole:
         return [0] * len(weights)
     parts, upto, mark = [], 0, 0
     for weight in weights:
@@ -74,9 +85,12 @@ def advance(account: Account, now_nsec: int, time: CpuTime, n: int) -> Account:
     seen = split(time, account.seen)
     waiting = [p + new - old for p, new, old in zip(account.pending, seen, account.seen, strict=True)]
     dt_usec = max(0, now_nsec - account.last_nsec) // 1000
-    served = spread(min(sum(waiting), n * dt_usec), waiting)
-    later = [part - now for part, now in zip(waiting, served, strict=True)]
-    user, nice, system = spread(min(sum(later), n * SURPLUS_USEC), later)
+    served, pending = waiting, (0, 0, 0)
+    if sum(waiting) > n * dt_usec:
+        served = spread(n * dt_usec, waiting)
+        later = [part - now for part, now in zip(waiting, served, strict=True)]
+        user, nice, system = spread(min(sum(later), n * SURPLUS_USEC), later)
+        pending = user, nice, system
     busy = spread(sum(served), [dt_usec] * n)
     in_user = spread(served[0] + served[1], busy)  # user and nice together first: what is left is system's, never < 0
     in_nice = spread(served[1], in_user)
@@ -84,7 +98,7 @@ def advance(account: Account, now_nsec: int, time: CpuTime, n: int) -> Account:
     for at in range(n):
         (u, ni, s, i), b = cpus[at], busy[at]
         cpus[at] = u + in_user[at] - in_nice[at], ni + in_nice[at], s + b - in_user[at], i + dt_usec - b
-    return Account(account.last_nsec + dt_usec * 1000, seen, (user, nice, system), tuple(cpus))
+    return Account(account.last_nsec + dt_usec * 1000, seen, pending, tuple(cpus))
 
 
 class CpuStore(Protocol):

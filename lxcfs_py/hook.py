@@ -11,24 +11,18 @@ the first mount: a container has all files or none.
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import time
 
-from lxcfs_py import announcement, json_text, mounting, registry
-from lxcfs_py.cgroup import layout
+from lxcfs_py import ancestry, json_text, registry
+from lxcfs_py.binding import Asked, give
 from lxcfs_py.errors import Error, reason
-from lxcfs_py.files import Files
 from lxcfs_py.host import Host
-from lxcfs_py.procfs import pid_stat, proc_cgroup, status, timens_offsets
-from lxcfs_py.record import Record
-from lxcfs_py.served import PRESSURE
-from lxcfs_py.serving import paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 SECONDS = 5.0
@@ -36,21 +30,6 @@ SECONDS = 5.0
 ANNOTATION = "io.lxcfs-py.view"
 AUTO, REQUIRE, OFF = "auto", "require", "off"
 STOPPED = "stopped"
-KINDS = {"proc": mounting.PROC_SUPER_MAGIC, "sys": mounting.SYSFS_MAGIC}
-"""Below which directories of a root the served files go, and what must be mounted there."""
-
-
-class Asked(Record):
-    """What the runtime says of a container, as far as it concerns us."""
-
-    id: str
-    pid: int
-    """Of its first process, in a pid namespace that is not always ours; 0 if it does not say."""
-    rootfs: str
-    view: str
-    """``auto``, ``require`` or ``off``."""
-    own_mounts: bool
-    """Whether it has a mount namespace."""
 
 
 def asked(state: Mapping[str, Any], config: Mapping[str, Any]) -> Asked:
@@ -63,171 +42,6 @@ def asked(state: Mapping[str, Any], config: Mapping[str, Any]) -> Asked:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Error(f"config.json: {error!r}", "see the OCI specification") from None
     return Asked(state["id"], pid, rootfs, noted.get(ANNOTATION, AUTO), "mount" in namespaces)
-
-
-def nearest(pid: int, depth: int, ancestors: Mapping[int, tuple[int, ...]]) -> int:
-    """Return which ancestor of a hook inside a pid namespace is the container's first process; 0 for none.
-
-    ``pid`` is what the runtime calls it there (runc its number, crun 0); ``depth`` counts the hook's pid namespaces;
-    ``ancestors`` have their numbers in each of theirs, the next ancestor first.
-    """
-    there = [number for number, numbers in ancestors.items() if len(numbers) == depth]
-    named = [number for number in there if ancestors[number][-1] == (pid or 1)]
-    return (named or there or [0])[0]
-
-
-# What may hang: only a child does it.
-
-
-def give(host: Host, container: Asked) -> None:
-    """Register a container and bind the view; raises an Error or OSError, and then nothing is bound."""
-    found = announcement.read(
-        host
-    )  # whether it lives does not matter: what it has mounted may outlive it for a while
-    if found is None:
-        raise Error("no lxcfs-py daemon serves", "start it: systemctl start lxcfs-py")
-    mountpoint = found.mountpoint
-    try:
-        os.statvfs(mountpoint)  # stat may be answered from the kernel's cache
-    except OSError as error:
-        raise Error(f"the daemon does not serve: {reason(error)}", "see lxcfs-py status") from error
-    there = paths(host, layout.detect(host, Files()))
-    base = f"{mountpoint}/containers/{container.id}" if _register(host, container) else mountpoint
-    copies = _copies(base, there)
-    if not _inside(host, container.pid):
-        mounting.enter(f"{host.proc}/{container.pid}/ns/mnt", mounting.CLONE_NEWNS)
-    targets = _targets(container.rootfs, there)
-    attached: list[int] = []
-    try:
-        for path, target in targets.items():
-            if path in copies:
-                mounting.attach(copies[path], target, f"{container.rootfs}/{path}")
-                attached.append(copies[path])
-    except OSError:
-        for mount in attached:
-            mounting.detach(mount)
-        raise
-
-
-def _register(host: Host, container: Asked) -> bool:
-    """Register a container; return False where it must go by caller: we may not, or its name is another one's."""
-    pid = container.pid
-    if not registry.is_id(container.id) or registry.lives(host, container.id):
-        return False
-    files = Files()
-    found = pid_stat.parse(files.read(f"{host.proc}/{pid}/stat"))
-    if found is None:
-        raise Error(f"{host.proc}/{pid}/stat can't be understood", "is /proc mounted?")
-    try:
-        offset = timens_offsets.boottime_nsec(files.read(f"{host.proc}/{pid}/timens_offsets"))
-    except OSError:  # a kernel without time namespaces
-        offset = 0
-    try:
-        if runtime := _outside(host):  # paths are told from the reader's own cgroup namespace on
-            mounting.enter(f"{host.proc}/{runtime}/ns/cgroup", mounting.CLONE_NEWCGROUP)
-        every = proc_cgroup.parse(files.read(f"{host.proc}/{pid}/cgroup"))
-        cgroups = {name: path for name, path in every.items() if not name.startswith("name=")}
-        registry.register(host, registry.Registration(container.id, pid, found.start_ticks, cgroups, offset))
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EACCES, errno.EROFS):
-            raise
-        return False
-    return True
-
-
-def _copies(base: str, there: tuple[str, ...]) -> dict[str, int]:
-    """Return mounts of the served files, read-only but for pressure, which is written to (psi.rst)."""
-    found = {}
-    for path in there:
-        try:
-            found[path] = mounting.copy(f"{base}/{path}")
-        except FileNotFoundError:  # a daemon of another version
-            continue
-        attributes = mounting.NOSUID | mounting.NODEV | mounting.NOEXEC
-        if not path.startswith(f"{PRESSURE}/"):
-            attributes |= mounting.RDONLY
-        mounting.restrict(found[path], attributes, f"{base}/{path}")
-    if not found:
-        raise Error(f"{base}: nothing is served there", "see lxcfs-py status")
-    return found
-
-
-def _targets(rootfs: str, there: tuple[str, ...]) -> dict[str, int]:
-    """Return what is to be covered; not what the container lacks, or has something of its own over already."""
-    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    inside = mounting.RESOLVE_NO_SYMLINKS | mounting.RESOLVE_NO_MAGICLINKS
-    found = {}
-    for name, kind in KINDS.items():
-        at = f"{rootfs}/{name}"
-        try:
-            top = mounting.open_in(root, name, inside | mounting.RESOLVE_IN_ROOT, at)
-        except FileNotFoundError:
-            continue
-        if mounting.kind(top, at) != kind:
-            continue
-        for path in there:
-            if path.startswith(f"{name}/"):
-                try:
-                    rest = path.removeprefix(f"{name}/")
-                    found[path] = mounting.open_in(top, rest, inside | mounting.RESOLVE_NO_XDEV, f"{rootfs}/{path}")
-                except OSError as error:
-                    if error.errno not in (errno.ENOENT, errno.EXDEV):
-                        raise
-    if not found:
-        raise Error(f"{rootfs}/proc: no procfs is mounted there", "have the hook run at createRuntime")
-    return found
-
-
-# What can't.
-
-
-def _same_namespace(host: Host, pid: int, kind: str) -> bool:
-    mine, other = (os.readlink(f"{host.proc}/{who}/ns/{kind}") for who in ("self", pid))
-    return mine == other
-
-
-def _inside(host: Host, pid: int) -> bool:
-    """Say whether we are in a process's mount namespace; who is not is started by the runtime, which may look."""
-    try:
-        return _same_namespace(host, pid, "mnt")
-    except PermissionError:
-        return True
-
-
-def _outside(host: Host) -> int:
-    """Return our nearest ancestor that is in another cgroup namespace, 0 for none."""
-    for pid in _ancestors(host):
-        try:
-            if not _same_namespace(host, pid, "cgroup"):
-                return pid
-        except PermissionError:  # a PID 1 that is allowed more than we are
-            continue
-    return 0
-
-
-def _ancestors(host: Host) -> Iterator[int]:
-    """Yield our parent, its parent, and so on."""
-    pid: int | str = "self"
-    while True:
-        found = pid_stat.parse(Files().read(f"{host.proc}/{pid}/stat"))
-        if found is None or not found.ppid:
-            return
-        yield (pid := found.ppid)
-
-
-def _resolved(host: Host, container: Asked) -> Asked:
-    """Return the container with its first process's number in /proc, wherever the hook was started."""
-
-    def numbers(pid: int | str) -> tuple[int, ...]:
-        return status.pids(Files().read(f"{host.proc}/{pid}/status"))
-
-    ours = numbers("self")
-    if container.pid and len(ours) == 1:
-        return container
-    found = nearest(container.pid, len(ours), {pid: numbers(pid) for pid in _ancestors(host)})
-    if not found:
-        raise Error("its first process is not to be found", "let the runtime itself start the hook")
-    return container.replace(pid=found)
 
 
 def within(deadline: float, act: Callable[[], None]) -> str:
@@ -316,7 +130,7 @@ def attend(host: Host, container: Asked, deadline: float) -> str:
     try:
         if not container.own_mounts:
             return "it has no mount namespace, so nothing can be bound for it alone"
-        container = _resolved(host, container)
+        container = container.replace(pid=ancestry.first_process(host, container.pid))
         if registry.lives(host, container.id, container.pid):
             return ""  # an earlier stage, or the runtime itself, has seen to it
     except Error as error:

@@ -65,6 +65,10 @@ STORAGE = Option(
     "DIR",
     otherwise=places.storage,
 )
+MANAGER = (
+    _choice("--cgroup-manager", "Who makes its cgroup; disabled: nobody", "cgroupfs", "systemd", "disabled"),
+    _flag("--systemd-cgroup", about="The same as --cgroup-manager systemd"),
+)
 HELP = _flag("--help", about="Show this message and exit")
 VERSION = _flag("--version", about="Show the version and exit")
 COMMON = (
@@ -73,8 +77,7 @@ COMMON = (
     Option(("--log",), "Write errors and warnings to a file too", "FILE"),
     _choice("--log-format", "How they are written there", "text", "json"),
     _flag("--debug", about="Write there what is done, too"),
-    _choice("--cgroup-manager", "Who makes cgroups", "cgroupfs", "systemd"),
-    _flag("--systemd-cgroup", about="The same as --cgroup-manager systemd"),
+    *MANAGER,
     HELP,
 )
 """What every verb of ``pyproc`` understands, before its name or after it."""
@@ -148,6 +151,7 @@ RUN = (
         "require",
         "off",
     ),
+    *MANAGER,
     _flag("--dry-run", about="Print what would be done, step by step, and do nothing"),
     ROOT,
     STORAGE,
@@ -257,6 +261,11 @@ def parse(argv: Sequence[str]) -> Parsed:
     if not parsed.rest and not (parsed["image"] or parsed["help"] or parsed["version"]):
         raise RunError("no command given", f"usage: pyproc-run {RUN_USAGE}")
     return parsed
+
+
+def manager(parsed: Parsed) -> str:
+    """Return who is to make cgroups, of ``MANAGER``'s words."""
+    return "systemd" if parsed["systemd_cgroup"] else str(parsed["cgroup_manager"])
 
 
 def split(argv: Sequence[str]) -> tuple[tuple[str, ...], str, tuple[str, ...]]:

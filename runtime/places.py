@@ -19,6 +19,8 @@ USER = os.geteuid()
 """Who has called us: in a user namespace that we make later we are root."""
 ALL_IDS = ["0", "0", "4294967295"]
 """The map of the host's own user namespace."""
+BOOTED = "/run/systemd/system"
+"""Is there where systemd is running (sd_booted(3))."""
 
 
 def host() -> Host:

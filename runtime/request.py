@@ -34,6 +34,8 @@ class Request(Record):
     """Run-time state of all containers (``--root``)."""
     storage: str = "/var/lib/pyproc"
     """Upper layers and logs of all containers (``--storage``)."""
+    manager: str = "cgroupfs"
+    """Who makes its cgroup (``options.MANAGER``)."""
     console_socket: str = ""
     pid_file: str = ""
     preserve_fds: int = 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-OCI_VERSION = "1.2.0"
+OCI_VERSION = "1.3.0"
 """The runtime specification spoken; any 1.x is understood."""
 CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
 HOST = Host()
@@ -46,7 +46,7 @@ class State(Record):
     storage: str
     """The directory of its upper layer and log: ``STORAGE/containers/ID``; "" if its root is not of our making."""
     cgroup: str
-    """Its cgroup's path in every hierarchy."""
+    """Its cgroup's path in every hierarchy; "" if it has none of its own."""
     created_nsec: int
     """When it was made, in nanoseconds since 1970."""
     command: tuple[str, ...] = ()
@@ -62,10 +62,12 @@ class State(Record):
     exit_code: int | None = None
     """What its command ended with, None while unknown."""
     annotations: Mapping[str, str] = {}
+    unit: str = ""
+    """The systemd unit its cgroup is of, "" if we made it."""
 
 
 TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("id", "directory", "bundle", "storage", "cgroup", "phase"), (str,)),
+    **dict.fromkeys(("id", "directory", "bundle", "storage", "cgroup", "phase", "unit"), (str,)),
     **dict.fromkeys(("created_nsec", "pid", "start_ticks", "boottime_offset_nsec"), (int,)),
     **dict.fromkeys(("detached", "remove"), (bool,)),
     "command": (list,),

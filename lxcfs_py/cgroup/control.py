@@ -12,7 +12,7 @@ import time
 from lxcfs_py.cgroup.layout import below
 from lxcfs_py.cgroup.limits import Limits
 from lxcfs_py.cgroup.parse import flat, numbers
-from lxcfs_py.cgroup.setting import check, limit, needed, read, update, write
+from lxcfs_py.cgroup.setting import as_files, check, limit, needed, read, update, write
 from lxcfs_py.errors import Error, reason
 
 TYPE_CHECKING = False
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Limits",
+    "as_files",
     "check",
     "create",
     "directories",
@@ -33,6 +34,7 @@ __all__ = [
     "frozen",
     "kill_all",
     "oom_kills",
+    "prepare",
     "read",
     "remove",
     "thaw",
@@ -100,19 +102,24 @@ def _inherit_cpuset(mount: str, path: str) -> None:
         parent = child
 
 
+def prepare(host: Host, layout: Layout, path: str, limits: Limits) -> None:
+    """Make the cgroup wherever it isn't there yet, and limit it; raises an Error naming file and value."""
+    for hierarchy in hierarchies(layout):
+        directory = hierarchy.directory(path)
+        if hierarchy.version == 2:
+            _enable(hierarchy, path, needed(layout, limits))
+            _make(directory)
+        else:
+            _make(directory)
+            if "cpuset" in hierarchy.controllers:
+                _inherit_cpuset(hierarchy.mount, path)
+    update(host, layout, path, limits)
+
+
 def create(_host: Host, layout: Layout, path: str, limits: Limits) -> None:
     """Make the cgroup everywhere and limit it; raises an Error naming file and value, and leaves nothing then."""
     try:
-        for hierarchy in hierarchies(layout):
-            directory = hierarchy.directory(path)
-            if hierarchy.version == 2:
-                _enable(hierarchy, path, needed(layout, limits))
-                _make(directory)
-            else:
-                _make(directory)
-                if "cpuset" in hierarchy.controllers:
-                    _inherit_cpuset(hierarchy.mount, path)
-        update(_host, layout, path, limits)
+        prepare(_host, layout, path, limits)
     except BaseException:
         remove(_host, layout, path)
         raise

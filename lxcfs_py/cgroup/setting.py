@@ -53,6 +53,12 @@ def _v2(layout: Layout, limits: Limits) -> dict[str, list[Write]]:
     return v2_writes(limits if _version(layout, "memory") == 2 else limits.replace(swap_total_bytes=None))
 
 
+def as_files(limits: Limits) -> list[tuple[str, str]]:
+    """Return the files of cgroup2, by name, and what each would take; some limits have several files."""
+    writes = (write for writes in v2_writes(limits).values() for write in writes)
+    return [*(choice for write in writes for choice in write.choices), *limits.unified.items()]
+
+
 def _controller(file: str) -> str:
     controller, dot, _ = file.partition(".")
     if "/" in file or not controller or not dot:

@@ -83,7 +83,7 @@ class V1(Base):
             return None
         stat = flat(self._text(directory, "cpuacct.stat"))
         tick = 1_000_000 // USER_HZ
-        return CpuTime(usage // 1000, stat.get("user", 0) * tick, stat.get("system", 0) * tick)
+        return CpuTime(usage // 1000, stat.get("user", 0) * tick, stat.get("system", 0) * tick, 0)
 
     def hugetlb(self, path: str) -> tuple[HugePages, ...]:
         """Return hugetlb.SIZE.limit_in_bytes and .usage_in_bytes, minima over the levels."""

@@ -13,11 +13,12 @@ import trio
 
 from lxcfs_py import log
 from lxcfs_py.daemon import notify
-from lxcfs_py.daemon.mourning import mourn
+from lxcfs_py.daemon.mourning import ask_again, mourn_generation
+from lxcfs_py.daemon.session import living
 from lxcfs_py.daemon.task import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Mapping
 
     from lxcfs_py.daemon.processes import Template
     from lxcfs_py.daemon.session import Session
@@ -28,11 +29,11 @@ LEAVE_SECONDS = 1.0
 """Workers that have not left by then are killed: they are at a request that takes long, and others wait."""
 
 
-def _start(task: Task, parent: int, *, cold: bool) -> subprocess.Popen[bytes]:
+def _start(task: Task, parent: int) -> subprocess.Popen[bytes]:
     """Start a template."""
     module = [sys.executable, "-m", "lxcfs_py.daemon.workers"]
     return subprocess.Popen(
-        [*module, pack(task), str(parent), "cold" if cold else ""],
+        [*module, pack(task), str(parent)],
         pass_fds=task.descriptors,
         stdin=subprocess.DEVNULL,
         cwd="/",
@@ -45,14 +46,16 @@ async def keep(session: Session, task: Task, parent: int, serving: Callable[[], 
 
     ``serving`` is told whenever a generation has begun and the one before has left.
     """
-    processes = session.processes
+    processes, former = session.processes, session.former
+    if former is not None:
+        await _dismiss(task, living(former, task.host))
     while True:
         before = session.templates(task.host)
         if len(before) == 2:  # a supervisor was killed while one followed the other
             await _retire(session, task, 0, before.pop(0))
         generation = 1 if 0 in before else 0
         first = generation * session.workers
-        template = _start(task.replace(first=first), parent, cold=not before)
+        template = _start(task.replace(first=first), parent)
         try:
             while processes.template(generation).pid != template.pid or first not in processes.workers():
                 if template.poll() is not None:
@@ -63,7 +66,9 @@ async def keep(session: Session, task: Task, parent: int, serving: Callable[[], 
                     await _retire(session, task, number, each)
                 notify.notify("READY=1")
                 serving()
-                await _ended([template.pid])
+                if former is not None:  # who comes next may be given its record, if the keeper is the holder
+                    former.note_template(generation, processes.template(generation))
+                await _ended(template.pid)
         except trio.Cancelled:
             template.returncode = 0  # it goes on, or the mount goes: nobody waits for it
             raise
@@ -74,30 +79,42 @@ async def keep(session: Session, task: Task, parent: int, serving: Callable[[], 
         await trio.sleep(PAUSE_SECONDS)
 
 
+async def _dismiss(task: Task, templates: Mapping[int, Template]) -> None:
+    """Have the workers leave whose memory has another layout: a file that they open is none that ours know.
+
+    One that stays is killed only where the kernel asks again: of what it holds nobody can tell the number.
+    """
+    for signals in (signal.SIGTERM, 0 if task.relay else signal.SIGKILL):
+        for template in templates.values():
+            with suppress(ProcessLookupError):
+                os.kill(template.pid, signals)
+        with trio.move_on_after(LEAVE_SECONDS) as late:
+            for template in templates.values():
+                await _ended(template.pid)
+        if not late.cancelled_caught:
+            break
+    if templates and not task.relay:
+        ask_again(task)
+
+
 async def _retire(session: Session, task: Task, generation: int, template: Template) -> None:
     """Have the workers of a template leave, and it with them; see to the requests of those that had to be killed."""
-    first = generation * session.workers
-    numbers = range(first, first + session.workers)
     with suppress(ProcessLookupError):
         os.kill(template.pid, signal.SIGTERM)
         with trio.move_on_after(LEAVE_SECONDS):
-            await _ended([template.pid])
+            await _ended(template.pid)
         os.kill(template.pid, signal.SIGKILL)  # if it is still there: its workers die with it
-    await _ended([template.pid])
-    if killed := {number: pid for number, pid in session.processes.workers().items() if number in numbers}:
-        with trio.move_on_after(LEAVE_SECONDS):
-            await _ended(killed.values())
-        mourn(task, tuple(killed))
-        for number in killed:
-            session.processes.note_worker(number, 0)
+    await _ended(template.pid)
+    if session.processes.hold(generation):
+        mourn_generation(task, session.processes, generation)
+        session.processes.let_go(generation)
 
 
-async def _ended(pids: Iterable[int]) -> None:
-    """Wait until processes have ended."""
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            pidfd = os.pidfd_open(pid)
-            try:
-                await trio.lowlevel.wait_readable(pidfd)
-            finally:
-                os.close(pidfd)
+async def _ended(pid: int) -> None:
+    """Wait until a process has ended."""
+    with suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            await trio.lowlevel.wait_readable(pidfd)
+        finally:
+            os.close(pidfd)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lxcfs_py.counters import Table
@@ -14,7 +16,27 @@ from lxcfs_py.fuse import protocol
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from lxcfs_py.daemon.processes import Processes
     from lxcfs_py.daemon.task import Task
+
+ENDING_SECONDS = 1.0
+"""How long a worker that was killed may take to end; until then the kernel may still give it a request."""
+
+
+def mourn_generation(task: Task, processes: Processes, generation: int) -> None:
+    """See to the workers that died with their template, or were killed with it; the generation must be held."""
+    first = generation * task.workers
+    dead = {n: pid for n, pid in processes.workers().items() if first <= n < first + task.workers}
+    deadline = time.monotonic() + ENDING_SECONDS
+    for pid in dead.values():
+        with suppress(ProcessLookupError):
+            pidfd = os.pidfd_open(pid)
+            select.select([pidfd], [], [], max(0.0, deadline - time.monotonic()))
+            os.close(pidfd)
+    if dead:
+        mourn(task, tuple(dead))
+    for number in dead:  # not before: if we die now, they are mourned by whoever comes
+        processes.note_worker(number, 0)
 
 
 def mourn(task: Task, numbers: Collection[int]) -> None:
@@ -24,21 +46,26 @@ def mourn(task: Task, numbers: Collection[int]) -> None:
     when the kernel asks all requests again, those of the workers that were just then at one of them.
     """
     shared, table, now_nsec = task.shared(), Table(task.counters, 2 * task.workers), time.monotonic_ns()
-    since = [table.worker(number).busy_since_nsec or now_nsec for number in range(table.workers)]
+    since = [table.request(number)[0] or now_nsec for number in range(table.workers)]
     if task.relay:
         for number in numbers:
             slot = shared.relay(number)
             unique = int.from_bytes(slot[protocol.UNIQUE_OFFSET : protocol.UNIQUE_OFFSET + 8], sys.byteorder)
-            slot[: protocol.UNIQUE_OFFSET + 8] = bytes(protocol.UNIQUE_OFFSET + 8)
             unanswered = unique and _write(task.fuse, protocol.error(unique, errno.EIO))
+            slot[: protocol.UNIQUE_OFFSET + 8] = bytes(protocol.UNIQUE_OFFSET + 8)  # not before: we may be killed
             if unanswered and (taken := shared.took(number, since[number])) >= 0:
                 shared.untake(taken)
     else:
-        _write(task.fuse, protocol.resend())
+        ask_again(task)
         for number in range(table.workers):
             if (taken := shared.took(number, since[number])) >= 0:
                 shared.doubt(taken)
     shared.reclaim(lambda tid: not tid or os.path.exists(f"{task.host.proc}/{tid}"))
+
+
+def ask_again(task: Task) -> None:
+    """Have the kernel ask all unanswered requests again."""
+    _write(task.fuse, protocol.resend())
 
 
 def _write(fuse: int, answer: bytes) -> bool:

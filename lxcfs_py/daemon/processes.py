@@ -1,7 +1,8 @@
 """Which processes serve a session: a table in shared memory, for the supervisor that comes next and for its watch.
 
 There are two generations, so that one can follow the other without a gap: each has a template and numbers of its own
-for its workers. A template holds its generation by a record lock as long as it lives (fcntl(2)).
+for its workers. A template holds its generation by a record lock as long as it lives (fcntl(2)). Nobody else sees to
+what a generation's workers left behind: while one of them lives, what it notes of its request is its own.
 """
 
 from __future__ import annotations
@@ -38,18 +39,24 @@ class Processes:
         self._descriptor = descriptor
         self._map = mmap.mmap(descriptor, BYTES)
 
-    def take(self, generation: int, template: Template) -> bool:
-        """Hold a generation for as long as we live; return False if another one does."""
+    def hold(self, generation: int) -> bool:
+        """Hold a generation, at the most for as long as we live; return False if another process does."""
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, generation)
         except BlockingIOError:
             return False
-        at = FACTS_BYTES + generation * _TEMPLATE.size
-        _TEMPLATE.pack_into(self._map, at, template.pid, template.start_ticks)
         return True
 
+    def let_go(self, generation: int) -> None:
+        """Hold a generation no more."""
+        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, generation)
+
+    def note_template(self, generation: int, template: Template) -> None:
+        """Enter who holds a generation."""
+        _TEMPLATE.pack_into(self._map, FACTS_BYTES + generation * _TEMPLATE.size, template.pid, template.start_ticks)
+
     def template(self, generation: int) -> Template:
-        """Return who took a generation last, pid 0 for nobody."""
+        """Return the template that held a generation last, pid 0 for nobody."""
         return Template(*_TEMPLATE.unpack_from(self._map, FACTS_BYTES + generation * _TEMPLATE.size))
 
     def note_worker(self, number: int, pid: int) -> None:

@@ -26,7 +26,7 @@ MEMORY = (*WORKERS[1:], "calls")
 STORES = ("listeners", "triggers")
 """Stores of descriptors (lxcfs_py.store), each by its two ends."""
 NAMES = ("fuse", *MEMORY, *(f"{name}-{end}" for name in STORES for end in ("in", "out")))
-LAYOUT = 5
+LAYOUT = 6
 """Of all that is shared but the table. Memory of another layout is left alone; files opened before then fail with
 EBADF, and are served when they are opened again.
 """
@@ -40,6 +40,8 @@ class Session:
         self.mountpoint, self.init, self.workers = mountpoint, init, workers
         self.begun = False
         """Whether its memory is new, so that a keeper has to be given it."""
+        self.former: Processes | None = None
+        """Who served with memory of another layout."""
         self.processes = Processes(descriptors["record"])
 
     @classmethod
@@ -86,7 +88,9 @@ class Session:
             kept = {name: descriptors[name] for name in same}
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return cls.begin(kept, mountpoint, init, workers)
+        found = cls.begin(kept, mountpoint, init, workers)
+        found.former = Processes(descriptors["record"])
+        return found
 
     def store(self, name: str) -> store.Store:
         """Return one of ``STORES``."""
@@ -94,9 +98,14 @@ class Session:
 
     def templates(self, host: Host) -> dict[int, Template]:
         """Return the templates whose workers serve, by generation."""
-        found = {generation: self.processes.template(generation) for generation in GENERATIONS}
-        return {
-            generation: template
-            for generation, template in found.items()
-            if template.pid > 0 and process.alive(host, template.pid, template.start_ticks)
-        }
+        return living(self.processes, host)
+
+
+def living(processes: Processes, host: Host) -> dict[int, Template]:
+    """Return the templates that live, by generation."""
+    found = {generation: processes.template(generation) for generation in GENERATIONS}
+    return {
+        generation: template
+        for generation, template in found.items()
+        if template.pid > 0 and process.alive(host, template.pid, template.start_ticks)
+    }

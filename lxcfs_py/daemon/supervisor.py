@@ -20,7 +20,7 @@ from lxcfs_py import __version__, announcement, log
 from lxcfs_py.announcement import Announcement
 from lxcfs_py.container import registered, start_ticks
 from lxcfs_py.counters import Table
-from lxcfs_py.daemon import control, generations, metrics, mount, notify, sampler, triggers, watch
+from lxcfs_py.daemon import control, generations, hangs, metrics, mount, notify, sampler, triggers, watch
 from lxcfs_py.daemon.session import WORKERS
 from lxcfs_py.daemon.status import Status
 from lxcfs_py.daemon.task import Task
@@ -31,6 +31,8 @@ from lxcfs_py.record import Record
 from lxcfs_py.seccomp.keeper import Keeper
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lxcfs_py.daemon.session import Session
     from lxcfs_py.host import Host
 
@@ -38,6 +40,8 @@ RELAY = "LXCFS_PY_RELAY"
 """Set to 1: serve as on a kernel that can't resend (before 6.9)."""
 AGAIN = 3
 """The exit code that has the keeper start us again."""
+MOST_NAMED = 20
+"""Containers in one line of the log."""
 NOBODY, HOLDER, SYSTEMD = "none", "process", "systemd"
 
 
@@ -124,7 +128,7 @@ class Supervisor:
             scope = nursery.cancel_scope
             nursery.start_soon(self._serve_session, scope)
             nursery.start_soon(self._write_log)
-            nursery.start_soon(watch.stopped, self.options.host, self.session)
+            nursery.start_soon(hangs.replace, self.options.host, self.session, table)
             nursery.start_soon(watch.ask, self.session.mountpoint)
             nursery.start_soon(sampler.sample, self.options.host, Loads(self.task.loads))
             nursery.start_soon(self.keeper.serve)
@@ -147,10 +151,16 @@ class Supervisor:
         if self.left:
             return
         if left := registered(self.options.host, Files(1)):
-            log.write(f"stopped; these containers still had its files: {', '.join(left)}")
+            log.write(f"stopped; these containers still had its files: {named(list(left))}")
         there = mount.mounted(self.session.mountpoint)
         if there is not None and there.fstype == mount.FSTYPE:
             mount.umount(self.session.mountpoint)
+
+
+def named(ids: Sequence[str]) -> str:
+    """Return the first of many names, and how many more there are."""
+    more = len(ids) - MOST_NAMED
+    return ", ".join(ids[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def possible_cpus(host: Host) -> int:

@@ -10,7 +10,6 @@ supervisor wakes who polls, for them to ask again.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import functools
 import marshal
@@ -18,14 +17,14 @@ import os
 import queue
 import select
 import socket
-import struct
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from lxcfs_py import sockets
 from lxcfs_py.container import digest
-from lxcfs_py.fuse.triggers import CAP_SYS_RESOURCE, NO_TRIGGER, READY, REQUEST_BYTES, WRITER
+from lxcfs_py.daemon.rights import open_as
+from lxcfs_py.fuse.triggers import NO_TRIGGER, READY, REQUEST_BYTES, WRITER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,32 +35,6 @@ MOST, MOST_OF_ONE = 512, 64
 """How many triggers there may be in all, and of one container: each holds a descriptor."""
 GIVEN_SECONDS = 1.0
 """An event given to a worker that dies within this time is given once more: the poller may not have got it."""
-
-_CAPABILITIES = struct.Struct("=6I")
-"""Effective, permitted, inheritable: 32 of each, then 32 more of each (capget(2), version 3)."""
-_VERSION_3 = 0x20080522
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def set_privileged(on: bool) -> None:
-    """Give this thread CAP_SYS_RESOURCE, if the process has it, or take it away; raises OSError."""
-    header, data = ctypes.create_string_buffer(struct.pack("=Ii", _VERSION_3, 0)), ctypes.create_string_buffer(24)
-    if _libc.capget(header, data) < 0:
-        raise OSError(ctypes.get_errno(), "capget")
-    effective, permitted, *others = _CAPABILITIES.unpack(data.raw[: _CAPABILITIES.size])
-    bit = 1 << CAP_SYS_RESOURCE
-    effective = effective | permitted & bit if on else effective & ~bit
-    if _libc.capset(header, ctypes.create_string_buffer(_CAPABILITIES.pack(effective, permitted, *others))) < 0:
-        raise OSError(ctypes.get_errno(), "capset")
-
-
-def open_as(path: str, *, privileged: bool) -> int:
-    """Open a pressure file with the caller's right to set triggers, which the kernel judges by the opener's."""
-    set_privileged(privileged)
-    try:
-        return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    finally:
-        set_privileged(False)
 
 
 class _Trigger:
@@ -218,13 +191,14 @@ class Service:
     # Requests, and what the kernel reports.
 
     def write(
-        self, handle: int, owner: str, path: str, text: bytes, privileged: bool, *, worker: socket.socket
+        self, handle: int, owner: str, path: str, text: bytes, privileged: bool, resent: bool = False,
+        *, worker: socket.socket,
     ) -> int:  # fmt: skip
         """Set a trigger; return an errno, 0 if it is set."""
         there = self._triggers.get(handle)
         if there is not None:
-            # Asked again because the worker that set it died before it could say so?
-            again = there.maker not in self._connections and there.text == text
+            # Asked again because the worker that set it died before it could say so, or was late when another died?
+            again = there.text == text and (resent or there.maker not in self._connections)
             return 0 if again else errno.EBUSY
         owner = digest(owner).hex()
         held = [trigger.owner for trigger in list(self._held)]

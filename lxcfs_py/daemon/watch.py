@@ -1,52 +1,24 @@
-"""Watches those who serve: that none is stopped, and that the mount answers."""
+"""Watches that the mount answers."""
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import trio
 
-from lxcfs_py import log, process
+from lxcfs_py import log
 from lxcfs_py.daemon import notify
 
-if TYPE_CHECKING:
-    from lxcfs_py.daemon.session import Session
-    from lxcfs_py.host import Host
-
-LOOK_SECONDS = 0.25
-"""Between two looks at the workers: one that is stopped at both is killed."""
 ASK_SECONDS = 1.0
 """Between two questions to the mount. They also wake a worker for what one that was just killed was woken for."""
 ANSWER_SECONDS = 5.0
 ASKED = "sys/devices/system/cpu/online"
 """What is read: it is served, and short, for a shell reads byte by byte."""
 SHELL = "/bin/sh"
-SCRIPT = 'while read -r _; do if { read -r _ || :; } <"$0"; then echo ok; else echo it is not there; fi; done 2>&1'
-"""That a text has no end of line, or an error is read, is an answer too."""
-
-
-async def stopped(host: Host, session: Session) -> None:
-    """Kill workers, and templates, that are stopped: who reads would wait for them."""
-    before: set[int] = set()
-    while True:
-        await trio.sleep(LOOK_SECONDS)
-        templates = {each.pid for each in session.templates(host).values()}
-        pids = {*templates, *session.processes.workers().values()}
-        now = {pid for pid in pids if _is_stopped(host, pid, templates)}
-        for pid in now & before:
-            log.write(f"process {pid} is stopped: killed, another one takes its place")
-            os.kill(pid, signal.SIGKILL)
-        before = now - before
-
-
-def _is_stopped(host: Host, pid: int, templates: set[int]) -> bool:
-    """Say whether a template or a worker of one is stopped; a number that is somebody else's by now is not."""
-    found = process.stat(host, pid)
-    return found is not None and found.state in "Tt" and bool({pid, found.ppid} & templates)
+SCRIPT = 'while read -r _; do if { read -r _ || :; } <"$0"; then echo ok; else echo failed; fi; done 2>&1'
+"""That a text has no end of line, or an error is read, is an answer too. Of what fails the shell says why first."""
+OK, ENDS = b"ok\n", (b"ok\n", b"failed\n")
 
 
 class Asker:
@@ -63,8 +35,8 @@ class Asker:
             pipe = subprocess.PIPE
             self._shell = await trio.lowlevel.open_process(command, stdin=pipe, stdout=pipe, cwd="/")
         said = await _answer(self._shell)
-        if said.endswith(b"\n"):
-            return "" if said == b"ok\n" else said.decode("utf-8", "replace").partition("\n")[0]
+        if said.endswith(ENDS):
+            return "" if said == OK else said.decode("utf-8", "replace").partition("\n")[0]
         await self.close()
         return f"{self._path}: no answer within {ANSWER_SECONDS:g} s"
 
@@ -82,13 +54,13 @@ class Asker:
 
 
 async def _answer(shell: trio.Process) -> bytes:
-    """Have a shell read, and return what it says of that; without a newline if it has not said it in time."""
+    """Have a shell read, and return what it says of that; without one of ``ENDS`` if it has not said it in time."""
     said = b""
     assert shell.stdin is not None
     assert shell.stdout is not None
     with trio.move_on_after(ANSWER_SECONDS), suppress(trio.BrokenResourceError):  # (somebody killed it)
         await shell.stdin.send_all(b"\n")
-        while not said.endswith(b"\n") and (more := await shell.stdout.receive_some()):
+        while not said.endswith(ENDS) and (more := await shell.stdout.receive_some()):
             said += more
     return said
 

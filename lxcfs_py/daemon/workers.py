@@ -21,8 +21,8 @@ import lxcfs_py.fuse.lean  # noqa: F401  (before pyfuse3)
 from lxcfs_py import log
 from lxcfs_py.cgroup import v1, v2  # noqa: F401  (imported once, before the workers are forked)
 from lxcfs_py.counters import Table
-from lxcfs_py.daemon.mourning import mourn
-from lxcfs_py.daemon.processes import Processes, Template
+from lxcfs_py.daemon.mourning import mourn, mourn_generation
+from lxcfs_py.daemon.processes import GENERATIONS, Processes, Template
 from lxcfs_py.daemon.task import unpack
 from lxcfs_py.files import Files, affordable
 from lxcfs_py.fuse import driver, protocol
@@ -100,22 +100,20 @@ class Flock:
     def _note(self, number: int, what: str) -> None:
         say(self._messages, log.Line(what, "", f"worker {number}", detail=True))
 
-    def begin(self, *, cold: bool) -> bool:
-        """Take our generation, and see to workers that died with a template: of ours, or if ``cold`` of any.
-
-        Return False if another template has it.
-        """
+    def begin(self) -> bool:
+        """Take our generation, and see to the workers that died with a template; return False if another has it."""
         with open("/proc/self/stat", "rb") as file:
-            own = pid_stat.parse(file.read())
-        template = Template(os.getpid(), own.start_ticks if own else 0)
-        first, count = self._task.first, self._task.workers
-        if not self._processes.take(first // count, template):
+            stat = pid_stat.parse(file.read())
+        template = Template(os.getpid(), stat.start_ticks if stat else 0)
+        own, processes = self._task.first // self._task.workers, self._processes
+        if not processes.hold(own):
             return False
-        killed = [number for number in self._processes.workers() if first <= number < first + count]
-        if dead := range(2 * count) if cold else killed:
-            mourn(self._task, dead)
-        for number in killed:
-            self._processes.note_worker(number, 0)
+        mourn_generation(self._task, processes, own)
+        processes.note_template(own, template)
+        for other in GENERATIONS:
+            if other != own and processes.hold(other):  # nobody's workers serve there
+                mourn_generation(self._task, processes, other)
+                processes.let_go(other)
         return True
 
     def leave(self, _number: int, _frame: object) -> None:
@@ -130,10 +128,10 @@ class Flock:
         if pid == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             die_with_parent(self._own)
+            self._processes.note_worker(number, os.getpid())  # the parent may be killed before it could
             work(self._task, number)
         self._note(number, f"pid {pid} takes the session over")
         self._running[pid] = number, time.monotonic()
-        self._processes.note_worker(number, pid)
 
     def tend(self) -> int:
         """Replace workers that die; return why that is over (``driver.UNMOUNTED`` or ``driver.LEFT``)."""
@@ -146,7 +144,7 @@ class Flock:
             self._note(number, f"pid {pid} has ended: {how}")
             if status == driver.UNMOUNTED and not self._leaving:
                 return driver.UNMOUNTED
-            if os.WIFSIGNALED(status) or not self._leaving:
+            if os.waitstatus_to_exitcode(status) not in (driver.UNMOUNTED, driver.LEFT):
                 mourn(self._task, [number])
             self._processes.note_worker(number, 0)  # not before: if we die now, the next template mourns it
             if self._leaving:
@@ -158,8 +156,8 @@ class Flock:
 
 
 def main(words: list[str]) -> int:
-    """Be the template; the words are the task, the parent to die with (0: none), and whether no other was before."""
-    task, parent, cold = unpack(words[0]), int(words[1]), words[2] == "cold"
+    """Be the template; the words are the task, and the parent to die with (0: none)."""
+    task, parent = unpack(words[0]), int(words[1])
     if parent:
         die_with_parent(parent)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -169,7 +167,7 @@ def main(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, flock.leave)
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):  # they are the supervisor's
         signal.signal(ignored, signal.SIG_IGN)
-    if not flock.begin(cold=cold):
+    if not flock.begin():
         return TAKEN
     for number in range(task.first, task.first + task.workers):
         flock.start(number)

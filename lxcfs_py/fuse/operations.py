@@ -15,10 +15,12 @@ import pyfuse3
 
 from lxcfs_py import registry, tree
 from lxcfs_py.container import Callers, Container, Live, by_registration
+from lxcfs_py.counters import UNIQUE
 from lxcfs_py.errors import Error
 from lxcfs_py.files import affordable
 from lxcfs_py.fuse.boundary import boundary
 from lxcfs_py.fuse.opened import OpenFiles
+from lxcfs_py.fuse.protocol import RESENT
 from lxcfs_py.fuse.triggers import WRITER
 from lxcfs_py.served import LONG, PASSED, ROOT_ONLY
 from lxcfs_py.views import cpus, pressure
@@ -218,15 +220,10 @@ class Operations(pyfuse3.Operations):
             if not pyfuse3.readdir_reply(token, os.fsencode(name), entry, number + 1):
                 break
 
-    # Reading.
-
-    @boundary
-    def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
-        """Note whose file it is; what it says is decided when a read begins."""
-        return pyfuse3.FileInfo(fh=self.opened(inode, flags, ctx.pid), direct_io=True)
+    # Reading: ``reading`` answers what the kernel asks of files, libfuse never hears of it.
 
     def opened(self, inode: int, flags: int, pid: int) -> int:
-        """Return the handle of a file that a process opens."""
+        """Return the handle of a file that a process opens; what it says is decided when a read begins."""
         name, path = self._place(inode)
         if not flags & (os.O_WRONLY | os.O_RDWR):
             return self._opened.open(path, self._container(name, pid), pid)
@@ -234,13 +231,8 @@ class Operations(pyfuse3.Operations):
             raise pyfuse3.FUSEError(errno.EACCES)
         return self._opened.open(path, self._container(name, pid), pid, right=self._pressure.right(pid)) | WRITER
 
-    @boundary
-    def read(self, fh: int, off: int, size: int) -> bytes:
-        """Make the text when a read begins at 0; hand out pieces of it afterwards, anew if it was not kept."""
-        return self.piece(fh, off, size)
-
     def piece(self, handle: int, offset: int, size: int) -> bytes:
-        """Return what is read of an open file."""
+        """Make the text when a read begins at 0; hand out pieces of it afterwards, anew if it was not kept."""
         return self._opened.read(handle & ~WRITER, offset, size)
 
     def whose(self, handle: int) -> bytes:
@@ -251,11 +243,6 @@ class Operations(pyfuse3.Operations):
     def flush(self, fh: int) -> None:
         """Say that there is no such request, so that the kernel never sends another."""
         raise pyfuse3.FUSEError(errno.ENOSYS)
-
-    @boundary
-    def release(self, fh: int) -> None:
-        """See pyfuse3.Operations."""
-        self.closed(fh)
 
     def closed(self, handle: int) -> None:
         """Give an open file's handle back."""
@@ -283,7 +270,8 @@ class Operations(pyfuse3.Operations):
         if not fh & WRITER:
             raise pyfuse3.FUSEError(errno.EBADF)
         file = self._opened.file(fh & ~WRITER)[0]
-        return self._pressure.write(fh, file.path, file.container, buf, right=file.privileged)
+        resent = bool(self.words[UNIQUE] & RESENT)
+        return self._pressure.write(fh, file.path, file.container, buf, right=file.privileged, resent=resent)
 
     @boundary
     def poll(self, inode: int, fh: int, handle: pyfuse3.PollHandle | None, ctx: Any) -> int:

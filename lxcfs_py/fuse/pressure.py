@@ -43,8 +43,13 @@ class Pressure:
         """Say whether who opens a file may set any trigger."""
         return privileged(self._reader.host.proc, pid)
 
-    def write(self, handle: int, path: str, container: Container | None, text: bytes, *, right: bool) -> int:
-        """Set a trigger with the right of who opened the file; raises FUSEError with the kernel's errno."""
+    def write(
+        self, handle: int, path: str, container: Container | None, text: bytes, *, right: bool, resent: bool
+    ) -> int:  # fmt: skip
+        """Set a trigger with the right of who opened the file; raises FUSEError with the kernel's errno.
+
+        ``resent`` as ``Triggers.write`` has it.
+        """
         file = FILES[path]
         source = file.source(self._reader, container) if container else file.host(self._reader)
         if source is None:
@@ -53,7 +58,7 @@ class Pressure:
         if trigger is None:
             raise pyfuse3.FUSEError(errno.EINVAL)
         whose = owner(container.key) if container else ""
-        if number := self._triggers.write(handle, whose, source, trigger.text, privileged=right):
+        if number := self._triggers.write(handle, whose, source, trigger.text, privileged=right, resent=resent):
             raise pyfuse3.FUSEError(number)
         return len(text)
 

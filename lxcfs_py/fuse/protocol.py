@@ -14,6 +14,8 @@ from lxcfs_py.record import Record
 OPCODE_INIT = 26
 OPEN, READ, RELEASE, INTERRUPT = 14, 15, 18, 36
 NOTIFY_RESEND = 7
+RESENT = 1 << 63
+"""In the number of a request that is asked again (FUSE_UNIQUE_RESEND)."""
 DIRECT_IO = 1
 """Of an open file: no page cache."""
 MAX_WRITE_BYTES = 32 * 4096

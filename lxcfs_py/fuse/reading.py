@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyfuse3
 
+from lxcfs_py.counters import UNIQUE
 from lxcfs_py.fuse import protocol
 from lxcfs_py.fuse.boundary import bounded
 from lxcfs_py.fuse.operations import Operations
@@ -43,6 +44,7 @@ class Reading:
         asks for that (by sendfile(2) or splice(2), from 6.5 on) is told to read(2), as by many files of /proc.
         """
         opcode, unique, inode, pid = protocol.asked(request)
+        self._operations.words[UNIQUE] = unique
         handle = 0
         try:
             if opcode == READ and protocol.for_page_cache(request):

@@ -53,9 +53,14 @@ class Triggers:
         self._control = socket.socket(fileno=control)
         self._connection: socket.socket | None = None
 
-    def write(self, handle: int, owner: str, path: str, text: bytes, *, privileged: bool) -> int:
-        """Set the trigger of an open file, on the kernel's file at ``path``; return an errno, 0 if it is set."""
-        return self._ask("write", handle, owner, path, text, privileged)
+    def write(
+        self, handle: int, owner: str, path: str, text: bytes, *, privileged: bool, resent: bool = False
+    ) -> int:  # fmt: skip
+        """Set the trigger of an open file, on the kernel's file at ``path``; return an errno, 0 if it is set.
+
+        ``resent``: the kernel asks again, another worker may have had it set.
+        """
+        return self._ask("write", handle, owner, path, text, privileged, resent)
 
     def poll(self, handle: int, wake: bytes) -> int:
         """Return what poll(2) says; ``wake`` is to be written to /dev/fuse when it would say more, b"" for never.

@@ -34,4 +34,4 @@ def render(up_nsec: int, idle_usec: int) -> bytes:
 def read(reader: Reader, container: Container) -> bytes:
     """Return the text for a container."""
     account = reader.account(container, len(reader.cpus(container)))
-    return render(reader.now_nsec() - container.start_nsec, account.total[3])
+    return render(reader.now_nsec() - container.start_nsec, account.idle_usec)

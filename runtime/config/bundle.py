@@ -62,7 +62,12 @@ LINUX: dict[str, Any] = {
         {"type!": str, "path!": str, "major": int, "minor": int, "fileMode": int, "uid": int, "gid": int},
     ],
     "rootfsPropagation": str, "maskedPaths": [str], "readonlyPaths": [str], "mountLabel": str, "sysctl": {"*": str},
-    "seccomp": {}, "personality": {"domain!": str, "flags": [str]},
+    "seccomp": {}, "personality": {"domain!": str, "flags": [str]}, "netDevices": {"*": {"name": str}},
+    "memoryPolicy": {"mode!": str, "nodes": str, "flags": [str]},
+    "intelRdt": {
+        "closID": str, "l3CacheSchema": str, "memBwSchema": str, "schemata": [str], "enableMonitoring": bool,
+        "enableCMT": bool, "enableMBM": bool,
+    },
 }  # fmt: skip
 SHAPE: dict[str, Any] = {
     "ociVersion!": str, "root": {"path!": str, "readonly": bool}, "hostname": str, "domainname": str,
@@ -131,7 +136,8 @@ def complete(found: dict[str, Any]) -> dict[str, Any]:
     """Return a configuration with what may be left out filled in, so that it can be read without asking."""
     linux = {
         "namespaces": [], "devices": [], "maskedPaths": [], "readonlyPaths": [], "sysctl": {}, "uidMappings": [],
-        "gidMappings": [], "timeOffsets": {}, "rootfsPropagation": "rslave", **found.get("linux", {}),
+        "gidMappings": [], "timeOffsets": {}, "netDevices": {}, "rootfsPropagation": "rslave",
+        **found.get("linux", {}),
     }  # fmt: skip
     linux["resources"] = {"devices": [], **linux.get("resources", {})}
     mounts = [{"type": "", "source": "", "options": [], **mount} for mount in found.get("mounts", ())]

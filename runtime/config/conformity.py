@@ -9,7 +9,8 @@ import os
 
 from runtime.config.bundle import HOOKS
 from runtime.errors import RunError
-from runtime.process import namespaces, scheduling
+from runtime.process import namespaces, resctrl, scheduling
+from runtime.process import net_devices as net_device_moves
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ IPC_SYSCTLS = ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", 
                "kernel.shmmni", "kernel.shm_rmid_forced")  # fmt: skip
 """Settings an IPC namespace has of its own, beside fs.mqueue's (ipc_namespaces(7))."""
 
+NO_SELINUX = "this kernel runs without SELinux"
+
 
 def _no(field: str, what: str, hint: str = "see config.md of the OCI runtime specification") -> RunError:
     return RunError(f"config.json: {field}: {what}", hint)
@@ -28,7 +31,7 @@ def _no(field: str, what: str, hint: str = "see config.md of the OCI runtime spe
 def process(config: dict[str, Any]) -> None:
     """There is a command, and its place is absolute."""
     of_process(config["process"])
-    scheduling.check_personality(config["linux"])
+    scheduling.check_container(config["linux"])
 
 
 def of_process(found: dict[str, Any]) -> None:
@@ -45,8 +48,8 @@ def of_process(found: dict[str, Any]) -> None:
     scheduling.check(found)
     if found.get("apparmorProfile") and not has_module("apparmor"):
         raise _no("process.apparmorProfile", "this kernel runs without AppArmor", "leave it out")
-    if found.get("selinuxLabel"):
-        raise _no("process.selinuxLabel", "SELinux is not supported", "leave it out")
+    if found.get("selinuxLabel") and not has_module("selinux"):
+        raise _no("process.selinuxLabel", NO_SELINUX, "leave it out")
 
 
 def has_module(name: str) -> bool:
@@ -136,14 +139,29 @@ def hooks(config: dict[str, Any]) -> None:
                 raise _no(f"hooks.{stage}[{index}].timeout", "it must be more than 0 seconds")
 
 
-def unsupported(config: dict[str, Any]) -> None:
-    """What is not supported is said, not left out."""
-    for field in ("intelRdt", "memoryPolicy", "netDevices", "mountLabel"):
-        if config["linux"].get(field):
-            raise _no(f"linux.{field}", "it is not supported", "leave it out")
+def shares(config: dict[str, Any]) -> None:
+    """Shares of caches and memory bandwidth need a processor and a kernel that have them."""
+    resctrl.check(config["linux"].get("intelRdt"))
 
 
-CHECKS = (process, spaces, mounts, devices, sysctls, hooks, unsupported)
+def net_devices(config: dict[str, Any]) -> None:
+    """A device goes to a network namespace, under a name a device can have."""
+    linux = config["linux"]
+    if linux["netDevices"] and "network" not in {each["type"] for each in linux["namespaces"]}:
+        raise _no("linux.netDevices", "there is no network namespace to move them to")
+    for name, wish in linux["netDevices"].items():
+        for each in (name, wish.get("name") or name):
+            if not net_device_moves.is_name(each):
+                raise _no(f"linux.netDevices.{name}", f"{each!r} can't be a device's name")
+
+
+def labels(config: dict[str, Any]) -> None:
+    """Labels for files need SELinux."""
+    if config["linux"].get("mountLabel") and not has_module("selinux"):
+        raise _no("linux.mountLabel", NO_SELINUX, "leave it out")
+
+
+CHECKS = (process, spaces, mounts, devices, sysctls, hooks, net_devices, labels, shares)
 
 
 def check(config: dict[str, Any]) -> None:

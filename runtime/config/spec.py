@@ -8,6 +8,7 @@ from lxcfs_py import json_text
 from lxcfs_py.errors import reason
 from runtime.config import validate, volumes
 from runtime.errors import RunError
+from runtime.options import manager
 from runtime.process import capabilities, devices, environment, resources
 from runtime.request import Request
 from runtime.state import OCI_VERSION
@@ -149,7 +150,7 @@ def config(
         "linux": {
             "namespaces": _namespaces(options["network"], time=time),
             "rootfsPropagation": "rprivate",
-            "cgroupsPath": f"/pyproc/{id_}",
+            **({"cgroupsPath": f"/pyproc/{id_}"} if manager(options) == "cgroupfs" else {}),
             "resources": resources.build(options),
             "devices": devices.host_nodes() if options["privileged"] else devices.default_nodes(),
             "maskedPaths": [] if options["privileged"] else list(MASKED),
@@ -233,4 +234,5 @@ def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] |
         proc_view=options["proc_view"],
         root=os.path.abspath(options["root"]),
         storage=os.path.abspath(options["storage"]),
+        manager=manager(options),
     )

@@ -6,6 +6,10 @@ import ctypes
 import os
 import struct
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 CLONE_NEWTIME, CLONE_NEWNS, CLONE_NEWCGROUP = 0x80, 0x20000, 0x2000000
 CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x4000000, 0x8000000, 0x20000000, 0x40000000
 CLONE_PARENT, CLONE_NEWUSER = 0x8000, 0x10000000
@@ -18,10 +22,10 @@ MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_CAPBSET_DROP = 1, 4, 8, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 36, 38, 47
 """include/uapi/linux/prctl.h"""
-_NUMBERS = {"x86_64": (155, 321, 317, 250, 314, 251), "aarch64": (41, 280, 277, 219, 274, 30)}
-SYS_PIVOT_ROOT, SYS_BPF, SYS_SECCOMP, SYS_KEYCTL, SYS_SCHED_SETATTR, SYS_IOPRIO_SET = _NUMBERS.get(
-    os.uname().machine, _NUMBERS["x86_64"]
-)
+_NUMBERS = {"x86_64": (155, 321, 317, 250, 314, 251, 238), "aarch64": (41, 280, 277, 219, 274, 30, 237)}
+(
+    SYS_PIVOT_ROOT, SYS_BPF, SYS_SECCOMP, SYS_KEYCTL, SYS_SCHED_SETATTR, SYS_IOPRIO_SET, SYS_SET_MEMPOLICY,
+) = _NUMBERS.get(os.uname().machine, _NUMBERS["x86_64"])  # fmt: skip
 SYS_CLONE3, SYS_CLOSE_RANGE = 435, 436
 """From 424 on all architectures count alike."""
 
@@ -108,6 +112,15 @@ def sched_setattr(policy: int, flags: int, nice: int, priority: int, times: tupl
 def ioprio_set(class_: int, priority: int) -> None:
     """See ioprio_set(2), for the calling process."""
     _checked(_libc.syscall(SYS_IOPRIO_SET, 1, 0, class_ << 13 | priority), f"ioprio_set {class_}:{priority}")
+
+
+def set_mempolicy(mode: int, nodes: Iterable[int]) -> None:
+    """See set_mempolicy(2), for the calling process; ``mode`` has its flags."""
+    mask = sum(1 << node for node in nodes)
+    words = mask.bit_length() // 64 + 1
+    data = mask.to_bytes(8 * words, "little") if mask else None
+    bits = 64 * words + 1 if mask else 0  # one more than it looks at
+    _checked(_libc.syscall(SYS_SET_MEMPOLICY, mode, data, ctypes.c_ulong(bits)), f"set_mempolicy {mode:#x}")
 
 
 def capget() -> tuple[int, int, int]:

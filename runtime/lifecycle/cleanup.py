@@ -13,8 +13,7 @@ from lxcfs_py.errors import Error
 from runtime import places, state
 from runtime.kernel.removal import remove_tree
 from runtime.places import host
-
-DEADLINE_SECONDS = 10.0
+from runtime.process import resctrl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +21,10 @@ if TYPE_CHECKING:
 
     from lxcfs_py.cgroup.layout import Layout
     from runtime.state import State
+
+
+KILL_SECONDS = 10.0
+"""How long what was killed may take to go."""
 
 
 def ended(found: State, there: Layout) -> None:
@@ -32,28 +35,53 @@ def ended(found: State, there: Layout) -> None:
         registry.unregister(host(), found.id)
     if not found.cgroup:
         _end(found)
+        return
+    if found.unit:
+        _stop(found, there)
     try:
         control.remove(host(), there, found.cgroup, timeout=0)
     except Error:  # something lives there yet
         _kill(found, there)
 
 
-def _kill(found: State, there: Layout) -> None:
-    if not control.kill_all(host(), there, found.cgroup):
-        raise Error(f"container {found.id!r}: its processes don't die", "they hang in the kernel; try again later")
-    control.remove(host(), there, found.cgroup)
-
-
 def _end(found: State) -> None:
-    """End its first process, and with that all of its pid namespace: it has no cgroup to find the others by."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while found.pid and state.alive(found.pid, found.start_ticks):
-        os.kill(found.pid, 9)
-        if time.monotonic() > deadline:
-            raise Error(
-                f"container {found.id!r}: its processes don't die", "they hang in the kernel; try again later"
-            )
-        time.sleep(0.001)
+    """Kill the first process and wait for its end: the others of its pid namespace go with it."""
+    if not found.pid:
+        return
+    from select import poll
+
+    try:
+        pidfd = os.pidfd_open(found.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if state.alive(found.pid, found.start_ticks):
+            os.kill(found.pid, 9)
+            waiting = poll()
+            waiting.register(pidfd, 1)  # POLLIN
+            if not waiting.poll(KILL_SECONDS * 1000):
+                raise _stubborn(found)
+    finally:
+        os.close(pidfd)
+
+
+def _stop(found: State, there: Layout) -> None:
+    """End the scope: systemd would end what lives in it slowly, so that is killed before."""
+    from runtime.systemd import scope
+
+    if control.members(there, found.cgroup) and not control.kill_all(host(), there, found.cgroup, KILL_SECONDS):
+        raise _stubborn(found)
+    scope.stop(found.unit)
+
+
+def _stubborn(found: State) -> Error:
+    return Error(f"container {found.id!r}: its processes don't die", "they hang in the kernel; try again later")
+
+
+def _kill(found: State, there: Layout) -> None:
+    if not control.kill_all(host(), there, found.cgroup, KILL_SECONDS):
+        raise _stubborn(found)
+    control.remove(host(), there, found.cgroup)
 
 
 def _remove(storage: str) -> None:
@@ -72,9 +100,11 @@ def cleanup(found: State, there: Layout | None = None) -> None:
     if found.storage:
         _remove(found.storage)
         _prune(os.path.dirname(found.storage))
-    poststop = _poststop(found)
+    config = _config(found)
+    resctrl.remove((config.get("linux") or {}).get("intelRdt"), found.id)
+    poststop = config.get("hooks") or {}
     remove_tree(found.directory)
-    if poststop:
+    if poststop.get("poststop"):
         from runtime import log
         from runtime.lifecycle import oci
         from runtime.process import hooks
@@ -82,13 +112,11 @@ def cleanup(found: State, there: Layout | None = None) -> None:
         hooks.each("poststop", poststop, oci.state(found, state.STOPPED), log.warning)
 
 
-def _poststop(found: State) -> dict[str, Any]:
-    """Return the configuration's hooks if there are any for the end of it."""
+def _config(found: State) -> dict[str, Any]:
     try:
-        hooks = state.config(found).get("hooks")
+        return state.config(found)
     except Error:  # it was given up before it was written
         return {}
-    return hooks if isinstance(hooks, dict) and hooks.get("poststop") else {}
 
 
 def _prune(directory: str) -> None:

@@ -20,7 +20,6 @@ from __future__ import annotations
 import os
 import time
 
-from lxcfs_py.cgroup import layout
 from lxcfs_py.errors import Error, reason
 from lxcfs_py.files import Files
 from lxcfs_py.procfs import pid_stat
@@ -30,7 +29,7 @@ from runtime import places, state
 from runtime.config import bundle
 from runtime.errors import RunError
 from runtime.lifecycle import cleanup, daemon, oci
-from runtime.process import cgroups, namespaces, resources, seccomp, users
+from runtime.process import cgroups, delegated, namespaces, resctrl, resources, seccomp, users
 from runtime.report import Report, guarded, send
 from runtime.root import plan, rootfs
 
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from runtime.process.net_devices import Moved
     from runtime.request import Request
     from runtime.root.steps import Step
 else:
@@ -61,9 +61,14 @@ class Create:
         self.files = Files()
         self.unprivileged = places.unprivileged(self.host.proc)
         self.registers = places.registers(self.host)
-        everything = layout.detect(self.host, self.files)
-        own = cgroups.delegated(self.host.proc, everything) if self.unprivileged else ""
-        self.layout, cgroup = cgroups.place(everything, linux.get("cgroupsPath", ""), request.id, own)
+        self.detected = places.layout("/")
+        if self.unprivileged:
+            self.unit = None
+            self.layout, self.cgroup = delegated.place(self.host.proc, self.detected, request)
+        else:
+            self.unit = cgroups.unit(request, self.detected)
+            self.cgroup = cgroups.place(request, self.unit)
+            self.layout = self.detected if self.cgroup else places.layout("")
         self.base = "" if request.bundle else f"{request.storage}/containers/{request.id}"
         self.spaces = namespaces.decide(linux)
         self.state = state.State(
@@ -71,7 +76,7 @@ class Create:
             f"{request.root}/{request.id}",
             request.bundle or f"{request.root}/{request.id}",
             self.base,
-            cgroup,
+            "" if self.unit else self.cgroup,
             time.time_ns(),
             tuple(spec["process"]["args"]),
             phase=state.CREATING,
@@ -79,8 +84,14 @@ class Create:
             remove=request.remove,
             annotations=spec["annotations"],
         )
-        self.limits, self.unlimited = cgroups.enforced(resources.limits(linux["resources"]), everything, self.layout)
-        self.lock = self.child = -1
+        self.rdt = linux.get("intelRdt")
+        self.limits = resources.limits(linux["resources"])
+        self.unlimited: tuple[str, ...] = ()
+        if self.unprivileged:
+            self.limits, self.unlimited = delegated.enforced(self.limits, self.layout)
+        elif not self.cgroup and self.limits != type(self.limits)():
+            raise RunError("--cgroup-manager disabled: limits need a cgroup", "leave them out")
+        self.lock = self.child = self.keeper = -1
         self.doors: Sequence[str] = ()
         self.go, self.say_go = os.pipe2(os.O_CLOEXEC)
         self.report, self.theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
@@ -88,15 +99,17 @@ class Create:
         self.said = Report()
         self.steps: list[Step] = []
         self.filters: tuple[seccomp.Filter | None, ...] = ()
+        self.moved: Moved | None = None
 
     def stages(self) -> Sequence[Callable[[], None]]:
         """Return the parent's steps, in order."""
-        return (self.claim, self.cgroups, self.clone, self.record, self.registration)
+        devices = (self.net_devices,) if self.request.spec["linux"]["netDevices"] else ()
+        return (self.claim, self.cgroups, self.clone, self.record, *devices, self.registration)
 
     def prepare(self, views: str) -> None:
         """Decide the plan; ``views`` is where the daemon serves, "" for the kernel's /proc."""
         request = self.request
-        paths = daemon.paths(self.host, self.layout) if views else ()
+        paths = daemon.paths(self.host, self.detected) if views else ()
         facts = plan.Facts(
             layout=self.layout,
             views=f"{views}/containers/{request.id}" if views and self.registers else views,
@@ -116,20 +129,12 @@ class Create:
                 resolv="" if network else users.read("/etc/resolv.conf").decode("utf-8", "replace"),
             )
         channel = plan.Channel(self.go, self.theirs.fileno())
-        self.steps = plan.build(request, self.base, self.state.cgroup, facts, channel, self.told(state.CREATING))
+        self.steps = plan.build(request, self.base, self.cgroup, facts, channel, self.told(state.CREATING))
         if not request.bundle and rootfs.in_memory(facts.root):
             text = f"{request.storage} ({facts.root.fstype}) can't carry an overlay's upper layer"
             os.write(2, f"pyproc-run: {text}: a tmpfs does, and what is written counts as memory\n".encode())
-        for text in self.warnings():
-            os.write(2, f"pyproc: {text}\n".encode())
-
-    def warnings(self) -> list[str]:
-        """Return what an ordinary user doesn't get, though asked for."""
-        found = []
         if self.unlimited:
-            hint = "systemd-run --user --scope gives one"
-            found.append(f"not limited, for want of a cgroup with it: {', '.join(self.unlimited)}; {hint}")
-        return found
+            os.write(2, f"pyproc: {delegated.lacking(self.unlimited)}\n".encode())
 
     def told(self, status: str) -> dict[str, Any]:
         """Return the state that hooks are told."""
@@ -155,7 +160,13 @@ class Create:
     def cgroups(self) -> None:
         """Make the cgroups with limits and device rules."""
         rules = None if self.unprivileged else self.request.spec["linux"]["resources"]["devices"]
-        cgroups.make(self.host, self.layout, self.state.cgroup, self.limits, rules)
+        if self.unit:
+            self.keeper = cgroups.start_scope(self.unit, self.state.id, self.limits, self.state.annotations)
+            # From now on it is ours to end: before, it may be somebody else's of the same name.
+            self.state = self.state.replace(cgroup=self.cgroup, unit=self.unit.name)
+        if self.rdt is not None:
+            resctrl.make(self.rdt, self.state.id)
+        cgroups.make(self.host, self.layout, self.state.cgroup, self.limits, rules, there=bool(self.unit))
 
     def clone(self) -> None:
         """Make the child, in its namespaces and in cgroup2."""
@@ -175,6 +186,7 @@ class Create:
             pid, self.doors = self._birth()
             offset = 0
         self.child = pid
+        self._release()
         if "user" in self.spaces.fresh and not self.unprivileged:
             from runtime.process import ids
 
@@ -184,11 +196,18 @@ class Create:
             raise RunError(f"{proc}/{pid}/stat can't be understood", "is /proc mounted?")
         self.state = self.state.replace(pid=pid, start_ticks=found.start_ticks, boottime_offset_nsec=offset)
 
+    def _release(self) -> None:
+        if self.keeper > 0:
+            from runtime.systemd import scope
+
+            scope.release(self.keeper)
+            self.keeper = -1
+
     def _birth(self) -> tuple[int, tuple[str, ...]]:
         return self._born(*namespaces.birth(self.spaces, self.layout, self.state.cgroup))
 
     def _born(self, pid: int, doors: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
-        self.doors = doors
+        self.doors = (*doors, *resctrl.doors(self.rdt, self.state.id))
         if pid == 0:
             from runtime.lifecycle import entry
 
@@ -199,15 +218,21 @@ class Create:
         """Write down that it exists."""
         state.save(self.state)
 
+    def net_devices(self) -> None:
+        """Move the network devices it is to have into its namespace."""
+        from runtime.process import net_devices
+
+        self.moved = net_devices.Moved(self.host.proc, self.child)
+        self.moved.move(self.request.spec["linux"]["netDevices"])
+
     def registration(self) -> None:
         """Register it for the daemon, which knows a user's containers by who reads."""
         if not self.registers:
             return
-        paths = {name: self.state.cgroup for name in self.layout.hierarchies if not name.startswith("name=")}
-        register(
-            self.host,
-            Registration(self.state.id, self.child, self.state.start_ticks, paths, self.state.boottime_offset_nsec),
-        )
+        found = self.state
+        paths = cgroups.own(self.host, self.detected, found.cgroup)
+        registration = Registration(found.id, self.child, found.start_ticks, paths, found.boottime_offset_nsec)
+        register(self.host, registration)
 
     def test_stop(self, number: int) -> None:
         """Fail or be killed after step ``number`` if a test says so."""
@@ -263,6 +288,9 @@ class Create:
 
     def undo(self) -> None:
         """Remove everything."""
+        self._release()
+        if self.moved:
+            self.moved.back()
         if self.child > 0:
             os.kill(self.child, 9)
             os.waitpid(self.child, 0)

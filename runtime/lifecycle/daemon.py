@@ -10,14 +10,13 @@ from lxcfs_py.errors import reason
 from lxcfs_py.serving import paths
 from runtime import places
 from runtime.errors import RunError
+from runtime.places import BOOTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lxcfs_py.host import Host
 
 SERVICE = "lxcfs-py.service"
-BOOTED = "/run/systemd/system"
-"""Is there where systemd is running (sd_booted(3))."""
 SERVICE_RUN = "/run"
 """What the service serves containers of."""
 START_SECONDS = 60.0

@@ -87,7 +87,7 @@ def enter(create: Create) -> None:
         if request.bundle:
             _own_streams(uid)
     file = runner.look(command, make=True)
-    scheduling.apply(command, spec["linux"].get("personality"))
+    scheduling.apply(command, spec["linux"])
     if request.detach:
         sc.prctl(sc.PR_SET_PDEATHSIG, 0)
     send(create.theirs, b"ready")

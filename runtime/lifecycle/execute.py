@@ -21,10 +21,10 @@ from lxcfs_py.errors import Error
 from lxcfs_py.procfs import proc_cgroup
 from lxcfs_py.record import Record
 from runtime.kernel import signals, syscalls
-from runtime.process import cgroups, namespaces, scheduling, seccomp, terminal, users
+from runtime.process import cgroups, namespaces, resctrl, scheduling, seccomp, terminal, users
 from runtime.process import command as runner  # everything is imported before we are inside
 from runtime.report import Report, guarded, send
-from runtime.root.plan import APPARMOR
+from runtime.root.plan import labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Entry:
 
     def __init__(self, found: State, config: Mapping[str, Any], wish: Wish, layout: Layout) -> None:
         self.found, self.wish, self.layout = found, wish, layout
+        self.linux = config["linux"]
         self.affinity = wish.process.get("execCPUAffinity", {})
         self.namespaces = namespaces.foreign(found.pid)
         self.filter = seccomp.of(config, found.id, found.bundle, kept=wish.filters)
@@ -81,9 +82,9 @@ class Entry:
         if oom is not None:
             with open("/proc/self/oom_score_adj", "w", encoding="utf-8") as file:
                 file.write(str(oom))
-        if profile := self.wish.process.get("apparmorProfile"):
-            with open(APPARMOR, "w", encoding="utf-8") as file:
-                file.write(f"exec {profile}")
+        for file_, text in labels(self.wish.process):
+            with open(file_, "w", encoding="utf-8") as file:
+                file.write(text)
         self.join(container, doors)
         slave = -1
         if self.wish.process["terminal"]:
@@ -105,7 +106,7 @@ class Entry:
             for stream in self.wish.empty:
                 os.dup2(empty, stream)
         file = runner.look(complete, make=self.wish.make_cwd)
-        scheduling.apply(complete)
+        scheduling.apply(complete, self.linux)
 
         load = self.filter.loader(report, heard=self.agent is not None) if self.filter else lambda: None
         runner.apply(complete, file, load, self.wish.preserve_fds)
@@ -138,6 +139,7 @@ def enter(entry: Entry, container: int) -> Report:
     if before is not None:
         os.sched_setaffinity(0, scheduling.affinity(entry.affinity["initial"]))
     child, doors = cgroups.clone(0, entry.layout, home(entry.layout, entry.found))
+    doors = (*doors, *resctrl.doors(entry.linux.get("intelRdt"), entry.found.id))
     if child == 0:
         ours.close()
         guarded(theirs, lambda: entry.doorkeeper(container, doors, theirs))

@@ -34,5 +34,5 @@ def _namespace(pid: str) -> str:
 def needs_cgroup(found: State, what: str) -> None:
     """Raise an Error if the container has none."""
     if not found.cgroup:
-        hint = "systemd-run --user --scope pyproc-run ... gives a container one"
+        hint = "run it without --cgroup-manager disabled; a user's, with systemd-run --user --scope"
         raise Error(f"container {found.id!r} can't be {what}: it has no cgroup of its own", hint)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.cgroup import control
-from lxcfs_py.cgroup.layout import UNIFIED, Layout
+from lxcfs_py.cgroup.layout import UNIFIED
 from lxcfs_py.procfs import proc_cgroup
 from runtime.errors import RunError
 from runtime.kernel import device_program
 from runtime.kernel import syscalls as sc
+from runtime.places import BOOTED
 from runtime.process import devices
 
 TYPE_CHECKING = False
@@ -17,13 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from lxcfs_py.cgroup.layout import Layout
     from lxcfs_py.host import Host
+    from runtime.request import Request
+    from runtime.systemd.scope import Unit
 
 
 def path(asked: str, id_: str) -> str:
     """Return the cgroup of ``linux.cgroupsPath``: an absolute path as it is, others below ours (config-linux.md)."""
     if asked.count(":") == 2:
-        hint = "set a path; the slice:prefix:name form is the systemd manager's"
+        hint = "give --systemd-cgroup, or set a path"
         raise RunError(f"config.json: linux.cgroupsPath: {asked!r} is a systemd unit, and cgroupfs takes paths", hint)
     whole = os.path.normpath(asked if asked.startswith("/") else f"{control.OURS}/{asked or id_}")
     if ".." in asked.split("/") or "/" + whole.strip("/") in ("/", control.OURS):
@@ -31,101 +35,87 @@ def path(asked: str, id_: str) -> str:
     return "/" + whole.lstrip("/")
 
 
+def unit(request: Request, layout: Layout) -> Unit | None:
+    """Return the systemd unit of ``linux.cgroupsPath`` if systemd is to make the cgroup.
+
+    Raises an Error where this host has no such manager.
+    """
+    if request.manager != "systemd":
+        return None
+    from runtime.systemd import scope
+
+    hint = "leave out --systemd-cgroup (podman --cgroup-manager=cgroupfs, dockerd native.cgroupdriver=cgroupfs)"
+    if not os.path.isdir(BOOTED):
+        raise RunError("the systemd cgroup manager: systemd does not run on this host", hint)
+    if old := [name for name, hierarchy in layout.hierarchies.items() if hierarchy.version == 1]:
+        raise RunError(f"the systemd cgroup manager: it takes cgroup v2 alone, and here is v1's {old[0]}", hint)
+    return scope.unit(request.spec["linux"].get("cgroupsPath", ""), request.id)
+
+
+def place(request: Request, unit_: Unit | None) -> str:
+    """Return the path of the cgroup that is asked for; "" if it is to have none of its own."""
+    if request.manager == "disabled":
+        return ""
+    if unit_ is None:
+        return path(request.spec["linux"].get("cgroupsPath", ""), request.id)
+    from runtime.systemd import scope
+
+    return scope.manager() + unit_.path
+
+
+def own(host: Host, layout: Layout, path: str) -> dict[str, str]:
+    """Return the path by hierarchy, as the registry has it: of the container's cgroup, or of ours, which it is in."""
+    if path:
+        return {name: path for name in layout.hierarchies if not name.startswith("name=")}
+    with open(f"{host.proc}/self/cgroup", "rb") as file:
+        there = proc_cgroup.parse(file.read())
+    return {name: where for name, where in there.items() if not name.startswith("name=")}
+
+
+def start_scope(unit_: Unit, id_: str, limits: control.Limits, annotations: Mapping[str, str]) -> int:
+    """Have systemd make a unit's cgroup; return the pid of what keeps it until ``scope.release``."""
+    from runtime.systemd import scope
+
+    return scope.start(unit_, id_, control.as_files(limits), annotations)
+
+
 def _open(layout: Layout, path: str) -> int:
     return os.open(layout.hierarchies[UNIFIED].directory(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def delegated(proc: str, layout: Layout) -> str | None:
-    """Return the topmost cgroup2 above our own that is ours to fill (cgroup-v2.rst, "Delegation"), None for none.
+def make(
+    host: Host,
+    layout: Layout,
+    path: str,
+    limits: control.Limits,
+    rules: list[dict[str, Any]] | None,
+    *,
+    there: bool = False,
+) -> None:
+    """Make them, unless they are ``there``, and limit them; ``rules`` are OCI's for devices.
 
-    v1 is never left to ordinary users: there who owns a cgroup could lift the limits of those above.
+    None if these aren't ours to set: then owner and mode decide. Raises an Error naming file and value.
     """
-    unified = layout.hierarchies.get(UNIFIED)
-    if unified is None:
-        return None
-    with open(f"{proc}/self/cgroup", "rb") as file:
-        at = proc_cgroup.parse(file.read()).get(UNIFIED, "")
-    found = None
-    while at and _fillable(unified.directory(at)):
-        found, at = at, ("" if at == "/" else os.path.dirname(at))
-    return found
-
-
-def _fillable(directory: str) -> bool:
-    files = (directory, f"{directory}/cgroup.procs", f"{directory}/cgroup.subtree_control")
-    return all(os.access(file, os.W_OK) for file in files)
-
-
-def place(layout: Layout, asked: str, id_: str, own: str | None = "") -> tuple[Layout, str]:
-    """Return the hierarchies a container's cgroup is made in, and its path; none and "" where it can't have one.
-
-    ``own`` is "" if we may make it anywhere, else what is ours (``delegated``): of cgroup2 alone, with those
-    controllers that are, or can be, enabled there.
-    """
-    if own == "":
-        return layout, path(asked, id_)
-    if own is None:
-        return Layout({}), ""
-    unified = layout.hierarchies[UNIFIED]
-    directory = unified.directory(own)
-    inhabited = bool(control.read(f"{directory}/cgroup.procs").strip())  # then none can be enabled
-    file = "cgroup.subtree_control" if inhabited and own != "/" else "cgroup.controllers"
-    offered = tuple(control.read(f"{directory}/{file}").decode().split())
-    below = path("" if asked.count(":") == 2 else asked, id_)
-    whole = below if below.startswith(f"{own}/") else f"{own.rstrip('/')}{below}"
-    return Layout({UNIFIED: unified.replace(controllers=offered)}), whole
-
-
-CONTROLLED = {"cpuset_": "cpuset", "cpu_": "cpu", "memory_": "memory", "swap_": "memory", "oom_": "memory",
-              "pids_": "pids", "io": "io", "hugetlb": "hugetlb", "rdma": "rdma", "net_": "net_cls"}  # fmt: skip
-"""What the names of limits begin with, and the controller they take."""
-
-
-def enforced(limits: control.Limits, everything: Layout, layout: Layout) -> tuple[control.Limits, tuple[str, ...]]:
-    """Return the limits ``layout`` can hold, and the controllers that are missing there for the others.
-
-    Only where it is not all of the host's: there a limit that can't be held is an Error.
-    """
-    if layout is everything:
-        return limits, ()
-    usual, missing = control.Limits(), []
-    have = layout.hierarchies[UNIFIED].controllers if UNIFIED in layout.hierarchies else ()
-    for name, value in limits.as_dict().items():
-        if value == getattr(usual, name):
-            continue
-        if name == "unified":
-            lacking = [file for file in value if file.partition(".")[0] not in (*have, "cgroup")]
-            missing += [file.partition(".")[0] for file in lacking]
-            limits = limits.replace(unified={file: value[file] for file in value if file not in lacking})
-            continue
-        controller = next(controller for prefix, controller in CONTROLLED.items() if name.startswith(prefix))
-        if controller not in have:
-            missing.append(controller)
-            limits = limits.replace(**{name: getattr(usual, name)})
-    return limits, tuple(dict.fromkeys(missing))
-
-
-def make(host: Host, layout: Layout, path: str, limits: control.Limits, rules: list[dict[str, Any]] | None) -> None:
-    """Make them; ``rules`` are OCI's for devices, None if they aren't ours to set: then what devices can be opened
-    is decided by their owner and mode. Raises an Error naming file and value.
-    """
-    if not layout.hierarchies:
-        return
-    control.create(host, layout, path, limits)
+    (control.prepare if there else control.create)(host, layout, path, limits)
     if rules is not None:
         judge(layout, path, rules)
 
 
-def update(host: Host, layout: Layout, path: str, resources: Mapping[str, Any]) -> None:
+def update(host: Host, layout: Layout, path: str, resources: Mapping[str, Any], scoped: str = "") -> None:
     """Change what ``linux.resources`` names, and leave the rest; raises an Error naming file and value.
 
-    Without ``devices`` the rules stay; with them they are all replaced, on cgroup2 in one step.
+    ``scoped`` is the unit if systemd made it. Without ``devices`` the rules stay; with them they are all replaced, on
+    cgroup2 in one step.
     """
     from runtime.process import resources as converted
 
     limits = converted.limits(resources)
     if (resources.get("memory") or {}).get("checkBeforeUpdate"):
         control.check(layout, path, limits)
+    if scoped:
+        from runtime.systemd import scope
+
+        scope.change(scoped, control.as_files(limits))
     control.update(host, layout, path, limits)
     if resources.get("devices"):
         judge(layout, path, resources["devices"])

@@ -50,6 +50,10 @@ DEV_LINKS = (
 )  # fmt: skip
 APPARMOR = "/proc/self/attr/apparmor/exec"
 """Takes the profile of what is executed next (aa_change_onexec(2))."""
+SELINUX = "/proc/self/attr/exec"
+"""Takes the label of what is executed next (setexeccon(3))."""
+UNLABELLED = ("bind", "proc", "sysfs", "mqueue", "cgroup", "cgroup2")
+"""Whose files have the labels they have, or the kernel's."""
 KINDS = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
 
 
@@ -80,6 +84,12 @@ class Channel(Record):
     """The parent says here, a byte each time, that the child may go on."""
     report: int = -1
     """What the child has to say (``runtime.report``)."""
+
+
+def labels(process: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what is written where, for the security modules to know what is executed next."""
+    asked = ((APPARMOR, "exec ", "apparmorProfile"), (SELINUX, "", "selinuxLabel"))
+    return [(path, prefix + process[field]) for path, prefix, field in asked if process.get(field)]
 
 
 def cgroup_mounts(layout: Layout, target: str, options: tuple[str, ...], cgroup: str, *, own: bool) -> list[Step]:
@@ -131,7 +141,9 @@ def _mounts(request: Request, facts: Facts, cgroup: str, kinds: frozenset[str]) 
             whole = source if source.startswith("/") else os.path.normpath(f"{request.bundle}/{source}")
             found.append(Mount(whole, target, "bind", options, facts.prepared.get(index, 0)))
         else:
-            found.append(Mount(mount["source"] or fstype, target, fstype, options))
+            label = request.spec["linux"].get("mountLabel")
+            context = (f'context="{label}"',) if label and fstype not in UNLABELLED else ()
+            found.append(Mount(mount["source"] or fstype, target, fstype, (*options, *context)))
         if (place := os.path.normpath(target)) in ("/proc", "/sys"):  # before anything could cover them
             found += [_view(facts, p) for p in facts.view_paths if f"/{p}".startswith(f"{place}/")]
     return found
@@ -248,7 +260,7 @@ def build(
         *map(ReadOnly, linux["readonlyPaths"]),
         *map(Mask, (*linux["maskedPaths"], *facts.masked)),
         *(map(Freeze, readonly) if spec["root"]["readonly"] else ()),
-        *([Kernel(APPARMOR, f"exec {process['apparmorProfile']}")] if process.get("apparmorProfile") else []),
+        *(Kernel(path, text) for path, text in labels(process)),
         Pivot(request.no_pivot, after),
         *([Hostname(spec["hostname"], spec["domainname"])] if spec["hostname"] or spec["domainname"] else []),
         *([Loopback()] if "network" in plan.fresh else []),

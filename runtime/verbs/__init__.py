@@ -65,20 +65,8 @@ class Verb(Record):
             few = len(parsed.rest) < self.least
             what = "something is missing" if few else f"{parsed.rest[-1]!r} is one too many"
             raise RunError(f"{self.name}: {what}", f"usage: pyproc {self.usage}")
-        manager(parsed)
         places = {"root": os.path.abspath(parsed["root"]), "storage": os.path.abspath(parsed["storage"])}
         return parsed.replace(values={**parsed.values, **places})
-
-
-def manager(parsed: Parsed) -> None:
-    """Refuse a manager of cgroups there isn't."""
-    if not parsed["systemd_cgroup"] and parsed["cgroup_manager"] != "systemd":
-        return
-    flag = "--systemd-cgroup" if parsed["systemd_cgroup"] else "--cgroup-manager systemd"
-    there = os.path.isdir("/run/systemd/system")
-    why = "only the cgroupfs manager is there" if there else "systemd does not run on this host"
-    hint = "podman --cgroup-manager=cgroupfs, containerd SystemdCgroup = false, dockerd native.cgroupdriver=cgroupfs"
-    raise RunError(f"{flag}: {why}", hint)
 
 
 def resolve(name: str) -> str:

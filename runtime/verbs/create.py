@@ -53,6 +53,7 @@ def request(parsed: Parsed, *, detach: bool) -> Request:
         proc_view=view,
         root=parsed["root"],
         storage=parsed["storage"],
+        manager=options.manager(parsed),
         console_socket=os.path.abspath(socket) if socket else "",
         pid_file=os.path.abspath(parsed["pid_file"]) if parsed["pid_file"] else "",
         preserve_fds=preserved,

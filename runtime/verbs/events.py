@@ -41,22 +41,22 @@ def run(args: Sequence[str]) -> int:
     if parsed is None:
         return 0
     from lxcfs_py.cgroup import control
-    from lxcfs_py.host import Host
     from runtime import places
     from runtime.lifecycle import stats
 
-    host, root = Host(), parsed["root"]
+    root = parsed["root"]
     found = state.load(root, state.find(root, parsed.rest[0]))
+    there = places.layout(found.cgroup)
     if state.status(root, found) == state.STOPPED:
         raise Error(f"container not running: {found.id!r}", "what has ended uses nothing")
     there = places.layout(found.cgroup)
     if parsed["stats"]:
-        _say("stats", found.id, stats.gather(host, there, found.cgroup))
+        _say("stats", found.id, stats.gather(places.host(), there, found.cgroup))
         return 0
     seconds = parsed["interval"] or 5.0
     kills = control.oom_kills(there, found.cgroup)
     while True:
-        _say("stats", found.id, stats.gather(host, there, found.cgroup))
+        _say("stats", found.id, stats.gather(places.host(), there, found.cgroup))
         due = time.monotonic() + seconds
         while time.monotonic() < due:
             time.sleep(min(0.5, seconds))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.errors import Error
-from runtime import options, places, state
+from runtime import options, state
 from runtime.config import bundle, conformity, spec, validate
 from runtime.errors import RunError
 from runtime.lifecycle import execute, oci
@@ -116,6 +116,8 @@ def run(args: Sequence[str]) -> int:
     if parsed is None:
         return 0
     check(parsed)
+    from runtime import places
+
     root = parsed["root"]
     found = state.load(root, state.find(root, parsed.rest[0]))
     asked = wish(parsed, config := state.config(found))

@@ -6,9 +6,10 @@ import os
 import sys
 
 from runtime.config import bundle
-from runtime.process import capabilities, namespaces
+from runtime.process import capabilities, namespaces, scheduling
 from runtime.root import mount_options
 from runtime.state import OCI_VERSION
+from runtime.systemd.properties import ANNOTATION
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -36,14 +37,17 @@ def known() -> dict[str, Any]:
         "linux": {
             "namespaces": sorted(namespaces.FLAGS),
             "capabilities": list(capabilities.NAMES),
-            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": False, "rdma": False},
             "seccomp": {"enabled": os.path.exists("/proc/sys/kernel/seccomp/actions_avail")},
             "apparmor": {"enabled": conformity.has_module("apparmor")},
-            "selinux": {"enabled": False},
-            "intelRdt": {"enabled": False},
+            "selinux": {"enabled": conformity.has_module("selinux")},
+            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
+            "memoryPolicy": {"modes": list(scheduling.MODES), "flags": list(scheduling.MODE_FLAGS)},
+            "netDevices": {"enabled": True},
             "mountExtensions": {"idmap": {"enabled": True}},
         },
         "annotations": {},
+        "potentiallyUnsafeConfigAnnotations": [ANNOTATION],
     }
 
 

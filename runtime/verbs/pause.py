@@ -27,9 +27,9 @@ def change(parsed: Parsed, *, freeze: bool) -> None:
     now = oci.status(root, found)
     if freeze and now not in (state.CREATED, state.RUNNING):
         raise Error(f"container {found.id!r} can't be paused: it is {now}", "only what runs can be paused")
+    members.needs_cgroup(found, "paused")
     if not freeze and now != oci.PAUSED:
         raise Error(f"container {found.id!r} can't be resumed: it is {now}", "only what is paused can be resumed")
-    members.needs_cgroup(found, "paused")
     (control.freeze if freeze else control.thaw)(places.layout(found.cgroup), found.cgroup)
 
 

@@ -66,7 +66,6 @@ def run(args: Sequence[str]) -> int:
     parsed = VERB.read(args)
     if parsed is None:
         return 0
-    from lxcfs_py.host import Host
     from runtime import places
     from runtime.lifecycle import members
     from runtime.process import cgroups
@@ -78,10 +77,10 @@ def run(args: Sequence[str]) -> int:
         found = state.load(root, id_)
         if (now := state.status(root, found, locked=True)) == state.STOPPED:
             raise Error(f"container {id_!r} can't be updated: it is {now}", "only what exists has limits")
-        members.needs_cgroup(found, "limited")
+        members.needs_cgroup(found, "updated")
         new = asked(parsed)
         config = state.config(found)
-        cgroups.update(Host(), places.layout(found.cgroup), found.cgroup, new)
+        cgroups.update(places.host(), places.layout(found.cgroup), found.cgroup, new, found.unit)
         linux = config["linux"]
         state.write(
             f"{found.directory}/config.json",

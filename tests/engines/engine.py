@@ -22,7 +22,7 @@ PROGRAMS = ("/usr/bin/free", "/usr/bin/nproc", "/usr/bin/uptime")
 STORES = ("containers", "docker", "containerd")
 WRAPPER = Path("/usr/local/bin/runc-with-view")
 DAEMON = {
-    "exec-opts": ["native.cgroupdriver=cgroupfs"], "storage-driver": "vfs",
+    "storage-driver": "vfs",
     "bridge": "none", "iptables": False, "ip6tables": False,
     "runtimes": {
         "view": {"path": "/usr/local/bin/lxcfs-py", "runtimeArgs": ["runtime", "runc"]},
@@ -88,8 +88,6 @@ class Engine:
         self.program = [name]
         if name == "podman":
             self.program += ["--runtime", runtime]
-            if runtime == "pyproc":
-                self.program += ["--cgroup-manager", "cgroupfs"]
         self.started: list[str] = []
 
     def do(self, *words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -59,6 +59,19 @@ def test_update(managed: Engine) -> None:
     assert managed.inside(name, READ) == SMALLER
 
 
+@pytest.mark.parametrize("managed", ["podman-pyproc", "docker-pyproc"], indirect=True)
+def test_scope(managed: Engine) -> None:
+    """A container is a scope of systemd's, which is what these engines ask for, and has gone with it."""
+    name = managed.start(*MEMORY)
+    with open(f"/proc/{managed.pid(name)}/cgroup", encoding="utf-8") as file:
+        unit = file.read().strip().rpartition("/")[2]
+    assert host.about("MemoryMax", unit) == str(64 << 20)
+    managed.do("update", "--memory", "48m", "--memory-swap", "96m", name)
+    assert host.about("MemoryMax", unit) == str(48 << 20)
+    managed.remove(name)
+    assert host.about("LoadState", unit) == "not-found"
+
+
 def test_pause_kill_stop_restart(managed: Engine, time_scale: float) -> None:
     """Pause, stats, logs, kill, stop and restart work on a container with the view, and leave it."""
     name = managed.start(*MEMORY, script=f"{READ}; exec sleep 1000")
@@ -96,12 +109,8 @@ def test_users(podman: Engine) -> None:
     assert podman.run(*MEMORY, *options, script=READ) == TOTAL
 
 
-@pytest.mark.parametrize("podman", ["podman-crun"], indirect=True)
 def test_pod(podman: Engine) -> None:
-    """In a pod with one pid namespace each container sees its own limits, not those of the pod's first one.
-
-    Not with the cgroupfs manager: Podman 4.3 then forbids a pod's cgroup all devices, and no runtime can start in it.
-    """
+    """In a pod with one pid namespace each container sees its own limits, not those of the pod's first one."""
     infra = ("--infra-image", IMAGE, "--infra-command", "sleep 1000")
     podman.do("pod", "create", "--name", "pod", "--network", "none", "--share", "pid,ipc,uts,net", *infra)
     try:
@@ -109,6 +118,8 @@ def test_pod(podman: Engine) -> None:
         for megabytes, seen in (("64m", TOTAL), ("48m", SMALLER)):
             done = podman.do("run", "--rm", "--pod", "pod", "-m", megabytes, IMAGE, *script)
             assert done.stdout == seen
+        (slice_,) = Path("/sys/fs/cgroup/machine.slice").glob("machine-libpod_pod_*.slice")
+        assert [path.name for path in slice_.glob("libpod-*.scope") if "-conmon-" not in path.name]
     finally:
         podman.do("pod", "rm", "--force", "pod")
 

@@ -62,9 +62,52 @@ def test_few_descriptors(own: Box) -> None:
     assert all(count > 10 and (bad, eio) == (0, 0) for count, bad, eio in results(own, reading)), own.log.read_text()
 
 
+class Narrow:
+    """A cgroup with next to no memory: who enters is killed when it needs some."""
+
+    def __init__(self) -> None:
+        v1 = Path("/sys/fs/cgroup/memory")
+        self._v1 = v1.is_dir()
+        self.path = (v1 if self._v1 else v1.parent) / f"lxcfs-py-{os.urandom(4).hex()}"
+        self.path.mkdir()
+        (self.path / ("memory.limit_in_bytes" if self._v1 else "memory.max")).write_text(str(128 << 10))
+
+    def enter(self, pid: int) -> None:
+        """Put a process there."""
+        (self.path / "cgroup.procs").write_text(str(pid))
+
+    def kills(self) -> int:
+        """Return how many were killed."""
+        text = (self.path / ("memory.oom_control" if self._v1 else "memory.events")).read_text()
+        return int(dict(line.split() for line in text.splitlines())["oom_kill"])
+
+    def close(self) -> None:
+        """Remove it."""
+        for word in (self.path / "cgroup.procs").read_text().split():
+            sigkill(int(word))
+        deadline = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(OSError):  # who was killed has not ended
+                self.path.rmdir()
+                return
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def narrow() -> Iterator[Narrow]:
+    """Yield one."""
+    found = Narrow()
+    yield found
+    found.close()
+
+
 @pytest.mark.anywhere
-def test_no_memory(tmp_path: Path, time_scale: float, lane: str) -> None:
-    """A worker that gets no more memory is replaced, and what it was asked is asked again, or fails before 6.9."""
+@pytest.mark.parametrize("how", ["refused", "killed"])
+def test_no_memory(tmp_path: Path, time_scale: float, lane: str, how: str, narrow: Narrow) -> None:
+    """A worker that gets no more memory, or is killed for want of it in its cgroup, is replaced; what it was asked
+    is asked again, or fails before 6.9.
+    """
     own = Apart(tmp_path, time_scale)
     try:
         text = Path("/proc/cpuinfo").read_bytes()
@@ -90,7 +133,10 @@ def test_no_memory(tmp_path: Path, time_scale: float, lane: str) -> None:
         while time.monotonic() < until:
             for pid in {*workers(daemon)} - starved:
                 with contextlib.suppress(ProcessLookupError):
-                    resource.prlimit(pid, resource.RLIMIT_AS, (1 << 20, 1 << 20))  # what it has it keeps
+                    if how == "killed":
+                        narrow.enter(pid)
+                    else:
+                        resource.prlimit(pid, resource.RLIMIT_AS, (1 << 20, 1 << 20))  # what it has it keeps
                     starved.add(pid)
             try:
                 assert (own.inside / str(own.mountpoint)[1:] / "proc/cpuinfo").read_bytes().startswith(b"processor")
@@ -100,6 +146,7 @@ def test_no_memory(tmp_path: Path, time_scale: float, lane: str) -> None:
         assert all(count > 10 and bad == 0 for count, bad, _ in found), found
         assert failed + sum(eio for *_, eio in found) <= (0 if lane != "uml" else len(starved)), (failed, found)
         assert len(starved) > len(os.sched_getaffinity(0)), own.log.read_text()
+        assert bool(narrow.kills()) == (how == "killed")
     finally:
         own.close()
 

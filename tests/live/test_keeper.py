@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lxcfs_py.daemon import mount
+from lxcfs_py.daemon.processes import FACTS_BYTES
 from tests import lanes
 from tests.live.box import BIN, Box, sigkill
 
@@ -172,6 +175,43 @@ print('ok')
         inside.stdin.close()
         assert inside.stdout.read() == "ok\n"
         assert inside.wait(30 * own.scale) == 0
+
+
+def change_layout(supervisor: int) -> None:
+    """Have the memory of a session be of another layout than ours."""
+    at = f"/proc/{supervisor}/fd"
+    record = next(f"{at}/{fd}" for fd in os.listdir(at) if "/memfd:lxcfs-py-record" in os.readlink(f"{at}/{fd}"))
+    with open(record, "r+b", buffering=0) as file:
+        facts = json.loads(file.read(FACTS_BYTES).rstrip(b"\0"))
+        file.seek(0)
+        file.write(json.dumps({**facts, "layout": 0}).encode().ljust(FACTS_BYTES, b"\0"))
+
+
+@pytest.mark.anywhere
+def test_memory_of_another_layout(own: Box) -> None:
+    """A version that can't use the memory there is begins with its own, and nobody serves with the old one besides:
+    at most what was open fails; the next supervisor does the same.
+    """
+    holder = own.start_daemon(keeper="process")
+    before = Processes(holder.pid, own.base)
+    change_layout(before.supervisors[0])
+    for act in (begin_anew, kill(supervisor), begin_anew):
+        act(holder.pid, own.base)
+        failed: list[int | None] = []
+        deadline = time.monotonic() + 30 * own.scale
+        while True:
+            try:
+                assert (own.mountpoint / "proc/meminfo").read_text().startswith("MemTotal:")
+            except OSError as error:
+                failed.append(error.errno)
+            now = Processes(holder.pid, own.base)
+            if now.templates and not set(now.templates) & set(before.templates) and len(now.templates) == 1:
+                break
+            assert time.monotonic() < deadline, now.templates
+        assert failed in ([], [errno.EBADF])
+        before = now
+        for _ in range(200):
+            assert (own.mountpoint / "proc/meminfo").read_text().startswith("MemTotal:")
 
 
 def test_sigterm_unmounts(own: Box) -> None:

@@ -368,12 +368,13 @@ def test_version_features_and_spec(runtime: Runtime, tmp_path: Path) -> None:
     assert re.fullmatch(r"spec: 1\.\d+\.\d+", lines[2])
     features = json.loads(runtime("features").stdout)
     assert {"rro", "tmpcopyup", "rslave"} <= set(features["mountOptions"])
+    assert features["linux"]["cgroup"]["systemd"]
+    assert features["linux"]["netDevices"] == {"enabled": True}
+    assert "MPOL_BIND" in features["linux"]["memoryPolicy"]["modes"]
     runtime("spec", "--bundle", str(tmp_path))
     (tmp_path / "rootfs").mkdir()
     refused = runtime("create", "--bundle", str(tmp_path), "c", check=False)
     assert "nobody would hold the terminal" in refused.stderr
-    refused = runtime("--systemd-cgroup", "create", "--bundle", str(tmp_path), "c", check=False)
-    assert "--systemd-cgroup" in refused.stderr
 
 
 @pytest.mark.anywhere

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.systemd import host
+from tests.systemd.readers import Readers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +37,11 @@ def service(time_scale: float) -> Iterator[None]:
 
 
 @pytest.fixture
-def readers(service: None, tmp_path: Path) -> Iterator[host.Readers]:
+def readers(service: None, tmp_path: Path, time_scale: float) -> Iterator[Readers]:
     """Start readers."""
-    found = host.Readers(tmp_path)
-    yield found
-    found.close()
+    found = Readers(tmp_path, time_scale)
+    try:
+        found.begun()
+        yield found
+    finally:
+        found.close()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -101,103 +103,14 @@ def uninstall() -> None:
     run(PROJECT / "deploy/install", "--uninstall")
 
 
-READER = """
-import ctypes, json, os, sys, time
-kind, path, until = sys.argv[1:]
-libc, buffer = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(112)
-
-def read():
-    with open(path) as file:
-        return file.read()
-
-def total(begins):
-    def right():
-        text = read()
-        return text.startswith(begins) and text.endswith("\\n") and text.count(":") > 15
-    return right
-
-last = [0] * 10
-def counters():
-    text, before = read(), last[:]
-    last[:] = map(int, text.split("\\n")[0].split()[1:])
-    return text.endswith("\\n") and all(new >= old for new, old in zip(last, before))
-
-peak = [0.0, 0.0, 0.0]
-def loads():
-    one, now, (most, since, before) = float(read().split()[0]), time.monotonic(), peak
-    peak[2] = one
-    steps = (now - since) / 5  # at each the kernel's arithmetic leaves 0.92 of it; some may come late or early
-    if one != before and one >= most * 0.92 ** steps:
-        peak[:2] = one, now
-    return one >= most * 0.92 ** (steps + 3) - 0.02
-
-def sysinfo():
-    if libc.sysinfo(buffer):
-        raise OSError(ctypes.get_errno(), "sysinfo")
-    return int.from_bytes(buffer.raw[32:40], sys.byteorder) == 64 << 20
-
-right = {
-    "host": total("MemTotal:"), "container": total("MemTotal:          65536 kB\\n"),
-    "counters": counters, "loads": loads, "sysinfo": sysinfo,
-}[kind]
-count, failed, wrong, worst, errors = 0, 0, 0, 0.0, []
-print("begun", flush=True)
-while not os.path.exists(until):
-    since = time.monotonic()
-    try:
-        wrong += not right()
-    except OSError as error:
-        failed += 1
-        errors = [*errors, str(error)][:5]
-    count += 1
-    worst = max(worst, time.monotonic() - since)
-    time.sleep(0.005)  # a guest may have one CPU
-print(json.dumps({"kind": kind, "count": count, "failed": failed, "wrong": wrong, "worst": worst, "errors": errors}))
-"""
-MEMINFO, CONTAINER = "/proc/meminfo", "reader"
-KINDS = (
-    *(("host", f"{MOUNTPOINT}/proc/meminfo"),) * 3,
-    *(("container", MEMINFO),) * 3,
-    ("counters", "/proc/stat"),
-    ("loads", "/proc/loadavg"),
-    ("sysinfo", ""),
-)
-"""What each reader does: eight read files, on the host or in the container, and one makes system calls."""
-
-
-class Readers:
-    """Processes that read in a loop, until they are asked how it went."""
-
-    def __init__(self, directory: Path) -> None:
-        self.until = directory / "until"
-        script = directory / "reader.py"
-        script.write_text(READER)
-        shared = ("-v", f"{directory}:{directory}")
-        busy = "while :; do for i in 1 2 3 4 5 6 7 8 9; do :; done; sleep .1; done"  # a counter that counts
-        run(BIN / "pyproc-run", "-d", "--name", CONTAINER, "-m", "64m", *shared, "--", "sh", "-c", busy)
-        python = ["/usr/bin/python3", str(script)]
-        inside = [str(BIN / "pyproc"), "exec", CONTAINER, "--", *python]
-        self.found = [
-            subprocess.Popen(
-                [*(python if kind == "host" else inside), kind, path, str(self.until)], stdout=subprocess.PIPE
-            )
-            for kind, path in KINDS
-        ]
-        for reader in self.found:
-            assert reader.stdout is not None
-            assert reader.stdout.readline() == b"begun\n", journal()
-
-    def end(self) -> list[dict[str, Any]]:
-        """End them; return what each has seen."""
-        self.until.touch()
-        return [json.loads(reader.communicate(timeout=120)[0]) for reader in self.found]
-
-    def close(self) -> None:
-        """Leave nothing of them."""
-        for reader in self.found:
-            reader.kill()
-            reader.communicate()
-        run(BIN / "pyproc", "delete", "--force", CONTAINER)
+def kill(*pids: int) -> int:
+    """SIGKILL processes; return how many there still were."""
+    killed = 0
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # it died with another
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+    return killed
 
 
 def tree(*roots: str) -> set[str]:

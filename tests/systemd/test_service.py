@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -16,7 +15,8 @@ import pytest
 
 from lxcfs_py.daemon.session import NAMES
 from tests.systemd import host
-from tests.systemd.host import MOUNT, MOUNTPOINT, SERVICE, Readers, about, systemctl
+from tests.systemd.host import MOUNT, MOUNTPOINT, SERVICE, about, systemctl
+from tests.systemd.readers import CONTAINER, Readers
 
 EXPOSURE = 4.4
 """What deploy/systemd/lxcfs-py.service says that systemd-analyze security says of it."""
@@ -27,18 +27,17 @@ BOUND_SECONDS = 2.0
 RESENDS = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (6, 9)
 
 
-def unharmed(results: list[dict[str, Any]], scale: float, killed: int = 0) -> None:
+def unharmed(results: list[dict[str, Any]], scale: float, killed: int = 0, away: float = 0) -> None:
     """See that readers read, and that none failed, was misled or waited for long.
 
-    ``killed`` is how many processes were, if all: before 6.9 the read that each held fails, and on one CPU three
-    interpreters start one after the other before anybody is answered.
+    ``killed`` is how many processes were, if all: before 6.9 the read that each held fails. ``away`` is for how many
+    seconds there was nobody to answer: on one busy CPU three interpreters start one after the other.
     """
     print(*results, sep="\n")
     assert all(found["count"] > 20 for found in results), results
     assert all(found["wrong"] == 0 for found in results), (results, host.journal())
     assert sum(found["failed"] for found in results) <= (0 if RESENDS else killed), (results, host.journal())
-    slow = 2 if killed and os.cpu_count() == 1 else 1
-    assert max(found["worst"] for found in results) < BOUND_SECONDS * scale * slow, results
+    assert max(found["worst"] for found in results) < BOUND_SECONDS * scale + away, (away, results)
 
 
 def test_units_are_sound() -> None:
@@ -146,7 +145,7 @@ def test_stop_unmounts(service: None, time_scale: float) -> None:
 def test_a_stop_between_death_and_restart_unmounts(service: None, time_scale: float) -> None:
     """A service that is stopped while it waits to be restarted leaves no mount behind."""
     host.configure("RestartSec=600")
-    os.kill(host.main_pid(), signal.SIGKILL)
+    host.kill(host.main_pid())
     host.wait(lambda: about("SubState") == "auto-restart", time_scale)
     assert host.mounts()
     systemctl("stop", SERVICE)
@@ -170,7 +169,7 @@ def test_killed(readers: Readers, time_scale: float) -> None:
     before = host.mounts()
     for _ in range(3):
         pid = host.main_pid()
-        os.kill(pid, signal.SIGKILL)
+        host.kill(pid)
         host.wait(lambda: host.main_pid() not in (0, pid) and about("ActiveState") == "active", time_scale)  # noqa: B023
         assert host.mounts() == before
     assert int(about("NRestarts")) >= 3
@@ -179,18 +178,16 @@ def test_killed(readers: Readers, time_scale: float) -> None:
 
 def test_everything_killed(readers: Readers, time_scale: float) -> None:
     """SIGKILL of every process of the service, again and again: what systemd keeps is enough to go on from."""
-    before, killed = host.mounts(), 0
+    before, killed, away = host.mounts(), 0, 0.0
     for _ in range(3):
-        pid = host.main_pid()
-        for each in host.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(each, signal.SIGKILL)
-                killed += 1
+        pid, since = host.main_pid(), time.monotonic()
+        killed += host.kill(*host.processes())
         host.wait(lambda: host.main_pid() not in (0, pid) and about("ActiveState") == "active", time_scale)  # noqa: B023
+        away = max(away, time.monotonic() - since)
         time.sleep(0.5 * time_scale)
         assert host.mounts() == before
-    assert host.CONTAINER in [found["id"] for found in host.status()["containers"]]
-    unharmed(readers.end(), time_scale, killed)
+    assert CONTAINER in [found["id"] for found in host.status()["containers"]]
+    unharmed(readers.end(), time_scale, killed, away)
 
 
 def test_killed_while_it_takes_over(readers: Readers, time_scale: float) -> None:
@@ -198,7 +195,7 @@ def test_killed_while_it_takes_over(readers: Readers, time_scale: float) -> None
     usual = len(host.processes())
     for tenths in range(0, 15, 3):
         pid = host.main_pid()
-        os.kill(pid, signal.SIGKILL)
+        host.kill(pid)
         host.wait(lambda: host.main_pid() not in (0, pid), time_scale)  # noqa: B023
         time.sleep(tenths / 10 * time_scale)
     host.wait(lambda: about("ActiveState") == "active", time_scale)

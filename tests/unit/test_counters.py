@@ -83,6 +83,8 @@ def test_quantiles() -> None:
 def test_every_handler_has_an_opcode() -> None:
     """What a worker is at is known by the name of its handler."""
     handlers = {name for name, each in vars(Operations).items() if hasattr(each, "__wrapped__")}
-    assert handlers == set(counters.OPCODES)
+    without_libfuse = {"open", "read", "release"}
+    assert handlers | without_libfuse == set(counters.OPCODES)
+    assert not handlers & without_libfuse
     with pytest.raises(KeyError):
         boundary(lambda _self: None)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lxcfs_py import hook, registry, wrapper
+from lxcfs_py import ancestry, hook, registry, wrapper
+from lxcfs_py.binding import Asked
 from lxcfs_py.errors import Error
 from lxcfs_py.host import Host
 from tests.unit.runtime.test_startup import ALLOWED, BIN, imported
@@ -37,7 +38,7 @@ CONFIG: dict[str, Any] = {"root": {"path": "rootfs"}, "linux": {"namespaces": [{
 )
 def test_what_is_asked(state: dict[str, Any], config: dict[str, Any], expected: tuple[object, ...]) -> None:
     """Where the root is, which process, and what the annotation says, from the state and config.json."""
-    assert hook.asked({**STATE, **state}, {**CONFIG, **config}) == hook.Asked(*expected)  # type: ignore[arg-type]
+    assert hook.asked({**STATE, **state}, {**CONFIG, **config}) == Asked(*expected)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_what_is_no_container_of_linux(config: dict[str, Any]) -> None:
 )
 def test_the_first_process(pid: int, depth: int, ancestors: dict[int, tuple[int, ...]], expected: int) -> None:
     """Of a hook's ancestors in its pid namespace it is the one that the runtime names, else the next."""
-    assert hook.nearest(pid, depth, ancestors) == expected
+    assert ancestry.nearest(pid, depth, ancestors) == expected
 
 
 def test_what_hangs_is_given_up() -> None:

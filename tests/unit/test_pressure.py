@@ -204,8 +204,8 @@ def none_held(path: str) -> bool:
 
 
 def test_one_trigger_a_file(supervisor: Supervisor, file: str) -> None:
-    """A second trigger is EBUSY, also from another worker, but one that is asked for again after its worker died is
-    set; closing frees it.
+    """A second trigger is EBUSY, also from another worker, but one that is asked for again after its worker died, or
+    because any other did, is set; closing frees it.
     """
     first, second = supervisor.worker(), supervisor.worker()
     assert first.poll(1, b"") == NO_TRIGGER
@@ -213,6 +213,8 @@ def test_one_trigger_a_file(supervisor: Supervisor, file: str) -> None:
     assert second.poll(1, b"") == READY
     assert (first.write(1, "a", file, b"x", privileged=False), held(file)) == (errno.EBUSY, 1)
     assert second.write(1, "a", file, b"x", privileged=False) == errno.EBUSY
+    assert second.write(1, "a", file, b"y", privileged=False, resent=True) == errno.EBUSY
+    assert (second.write(1, "a", file, b"x", privileged=False, resent=True), held(file)) == (0, 1)
     first.hang_up()
     assert second.write(1, "a", file, b"y", privileged=False) == errno.EBUSY
     assert second.write(1, "a", file, b"x", privileged=False) == 0

@@ -70,8 +70,17 @@ REFUSED: tuple[tuple[str, Any, str], ...] = (
     ("hooks", {"poststop": [{"path": "x"}]}, "hooks.poststop[0].path: 'x' is not an absolute path"),
     ("hooks", {"prestart": [{"path": "/x", "timeout": 0}]}, "hooks.prestart[0].timeout: it must be more than 0"),
     ("mounts.0", {"destination": "/a", "source": "/", "options": ["bind", "idmap"]}, "mounts[0].uidMappings: ids"),
-    ("process.selinuxLabel", "x", "process.selinuxLabel: SELinux is not supported"),
-    ("linux.netDevices", {"eth0": {}}, "linux.netDevices: it is not supported"),
+    ("process.selinuxLabel", "x", "process.selinuxLabel: this kernel runs without SELinux"),
+    ("linux.mountLabel", "x", "linux.mountLabel: this kernel runs without SELinux"),
+    ("linux.intelRdt", {}, "linux.intelRdt: there is no resctrl at /sys/fs/resctrl"),
+    ("linux.netDevices", {"a b": {}}, "linux.netDevices.a b: 'a b' can't be a device's name"),
+    ("linux.netDevices", {"eth0": {"name": "%d%d"}}, "linux.netDevices.eth0: '%d%d' can't be a device's name"),
+    ("linux.netDevices", {"eth0": {"name": "x" * 16}}, "linux.netDevices.eth0: 'xxxxxxxxxxxxxxxx' can't be"),
+    ("linux.memoryPolicy", {"nodes": "0"}, "linux.memoryPolicy.mode: missing"),
+    ("linux.memoryPolicy", {"mode": "MPOL_X"}, "linux.memoryPolicy.mode: 'MPOL_X' is unknown"),
+    ("linux.memoryPolicy", {"mode": "MPOL_BIND", "nodes": "a"}, "linux.memoryPolicy.nodes 'a': not a list"),
+    ("linux.memoryPolicy", {"mode": "MPOL_BIND", "flags": ["x"]}, "linux.memoryPolicy.flags: 'x' is unknown"),
+    ("linux.personality", {"domain": "LINUX", "flags": ["x"]}, "linux.personality.flags: none are known"),
     ("annotations", {"a": 1}, "annotations.a: not a string"),
 )  # fmt: skip
 
@@ -109,7 +118,7 @@ FIELDS = (
     "process", "process.args", "process.user", "process.capabilities", "process.rlimits", "root", "mounts",
     "mounts.0", "mounts.0.options", "linux", "linux.namespaces", "linux.uidMappings", "linux.devices", "linux.sysctl",
     "linux.resources.memory", "linux.timeOffsets", "annotations", "linux.maskedPaths", "process.scheduler",
-    "hooks", "hostname",
+    "hooks", "hostname", "linux.netDevices", "linux.memoryPolicy", "linux.intelRdt", "linux.personality",
 )  # fmt: skip
 
 

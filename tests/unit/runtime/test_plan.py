@@ -11,6 +11,7 @@ from runtime.config import bundle, spec
 from runtime.lifecycle import daemon
 from runtime.root import plan, rootfs
 from runtime.root.mounts import Mask, Mount
+from runtime.root.steps import Kernel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from runtime.root.steps import Step
 
 
-def steps(tmp_path: Path, view_paths: tuple[str, ...] = (), masked: tuple[str, ...] = ()) -> list[Step]:
+def steps(tmp_path: Path, view_paths: tuple[str, ...] = (), masked: tuple[str, ...] = (), **linux: str) -> list[Step]:
     """Return the plan of a container that sees these views."""
     facts = plan.Facts(Layout({}), rootfs.Facts(), views="/mnt/containers/web", view_paths=view_paths, masked=masked)
     line = ["--dry-run", "--name", "web", "--root", str(tmp_path), "true"]
     request = spec.build(options.parse(line), caller={})
+    process = {**request.spec["process"], "apparmorProfile": "box", "selinuxLabel": "u:r:t"}
+    request.spec.update(process=process, linux={**request.spec["linux"], **linux})
     request = request.replace(spec=bundle.complete(request.spec))
     return plan.build(request, "/base", "/pyproc/web", facts, plan.Channel(0, 1))
 
@@ -36,6 +39,15 @@ def test_pressure_is_bound_writable(tmp_path: Path) -> None:
         ("/mnt/containers/web/proc/pressure/cpu", "/proc/pressure/cpu", ("bind",)),
         ("/mnt/containers/web/" + paths[2], "/" + paths[2], ("bind", "ro")),
     ]
+
+
+def test_labels(tmp_path: Path) -> None:
+    """Security modules are told of the command; files get a label where the file system has none of the kernel's."""
+    found = steps(tmp_path, mountLabel="u:o:t")
+    assert Kernel("/proc/self/attr/apparmor/exec", "exec box") in found
+    assert Kernel("/proc/self/attr/exec", "u:r:t") in found
+    labelled = {step.target for step in found if isinstance(step, Mount) and 'context="u:o:t"' in step.options}
+    assert labelled == {"/dev", "/dev/pts", "/dev/shm"}
 
 
 def test_what_no_view_replaces_is_hidden(tmp_path: Path) -> None:

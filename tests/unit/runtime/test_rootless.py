@@ -12,7 +12,7 @@ from lxcfs_py.cgroup.limits import Limits
 from lxcfs_py.errors import Error
 from runtime import options, places
 from runtime.config import rootless, spec
-from runtime.process import cgroups, ids
+from runtime.process import delegated, ids
 from runtime.root import mounts, plan, rootfs
 
 if TYPE_CHECKING:
@@ -100,30 +100,28 @@ def test_where_a_cgroup_may_be(tree: Layout, tmp_path: Path, monkeypatch: pytest
     """It is made below the topmost cgroup that is the user's, of cgroup2 alone; without one there is none."""
     ours = (f"{tmp_path}/a/b",)
     monkeypatch.setattr(os, "access", lambda path, _how: str(path).startswith(ours))
-    assert cgroups.delegated(str(tmp_path), tree) == "/a/b"
-    found, path = cgroups.place(tree, "", "web", "/a/b")
+    assert delegated.top(str(tmp_path), tree) == "/a/b"
+    found, path = delegated.below(tree, "", "web", "/a/b")
     assert (list(found.hierarchies), found.hierarchies[""].controllers) == ([""], ("memory", "pids"))
     assert path == "/a/b/pyproc/web"
-    assert cgroups.place(tree, "/a/b/x", "web", "/a/b")[1] == "/a/b/x"
+    assert delegated.below(tree, "/a/b/x", "web", "/a/b")[1] == "/a/b/x"
     (tmp_path / "a/b/cgroup.procs").write_text("1\n")  # where somebody lives no more can be enabled
-    assert cgroups.place(tree, "", "web", "/a/b")[0].hierarchies[""].controllers == ()
+    assert delegated.below(tree, "", "web", "/a/b")[0].hierarchies[""].controllers == ()
     monkeypatch.setattr(os, "access", lambda _path, _how: False)
-    assert cgroups.delegated(str(tmp_path), tree) is None
-    assert cgroups.place(tree, "/some/where", "web", None) == (Layout({}), "")
-    assert cgroups.place(tree, "", "web") == (tree, "/pyproc/web")
+    assert delegated.top(str(tmp_path), tree) is None
+    assert delegated.below(tree, "/some/where", "web", None) == (Layout({}), "")
 
 
 def test_what_is_limited(tree: Layout) -> None:
-    """Limits whose controllers aren't offered are left out and named; where all is ours they all stay."""
+    """Limits whose controllers aren't offered are left out and named."""
     asked = Limits(
         memory_bytes=1, cpu_quota_usec=2, cpuset_cpus="0", io=((8, 0, "rbps", 1),), unified={"misc.max": "1"}
     )
     part = Layout({"": tree.hierarchies[""].replace(controllers=("memory",))})
-    found, missing = cgroups.enforced(asked, tree, part)
+    found, missing = delegated.enforced(asked, part)
     assert found == Limits(memory_bytes=1)
     assert set(missing) == {"cpu", "cpuset", "io", "misc"}
-    assert cgroups.enforced(asked, tree, tree) == (asked, ())
-    assert set(cgroups.enforced(asked, tree, Layout({}))[1]) == {"memory", "cpu", "cpuset", "io", "misc"}
+    assert set(delegated.enforced(asked, Layout({}))[1]) == {"memory", "cpu", "cpuset", "io", "misc"}
 
 
 def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,164 @@
+"""Processes that read on while the service is killed, and what is done about those that hang."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.systemd import host
+from tests.systemd.host import BIN, MOUNTPOINT
+
+READER = """
+import ctypes, json, os, sys, time
+kind, path, until = sys.argv[1:]
+libc, buffer = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(112)
+
+def read():
+    with open(path) as file:
+        return file.read()
+
+def total(begins):
+    def right():
+        text = read()
+        return text.startswith(begins) and text.endswith("\\n") and text.count(":") > 15
+    return right
+
+last = [0] * 10
+def counters():
+    text, before = read(), last[:]
+    last[:] = map(int, text.split("\\n")[0].split()[1:])
+    return text.endswith("\\n") and all(new >= old for new, old in zip(last, before))
+
+peak = [0.0, 0.0, 0.0]
+def loads():
+    one, now, (most, since, before) = float(read().split()[0]), time.monotonic(), peak
+    peak[2] = one
+    steps = (now - since) / 5  # at each the kernel's arithmetic leaves 0.92 of it; some may come late or early
+    if one != before and one >= most * 0.92 ** steps:
+        peak[:2] = one, now
+    return one >= most * 0.92 ** (steps + 3) - 0.02
+
+def sysinfo():
+    if libc.sysinfo(buffer):
+        raise OSError(ctypes.get_errno(), "sysinfo")
+    return int.from_bytes(buffer.raw[32:40], sys.byteorder) == 64 << 20
+
+right = {
+    "host": total("MemTotal:"), "container": total("MemTotal:          65536 kB\\n"),
+    "counters": counters, "loads": loads, "sysinfo": sysinfo,
+}[kind]
+count, failed, wrong, worst, errors = 0, 0, 0, 0.0, []
+print("begun", flush=True)
+while not os.path.exists(until):
+    since = time.monotonic()
+    try:
+        wrong += not right()
+    except OSError as error:
+        failed += 1
+        errors = [*errors, str(error)][:5]
+    count += 1
+    worst = max(worst, time.monotonic() - since)
+    time.sleep(0.005)  # a guest may have one CPU
+print(json.dumps({"kind": kind, "count": count, "failed": failed, "wrong": wrong, "worst": worst, "errors": errors}))
+"""
+MEMINFO, CONTAINER = "/proc/meminfo", "reader"
+KINDS = (
+    *(("host", f"{MOUNTPOINT}/proc/meminfo"),) * 3,
+    *(("container", MEMINFO),) * 3,
+    ("counters", "/proc/stat"),
+    ("loads", "/proc/loadavg"),
+    ("sysinfo", ""),
+)
+"""What each reader does: eight read files, on the host or in the container, and one makes system calls."""
+END_SECONDS = 20
+"""After so long a reader that was told to end hangs."""
+CONNECTIONS = Path("/sys/fs/fuse/connections")
+
+
+class Readers:
+    """Processes that read in a loop, until they are asked how it went."""
+
+    def __init__(self, directory: Path, scale: float) -> None:
+        self.until, self.scale = directory / "until", scale
+        self.script = directory / "reader.py"
+        self.script.write_text(READER)
+        shared = ("-v", f"{directory}:{directory}")
+        busy = "while :; do for i in 1 2 3 4 5 6 7 8 9; do :; done; sleep .1; done"  # a counter that counts
+        host.run(BIN / "pyproc-run", "-d", "--name", CONTAINER, "-m", "64m", *shared, "--", "sh", "-c", busy)
+        python = ["/usr/bin/python3", str(self.script)]
+        inside = [str(BIN / "pyproc"), "exec", CONTAINER, "--", *python]
+        self.found = [
+            subprocess.Popen(
+                [*(python if kind == "host" else inside), kind, path, str(self.until)], stdout=subprocess.PIPE
+            )
+            for kind, path in KINDS
+        ]
+
+    def begun(self) -> None:
+        """Wait until each reads."""
+        for reader in self.found:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == b"begun\n", host.journal()
+
+    def end(self) -> list[dict[str, Any]]:
+        """End them; return what each has seen. One that hangs fails the test, which then says where it does."""
+        hanging = self._stop()
+        assert not hanging, "\n".join((*hanging, host.journal()))
+        return [json.loads(reader.communicate(timeout=END_SECONDS)[0]) for reader in self.found]
+
+    def _stop(self) -> list[str]:
+        """Tell them to end; return where those are that don't. (What each says fits into a pipe.)"""
+        self.until.touch()
+        deadline = time.monotonic() + END_SECONDS * self.scale
+        while (running := self._running()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return [whereabouts(pid) for pid in running]
+
+    def _running(self) -> list[int]:
+        """Return the readers that have not ended, and who waits for them."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().split(b"\0")
+            except OSError:  # it has gone
+                continue
+            if os.fsencode(self.script) in words:
+                found.append(int(path.parent.name))
+        return found
+
+    def close(self) -> None:
+        """Leave nothing of them, also if they hang: then what they wait for is made to fail."""
+        if hanging := self._stop():
+            print(*hanging, host.journal(), sep="\n")
+            abort()
+            host.kill(*self._running())
+        for reader in self.found:
+            reader.communicate(timeout=END_SECONDS)
+        host.run(BIN / "pyproc", "delete", "--force", CONTAINER)
+
+
+def whereabouts(pid: int) -> str:
+    """Return what a process is, and where in the kernel it waits."""
+    found = [f"process {pid} hangs"]
+    for name in ("cmdline", "stat", "wchan", "stack"):
+        try:
+            text = Path(f"/proc/{pid}/{name}").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+        except OSError as error:
+            text = str(error)
+        found.append(f"  {name}: {text[-1000:].strip()}")
+    return "\n".join(found)
+
+
+def abort() -> None:
+    """Have the kernel fail all that waits for the mount: nothing else ends it once nobody answers."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    for device in [line.split()[2] for line in lines if line.split()[4] == MOUNTPOINT]:
+        connection = CONNECTIONS / device.partition(":")[2]
+        if not connection.exists():
+            host.run("mount", "-t", "fusectl", "fusectl", CONNECTIONS)
+        print(f"{connection}: {(connection / 'waiting').read_text().strip()} requests wait; aborted")
+        (connection / "abort").write_text("1\n")

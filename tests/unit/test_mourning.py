@@ -1,0 +1,228 @@
+"""What becomes of the requests that dead workers held, whatever dies at whatever instant."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from lxcfs_py import process
+from lxcfs_py.daemon import workers
+from lxcfs_py.daemon.mourning import mourn_generation
+from lxcfs_py.daemon.processes import Processes, Template
+from lxcfs_py.daemon.session import WORKERS, Session
+from lxcfs_py.daemon.task import Task
+from lxcfs_py.fuse import protocol
+from lxcfs_py.fuse.boundary import EXHAUSTED
+from lxcfs_py.fuse.driver import LEFT
+from lxcfs_py.host import Host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+COUNT = 2
+"""Workers of a generation."""
+SECONDS = 20.0
+
+
+class Scene:
+    """The memory of a session, and a kernel that hears what is answered."""
+
+    def __init__(self, *, relay: bool) -> None:
+        self.kernel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.kernel.setblocking(False)
+        self.messages, self.triggers = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        session = Session.begin({"fuse": ours.detach()}, "/mnt", protocol.Init(*range(5)), COUNT)
+        self.descriptors = session.descriptors
+        self.task = Task(
+            **{name: session.descriptors[name] for name in WORKERS},
+            messages=self.messages.fileno(), triggers=self.triggers.fileno(), first=0, workers=COUNT, cpus=1,
+            init=session.init, relay=relay, host=Host(),
+        )  # fmt: skip
+        self.processes = Processes(self.task.record)
+        self.children: list[int] = []
+
+    def child(self, act: Callable[[], object]) -> int:
+        """Fork a process that does something and ends."""
+        pid = os.fork()
+        if pid == 0:
+            try:
+                act()
+            finally:
+                os._exit(0)
+        self.children.append(pid)
+        return pid
+
+    def dead(self) -> int:
+        """Return the pid of a process that has ended."""
+        pid = self.child(lambda: None)
+        self.reap(pid)
+        return pid
+
+    def reap(self, pid: int) -> None:
+        """Wait for a child."""
+        self.children.remove(pid)
+        os.waitpid(pid, 0)
+
+    def hold_request(self, number: int, unique: int) -> None:
+        """Have a worker's slot say that it is at a request."""
+        struct.pack_into("=IIQ", self.task.shared().relay(number), 0, 40, protocol.READ, unique)
+
+    def noted(self, number: int) -> int:
+        """Return the request that a worker's slot names."""
+        return int(struct.unpack_from("=Q", self.task.shared().relay(number), protocol.UNIQUE_OFFSET)[0])
+
+    def heard(self) -> list[tuple[int, int]]:
+        """Return what the kernel was told since: errno, or a notification's code, and a request's number."""
+        found: list[tuple[int, int]] = []
+        while True:
+            try:
+                _, code, unique = struct.unpack_from("=IiQ", self.kernel.recv(4096))
+            except BlockingIOError:
+                return found
+            found.append((abs(code), unique))
+
+    def flock(self) -> workers.Flock:
+        """Return the workers of generation 0, of which we are the template."""
+        found = workers.Flock(self.task)
+        self.messages.detach()
+        self.messages = found._messages
+        return found
+
+    def close(self) -> None:
+        """Give all back."""
+        for pid in self.children:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        for descriptor in self.descriptors.values():
+            os.close(descriptor)
+        for end in (self.kernel, self.messages, self.triggers):
+            end.close()
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    """Yield one of a kernel that can't ask again."""
+    found = Scene(relay=True)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def resending() -> Iterator[Scene]:
+    """Yield one of a kernel that can."""
+    found = Scene(relay=False)
+    yield found
+    found.close()
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_what_the_dead_held_is_answered(scene: Scene) -> None:
+    """Where the kernel can't ask again, each request of a dead worker is answered with an error, once."""
+    for number, unique in ((0, 10), (1, 12)):
+        scene.processes.note_worker(number, scene.dead())
+        scene.hold_request(number, unique)
+    mourn_generation(scene.task, scene.processes, 0)
+    assert scene.heard() == [(errno.EIO, 10), (errno.EIO, 12)]
+    mourn_generation(scene.task, scene.processes, 0)
+    assert (scene.heard(), scene.noted(0), scene.processes.workers()) == ([], 0, {})
+
+
+def test_who_dies_answering_is_followed(scene: Scene) -> None:
+    """Who is killed while it answers for the dead leaves the request noted, for whoever answers after it."""
+    scene.processes.note_worker(0, scene.dead())
+    scene.hold_request(0, 10)
+    os.set_blocking(scene.task.fuse, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(scene.task.fuse, bytes(16))
+    os.set_blocking(scene.task.fuse, True)
+    pid = scene.child(lambda: mourn_generation(scene.task, scene.processes, 0))
+    until(lambda: (found := process.stat(Host(), pid)) is not None and found.state == "S")
+    os.kill(pid, signal.SIGKILL)
+    scene.reap(pid)
+    assert (errno.EIO, 10) not in scene.heard()
+    mourn_generation(scene.task, scene.processes, 0)
+    assert scene.heard() == [(errno.EIO, 10)]
+
+
+def test_the_dying_are_waited_for(scene: Scene) -> None:
+    """A worker that was killed and has not ended may still be given a request: that is answered too."""
+
+    def last() -> None:
+        time.sleep(0.1)
+        scene.hold_request(0, 10)
+
+    scene.processes.note_worker(0, scene.child(last))
+    mourn_generation(scene.task, scene.processes, 0)
+    assert scene.heard() == [(errno.EIO, 10)]
+
+
+def test_the_kernel_asks_again(resending: Scene) -> None:
+    """Where the kernel can ask again it is told to, once for all who died, and not if nobody did."""
+    mourn_generation(resending.task, resending.processes, 0)
+    assert resending.heard() == []
+    for number in range(COUNT):
+        resending.processes.note_worker(number, resending.dead())
+    mourn_generation(resending.task, resending.processes, 0)
+    assert resending.heard() == [(protocol.NOTIFY_RESEND, 0)]
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_who_lives_is_left_alone(scene: Scene, held: bool) -> None:
+    """A template that begins sees to its own generation, and to the other one only if no template holds that."""
+    for number, unique in ((0, 10), (COUNT, 12)):
+        scene.processes.note_worker(number, scene.dead())
+        scene.hold_request(number, unique)
+    if held:
+
+        def serve() -> None:
+            scene.processes.hold(1)
+            scene.processes.note_template(1, Template(os.getpid(), 1))
+            signal.pause()
+
+        pid = scene.child(serve)
+        until(lambda: scene.processes.template(1).pid == pid)
+    assert scene.flock().begin()
+    assert scene.heard() == ([(errno.EIO, 10)] if held else [(errno.EIO, 10), (errno.EIO, 12)])
+    assert scene.noted(COUNT) == (12 if held else 0)
+    assert scene.processes.template(0).pid == os.getpid()
+
+
+def test_a_worker_is_known_before_it_serves(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker enters itself: its template may be killed at any instant after the fork. One that dies without having
+    answered is mourned also while all are leaving.
+    """
+    told, tell = os.pipe()
+
+    def work(_task: Task, number: int) -> NoReturn:
+        known = scene.processes.workers().get(number) == os.getpid()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.write(tell, b"y" if known else b"n")
+        until(lambda: process.stat(Host(), os.getppid()) is not None and scene.noted(number) == 10)
+        os._exit(EXHAUSTED)
+
+    monkeypatch.setattr(workers, "work", work)
+    flock = scene.flock()
+    flock.start(0)
+    assert os.read(told, 1) == b"y"
+    flock.leave(0, None)
+    scene.hold_request(0, 10)
+    assert flock.tend() == LEFT
+    assert scene.heard() == [(errno.EIO, 10)]
+    os.close(told)
+    os.close(tell)
