@@ -34,5 +34,6 @@ def _namespace(pid: str) -> str:
 def needs_cgroup(found: State, what: str) -> None:
     """Raise an Error if the container has none."""
     if not found.cgroup:
-        hint = "run it without --cgroup-manager disabled; a user's, with systemd-run --user --scope"
+        disabled = "it was made with --cgroup-manager disabled"
+        hint = "systemd-run --user --scope pyproc-run ... gives a container one" if places.rootless() else disabled
         raise Error(f"container {found.id!r} can't be {what}: it has no cgroup of its own", hint)
