@@ -82,5 +82,6 @@ def test_a_start_uses_it() -> None:
     )
     text = f"{look.format(str(BIN / 'pyproc-run'))}; print(type(sys.modules['runtime.cli'].__spec__.loader).__name__)"
     text = f"__file__ = {str(BIN / 'pyproc-run')!r}; {text}"
-    done = subprocess.run([sys.executable, "-IS", "-c", text], capture_output=True, text=True, check=True)
+    for _compiling in range(2):  # what has not been compiled yet is importlib's
+        done = subprocess.run([sys.executable, "-IS", "-c", text], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "Finder"
