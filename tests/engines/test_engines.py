@@ -91,9 +91,12 @@ def test_pause_kill_stop_restart(managed: Engine, time_scale: float) -> None:
     until(lambda: registrations() == {}, time_scale)
 
 
-@pytest.mark.needs_procps
+BY_PS = [pytest.param(name, marks=pytest.mark.needs_procps) for name in ("docker-view", "docker-pyproc")]
+
+
+@pytest.mark.parametrize("managed", ["podman-crun", "podman-pyproc", *BY_PS], indirect=True)
 def test_top(managed: Engine) -> None:
-    """`top` shows a container's processes."""
+    """`top` shows a container's processes; Docker's is the host's ps(1)."""
     assert "sleep 1000" in managed.do("top", managed.start(*MEMORY)).stdout
 
 
