@@ -29,6 +29,8 @@ class Option(Record):
     many: bool = False
     choices: tuple[str, ...] = ()
     default: str = ""
+    open: bool = False
+    """Other values than the ``choices`` will do, too: these are what completion knows."""
 
     @property
     def name(self) -> str:
@@ -37,7 +39,7 @@ class Option(Record):
 
     def value(self, text: str, flag: str) -> Any:
         """Return what the text means; raises an Error naming the flag, the text and the remedy."""
-        if self.choices and text not in self.choices:
+        if self.choices and not self.open and text not in self.choices:
             raise RunError(f"{flag} {text!r}: unknown value", f"choose from {', '.join(self.choices)}")
         return units.KINDS[self.kind](text, flag)
 
@@ -97,7 +99,9 @@ NETWORK = (
         ("--net", "--network"),
         "Network: loopback only, the host's, ours with a bridge, another container's, a CNI one",
         "none|host|bridge|NAME|container:NAME|cni:NAME",
+        choices=("none", "host", "bridge"),
         default="none",
+        open=True,
     ),
     Option(
         ("-p", "--publish"), "Let a port of the host lead to one inside", "[IP:][HOST]:CONTAINER[/udp]", many=True

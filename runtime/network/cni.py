@@ -10,7 +10,7 @@ import os
 
 from lxcfs_py import json_text
 from lxcfs_py.errors import Error, reason
-from runtime import state
+from runtime import log, state
 from runtime.errors import RunError
 from runtime.network import names, programs
 from runtime.network.wish import CNI
@@ -156,6 +156,8 @@ def add(wish: Wish, found: State, hosts: str) -> None:
         raise RunError(
             f"--network {CNI}{wish.name}: no plugin of it has the capability {name}", "leave out what needs it"
         )
+    for plugin in list_["plugins"]:
+        _plugin(plugin["type"])
     path = f"{found.directory}/{FILE}"
     state.write(path, plan)
     result = None
@@ -187,9 +189,12 @@ def tell(found: State) -> None:
 
 
 def delete(found: State) -> None:
-    """Have the plugins undo it, in reverse; raises an Error naming the one that fails."""
+    """Have the plugins undo it, in reverse; one that fails or has gone is told, and keeps no container from going."""
     plan = _plan(found)
     netns = f"/proc/{found.pid}/ns/net" if found.pid and state.alive(found.pid, found.start_ticks) else ""
     for index in reversed(range(len(plan["list"]["plugins"]))):
-        _call("DEL", plan, index, plan["result"], netns)
+        try:
+            _call("DEL", plan, index, plan["result"], netns)
+        except RunError as error:
+            log.warning(str(error))
     os.unlink(f"{found.directory}/{FILE}")

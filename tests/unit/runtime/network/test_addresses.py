@@ -44,7 +44,7 @@ def test_subnets_are_the_standard_librarys(
     )
     assert found.holds(other.version, int(other)) == (other in network)
     second = ipaddress.ip_network(f"{other}/{bits}", strict=False)
-    same = second.version == network.version and second.overlaps(network)  # type: ignore[arg-type]
+    same = second.version == network.version and second.overlaps(network)
     assert found.overlaps(addresses.subnet(str(second))) == same
 
 

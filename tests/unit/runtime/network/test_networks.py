@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lxcfs_py import json_text
 from lxcfs_py.errors import Error
 from runtime import options
 from runtime.network import addresses, leases, links, names, networks, programs, rules, sysctls, wish
@@ -87,7 +88,7 @@ def test_networks_that_are_refused(asked: Asked, message: str) -> None:
 def test_networks_are_kept(tmp_path: Path) -> None:
     """What is written down is read again; what is no network is an error that names the file."""
     (tmp_path / "networks").mkdir()
-    (tmp_path / "networks/web.json").write_bytes(networks.json_text.dumps(WEB.as_dict()))
+    (tmp_path / "networks/web.json").write_bytes(json_text.dumps(WEB.as_dict()))
     assert networks.all_(str(tmp_path)) == [WEB]
     assert networks.find(str(tmp_path), "web") == WEB
     with pytest.raises(Error, match="network 'no' does not exist"):
@@ -148,7 +149,7 @@ def test_a_book_is_read_as_it_was_written() -> None:
     """The file of leases says all there is to know; what is none is refused."""
     book = leased(leased(Book(), "a"), "b", INNER)
     ported = book.with_(WEB, who("p", address="10.1.0.9", ports=(Port("", 80, 8080, "tcp"),), gateways=("gw",)))
-    data = leases.json_text.dumps(leases._written(ported))
+    data = json_text.dumps(leases._written(ported))
     assert leases._read(data) == ported
     for text in (b"{", b"[]", b"{}", b'{"networks": [], "leases": [{"x": 1}], "last": {}}'):
         with pytest.raises(ValueError):  # noqa: PT011
