@@ -78,6 +78,13 @@ def current() -> Book:
         return file.load().kept(lambda lease: lease.interface in there)
 
 
+def reload() -> None:
+    """Tell nftables all rules again."""
+    with leases.Locked() as file:
+        there = leases.interfaces()
+        programs.nft(rules.text(file.load().kept(lambda lease: lease.interface in there)))
+
+
 def remove(storage: str, wanted: Iterable[str] | None) -> list[str]:
     """Remove networks, all or none, or all but the default one that nobody uses; return their names.
 

@@ -26,8 +26,8 @@ def read(path: str) -> str:
 
 
 def ipv6(value: Callable[[str], str] = read) -> bool:
-    """Say whether the host has IPv6."""
-    return value("ipv6/conf/all/disable_ipv6") == "0"
+    """Say whether the host has IPv6, and gives it to interfaces that are made."""
+    return all(value(f"ipv6/conf/{which}/disable_ipv6") == "0" for which in ("all", "default"))
 
 
 def forwarding(

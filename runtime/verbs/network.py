@@ -89,6 +89,13 @@ def _row(found: dict[str, Any]) -> tuple[str, ...]:
     return found["name"], subnets[0], "".join(subnets[1:]), found["interface"], str(len(found["containers"]))
 
 
+def reload(_parsed: Parsed) -> None:
+    """Let nftables have our rules again."""
+    from runtime.network import bridge
+
+    bridge.reload()
+
+
 def rm(parsed: Parsed) -> None:
     """Remove networks nobody is connected to, all or none, and print their names."""
     _remove(parsed, parsed.rest)
@@ -146,6 +153,7 @@ VERBS = (
         ls,
     ),
     (Verb("prune", "Remove the networks that no container is connected to.", "", 0, 0, (JSON,)), prune),
+    (Verb("reload", "Tell the firewall all rules again, after it has forgotten them.", "", 0, 0), reload),
     (Verb("rm", "Remove networks that no container is connected to.", "NAME...", 1, None, (JSON,)), rm),
 )
 VERB = Group("network", "Connect containers with one another and the world.", tuple(verb for verb, _ in VERBS))

@@ -261,6 +261,15 @@ def test_the_hosts_loopback_is_out_of_reach(served: Net) -> None:
     assert served.ask(HERE, 7001, *into) == served.addresses("plain", "bridge")[0]
 
 
+def test_rules_that_were_forgotten(served: Net) -> None:
+    """After somebody has flushed all rules, they are told again on request; a new container does it, too."""
+    for again in (lambda: served.network("reload"), lambda: served.run("--rm", "--network", "blue", "--", "true")):
+        served.do("nft", "flush", "ruleset")
+        assert served.ask("127.0.0.1", 8080, seconds=0.3) == "no answer"
+        again()
+        assert served.ask("127.0.0.1", 8080) == served.gateway("bridge")
+
+
 def test_names(served: Net) -> None:
     """In a network of one's own containers know one another by name and alias, until one goes."""
     client = served.start("--network", "blue", "--add-host", "gw:host-gateway", "-h", "me", "--", "sleep", "600")
