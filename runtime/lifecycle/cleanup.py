@@ -1,4 +1,4 @@
-"""Removes what a container is on the host: registration, network, processes, cgroups, files, state; in this order.
+"""Removes what a container is on the host: registration, processes, cgroups, network, files, state; in this order.
 
 Whatever is not there (any more) is fine, so that what a killed ``pyproc-run`` left half made goes the same way.
 """

@@ -7,6 +7,7 @@ import os
 from lxcfs_py.record import Record
 from runtime.errors import RunError
 from runtime.kernel import syscalls as sc
+from runtime.process import descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,15 +32,6 @@ class Done(Record):
     err: str
 
 
-def _memory(text: str = "") -> int:
-    descriptor = os.memfd_create("text", os.MFD_CLOEXEC)
-    data = text.encode("utf-8", "surrogateescape")
-    while data:
-        data = data[os.write(descriptor, data) :]
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
-
-
 def _text(descriptor: int) -> str:
     data, at = b"", 0
     while part := os.pread(descriptor, 1 << 16, at):
@@ -49,7 +41,7 @@ def _text(descriptor: int) -> str:
 
 def run(argv: Sequence[str], stdin: str, namespace: str = "", environment: Mapping[str, str] | None = None) -> Done:
     """Run a program to its end, in the network namespace of a path if one is given."""
-    streams = (_memory(stdin), _memory(), _memory())
+    streams = tuple(descriptors.memory(data) for data in (stdin.encode("utf-8", "surrogateescape"), b"", b""))
     try:
         pid = os.fork()
         if pid == 0:
