@@ -86,7 +86,8 @@ def problem(program: str, done: Done, lines: Sequence[str]) -> RunError:
         module = next((module for word, module in MODULES if word in told), "")
         if module:
             return RunError(
-                f"the kernel can't do networks, it lacks {module} ({program}: {first})", f"modprobe {module}"
+                f"the kernel can't do networks, it lacks {module} ({program}: {first})",
+                f"modprobe {module}, or boot a kernel that has it",
             )
     return RunError(f"{program}: {first}", "see docs/networks.md for what networks need")
 
