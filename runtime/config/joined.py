@@ -33,6 +33,10 @@ def other(root: str, option: str, text: str) -> State | None:
 
 def kinds(options: Parsed, *, time: bool) -> list[dict[str, str]]:
     """Return ``linux.namespaces``; raises an Error for another container's that can't be had."""
+    if options["pid"] and declared.manager(options) == "disabled":
+        raise RunError(
+            f"--pid {options['pid']} without a cgroup: nothing tells its processes", "leave out one of both"
+        )
     found = [{"type": kind} for kind in ("mount", "uts", "ipc", "cgroup", *(["time"] if time else []))]
     for kind, file, text in (("pid", "pid", options["pid"]), ("network", "net", options["network"])):
         there = other(options["root"], f"--{kind}", text) if text else None

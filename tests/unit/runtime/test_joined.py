@@ -73,6 +73,8 @@ def test_anothers_that_is_not_there(tmp_path: Path) -> None:
     other(tmp_path, 1, 1)
     with pytest.raises(Error, match="--pid container:web: it does not run"):
         kinds("--pid container:web", tmp_path)
+    with pytest.raises(Error, match="--pid host without a cgroup"):
+        kinds("--pid host --cgroup-manager disabled", tmp_path)
     with pytest.raises(Error, match="--pid 'x': unknown value; choose from host, container:NAME"):
         kinds("--pid x", tmp_path)
 
