@@ -31,6 +31,8 @@ class Option(Record):
     default: str = ""
     otherwise: Callable[[], str] | None = None
     """What it is if it isn't given, where that depends on who asks; ``help`` says it."""
+    open: bool = False
+    """Other values than the ``choices`` will do, too: these are what completion knows."""
 
     @property
     def name(self) -> str:
@@ -39,7 +41,7 @@ class Option(Record):
 
     def value(self, text: str, flag: str) -> Any:
         """Return what the text means; raises an Error naming the flag, the text and the remedy."""
-        if self.choices and text not in self.choices:
+        if self.choices and not self.open and text not in self.choices:
             raise RunError(f"{flag} {text!r}: unknown value", f"choose from {', '.join(self.choices)}")
         return units.KINDS[self.kind](text, flag)
 
@@ -104,6 +106,29 @@ MAKING = (
 )
 """What making a container from a bundle takes."""
 
+NETWORK = (
+    Option(
+        ("--net", "--network"),
+        "Network: loopback only, the host's, ours with a bridge, another container's, a CNI one",
+        "none|host|bridge|NAME|container:NAME|cni:NAME",
+        choices=("none", "host", "bridge"),
+        default="none",
+        open=True,
+    ),
+    Option(
+        ("-p", "--publish"), "Let a port of the host lead to one inside", "[IP:][HOST]:CONTAINER[/udp]", many=True
+    ),
+    Option(("--ip",), "IPv4 address (default: a free one)", "ADDRESS"),
+    Option(("--ip6",), "IPv6 address (default: a free one)", "ADDRESS"),
+    Option(("--mac-address",), "Hardware address (default: made of the IPv4 address)", "ADDRESS"),
+    Option(("--net-alias", "--network-alias"), "Further name in its network", "NAME", many=True),
+    Option(("--dns",), "Name server (default: the host's, if there is a network)", "ADDRESS", many=True),
+    Option(("--dns-search",), "Domain that names are looked for in", "DOMAIN", many=True),
+    Option(("--dns-option",), "Option of resolv.conf(5)", "OPTION", many=True),
+    Option(("--add-host",), "Line of /etc/hosts; host-gateway is the network's gateway", "NAME:ADDRESS", many=True),
+)
+"""What says which network it gets, and how."""
+
 RUN = (
     Option(("--name",), "Name, which is also the id (12 random hex digits without it)", "NAME"),
     _flag("--rm", about="Remove the container when it ends"),
@@ -139,7 +164,10 @@ RUN = (
         many=True,
     ),
     _flag("--privileged", about="Give it all capabilities and devices, and no filter of system calls"),
-    _choice("--network", "Network: loopback only, or the host's", "none", "host"),
+    *NETWORK,
+    Option(
+        ("--pid",), "Processes it sees: the host's, or another container's (default: its own)", "host|container:NAME"
+    ),
     _flag("--init", about="Run a small reaper as PID 1"),
     Option(("--image",), "Image to make it of: its root file system, command, variables and user", "NAME"),
     Option(("--entrypoint",), "Program to run instead of the image's (--entrypoint= for none)", "PATH"),

@@ -9,6 +9,23 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runtime.images.resolve import Resolved
+    from runtime.network.wish import Wish
+
+
+NETWORK = "io.lxcfs-py.network"
+"""The annotation that names the network a container is connected to."""
+
+
+class Names(Record):
+    """What its /etc/hosts and resolv.conf say."""
+
+    hosts: tuple[str, ...] = ()
+    """Further lines."""
+    dns: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    shared: str = ""
+    """The directory of another container's files, which are its own too."""
 
 
 class Request(Record):
@@ -23,6 +40,9 @@ class Request(Record):
     """Without a bundle, the lower layer: a directory, or "" for the host's own ``/`` by allow-list."""
     image: Resolved | None = None
     """Or the image whose layers are the lower ones."""
+    network: Wish | None = None
+    """The network of its own that it gets; None: ``spec`` says all."""
+    names: Names = Names()
     detach: bool = False
     interactive: bool = False
     init: bool = False

@@ -6,11 +6,11 @@ import os
 
 from lxcfs_py import json_text
 from lxcfs_py.errors import reason
-from runtime.config import validate, volumes
+from runtime.config import joined, validate, volumes
 from runtime.errors import RunError
 from runtime.options import manager
 from runtime.process import capabilities, devices, environment, resources
-from runtime.request import Request
+from runtime.request import NETWORK, Request
 from runtime.state import OCI_VERSION
 
 TYPE_CHECKING = False
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lxcfs_py.host import Host
     from runtime.images.manifest import Config
     from runtime.images.resolve import Resolved
+    from runtime.network.wish import Wish
     from runtime.options import Parsed
 
 TERM = "xterm"
@@ -119,11 +120,14 @@ def user(asked: str) -> dict[str, Any]:
     return {"uid": 0, "gid": 0, "additionalGids": [], "username": asked}
 
 
-def _namespaces(network: str, *, time: bool) -> list[dict[str, str]]:
-    kinds = ["mount", "pid", "uts", "ipc", "cgroup"]
-    return [
-        {"type": kind} for kind in kinds + (["network"] if network == "none" else []) + (["time"] if time else [])
-    ]
+def host_name(options: Parsed, id_: str) -> str:
+    """Return the host name inside."""
+    return options["hostname"] or joined.hostname(options, id_[: validate.MAX_HOSTNAME])
+
+
+def _annotations(network: Wish | None, image: Resolved | None) -> dict[str, str]:
+    stop = image.config.stop_signal if image else ""
+    return {**({STOP_SIGNAL: stop} if stop else {}), **({NETWORK: network.name} if network else {})}
 
 
 def config(
@@ -134,21 +138,22 @@ def config(
     time: bool,
     filtered: Mapping[str, Any] | None = None,
     image: Resolved | None = None,
+    network: Wish | None = None,
 ) -> dict[str, Any]:
     """Return the OCI configuration; ``time`` says whether the kernel has time namespaces.
 
     ``filtered`` is ``linux.seccomp``, None to leave it out.
     """
-    hostname = options["hostname"] or id_[: validate.MAX_HOSTNAME]
+    hostname = host_name(options, id_)
     return {
         "ociVersion": OCI_VERSION,
         "root": {"path": "rootfs", "readonly": options["read_only"]},
         "process": _process(options, hostname, caller, image),
-        **({"annotations": {STOP_SIGNAL: image.config.stop_signal}} if image and image.config.stop_signal else {}),
+        "annotations": _annotations(network, image),
         "hostname": hostname,
         "mounts": [*_mounts(options), *volumes.mounts(options["volume"], options["tmpfs"])],
         "linux": {
-            "namespaces": _namespaces(options["network"], time=time),
+            "namespaces": joined.kinds(options, time=time),
             "rootfsPropagation": "rprivate",
             **({"cgroupsPath": f"/pyproc/{id_}"} if manager(options) == "cgroupfs" else {}),
             "resources": resources.build(options),
@@ -210,11 +215,13 @@ def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] |
     validate.check(options, validate.gather(options, host))
     id_ = options["name"] or new_id()
     image = _image(options)
+    network = joined.wish(options, host_name(options, id_))
     time = os.path.exists(f"{host.proc}/self/ns/time")
     filtered = wanted(options)
     if options["proc_view"] != "off" and not places.unprivileged(host.proc) and seccomp.offered():
         filtered = seccomp.answered(filtered, host)
-    found = config(options, id_, os.environ if caller is None else caller, time=time, filtered=filtered, image=image)
+    environment = os.environ if caller is None else caller
+    found = config(options, id_, environment, time=time, filtered=filtered, image=image, network=network)
     if places.rootless():
         from runtime.config import rootless
         from runtime.process import ids
@@ -225,6 +232,8 @@ def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] |
     return Request(
         id=id_,
         spec=found,
+        network=network,
+        names=joined.names(options),
         image=image,
         rootfs=os.path.abspath(options["rootfs"]) if options["rootfs"] else "",
         detach=options["detach"],

@@ -1,4 +1,4 @@
-"""Removes what a container is on the host: processes, cgroups, registration, files, state; in this order.
+"""Removes what a container is on the host: registration, processes, cgroups, network, files, state; in this order.
 
 Whatever is not there (any more) is fine, so that what a killed ``pyproc-run`` left half made goes the same way.
 """
@@ -14,6 +14,7 @@ from runtime import places, state
 from runtime.kernel.removal import remove_tree
 from runtime.places import host
 from runtime.process import resctrl
+from runtime.request import NETWORK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,14 +29,23 @@ KILL_SECONDS = 10.0
 
 
 def ended(found: State, there: Layout) -> None:
-    """Remove what only a running container needs: its registration and its cgroups, killing what is left in them."""
+    """Remove what only a running container needs: registration, cgroups and network, killing what is left."""
     from lxcfs_py import registry
 
     if places.registers(host()):
         registry.unregister(host(), found.id)
-    if not found.cgroup:
+    if found.cgroup:
+        _empty(found, there)
+    else:
         _end(found)
-        return
+    if NETWORK in found.annotations or not found.created_nsec:  # or nobody knows
+        from runtime.network import connect
+
+        connect.disconnect(found)
+
+
+def _empty(found: State, there: Layout) -> None:
+    """Remove its cgroups, and what lives there."""
     if found.unit:
         _stop(found, there)
     try:

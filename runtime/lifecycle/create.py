@@ -26,7 +26,7 @@ from lxcfs_py.procfs import pid_stat
 from lxcfs_py.registry import Registration, register
 from lxcfs_py.served import PRESSURE
 from runtime import places, state
-from runtime.config import bundle
+from runtime.config import bundle, joined
 from runtime.errors import RunError
 from runtime.lifecycle import cleanup, daemon, oci
 from runtime.process import cgroups, delegated, namespaces, resctrl, resources, seccomp, users
@@ -47,6 +47,8 @@ else:
 
 STOP = "PYPROC_TEST_STOP"
 """``fail:N`` or ``kill:N``: what happens after step N of ``stages`` and the plan, for tests of the undoing."""
+RESOLV = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
+"""The host's, and the one systemd-resolved leaves for those who can't reach it by the host's loopback."""
 SOCKET = "start"
 """What the child listens on in the container's directory, until it is started."""
 
@@ -104,7 +106,9 @@ class Create:
     def stages(self) -> Sequence[Callable[[], None]]:
         """Return the parent's steps, in order."""
         devices = (self.net_devices,) if self.request.spec["linux"]["netDevices"] else ()
-        return (self.claim, self.cgroups, self.clone, self.record, *devices, self.registration)
+        network = (self.network,) if self.request.network else ()
+        extra = (*devices, *network)
+        return (self.claim, self.cgroups, self.clone, self.record, *extra, self.registration)
 
     def prepare(self, views: str) -> None:
         """Decide the plan; ``views`` is where the daemon serves, "" for the kernel's /proc."""
@@ -122,11 +126,10 @@ class Create:
 
             facts = facts.replace(prepared=idmap.prepare(self.host.proc, request.bundle, request.spec["mounts"]))
         if not request.bundle:
-            network = "network" in self.spaces.kinds
             mounts = self.files.read(f"{self.host.proc}/self/mountinfo")
             facts = facts.replace(
                 root=rootfs.gather(request.lowers, self.base, mounts, user=self.unprivileged),
-                resolv="" if network else users.read("/etc/resolv.conf").decode("utf-8", "replace"),
+                resolv=self._resolv(),
             )
         channel = plan.Channel(self.go, self.theirs.fileno())
         self.steps = plan.build(request, self.base, self.cgroup, facts, channel, self.told(state.CREATING))
@@ -135,6 +138,11 @@ class Create:
             os.write(2, f"pyproc-run: {text}: a tmpfs does, and what is written counts as memory\n".encode())
         if self.unlimited:
             os.write(2, f"pyproc: {delegated.lacking(self.unlimited)}\n".encode())
+
+    def _resolv(self) -> str:
+        has = self.request.network is not None if "network" in self.spaces.kinds else None
+        texts = ("", "") if has is False else (users.read(path).decode("utf-8", "replace") for path in RESOLV)
+        return joined.resolv(self.request.names, *texts, network=has)
 
     def told(self, status: str) -> dict[str, Any]:
         """Return the state that hooks are told."""
@@ -225,6 +233,20 @@ class Create:
         self.moved = net_devices.Moved(self.host.proc, self.child)
         self.moved.move(self.request.spec["linux"]["netDevices"])
 
+    def network(self) -> None:
+        """Connect it to its network: interfaces, address, rules."""
+        if self.request.network:
+            from runtime.network import connect
+
+            connect.connect(self.request.network, self.request.storage, self.state, f"{self.base}/etc/hosts")
+
+    def _names(self) -> None:
+        """Tell it who is in its network: its files of /etc are there now."""
+        if self.request.network:
+            from runtime.network import connect
+
+            connect.tell(self.state)
+
     def registration(self) -> None:
         """Register it for the daemon, which knows a user's containers by who reads."""
         if not self.registers:
@@ -262,6 +284,7 @@ class Create:
                 raise self.said.error or RunError(
                     "the container's first process died", "is its memory limit too low?"
                 )
+            self._names()
             if self.request.console_socket:
                 from runtime.root import console
 

@@ -33,3 +33,12 @@ def preserved(asked: int | None, sockets: int = 0) -> int:
                 f"--preserve-fds {count}: descriptor {number} is not open", "count those from 3 on"
             ) from None
     return count
+
+
+def memory(data: bytes = b"") -> int:
+    """Return a file without a name, to be read from its beginning: a pipe could be kept open, or fill."""
+    descriptor = os.memfd_create("pyproc", os.MFD_CLOEXEC)
+    while data:
+        data = data[os.write(descriptor, data) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor

@@ -12,6 +12,7 @@ import select
 from lxcfs_py import json_text
 from runtime.errors import RunError
 from runtime.kernel import syscalls as sc
+from runtime.process import descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,15 +24,6 @@ else:
 
 SAID_BYTES = 4096
 """How much of a failing hook's output is told."""
-
-
-def _memory(name: str, data: bytes = b"") -> int:
-    """Return a file of its own without a name: a pipe could be kept open, or fill."""
-    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
-    while data:
-        data = data[os.write(descriptor, data) :]
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
 
 
 def _spawn(hook: Mapping[str, Any], stdin: int, output: int) -> int:
@@ -55,7 +47,7 @@ def _spawn(hook: Mapping[str, Any], stdin: int, output: int) -> int:
 
 def run(stage: str, hook: Mapping[str, Any], state: bytes) -> None:
     """Run one hook; raises an Error saying what it did."""
-    stdin, output = _memory("state", state), _memory("output")
+    stdin, output = descriptors.memory(state), descriptors.memory()
     try:
         pid = _spawn(hook, stdin, output)
         pidfd = os.pidfd_open(pid)

@@ -48,6 +48,7 @@ DEV_LINKS = (
     ("/proc/self/fd", "/dev/fd"), ("/proc/self/fd/0", "/dev/stdin"), ("/proc/self/fd/1", "/dev/stdout"),
     ("/proc/self/fd/2", "/dev/stderr"), ("pts/ptmx", "/dev/ptmx"), ("/proc/kcore", "/dev/core"),
 )  # fmt: skip
+LOCALHOST = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 APPARMOR = "/proc/self/attr/apparmor/exec"
 """Takes the profile of what is executed next (aa_change_onexec(2))."""
 SELINUX = "/proc/self/attr/exec"
@@ -151,14 +152,17 @@ def _mounts(request: Request, facts: Facts, cgroup: str, kinds: frozenset[str]) 
 
 def _etc(request: Request, base: str, facts: Facts) -> tuple[list[Step], list[Step]]:
     """Return how the container's own files of /etc are written, and how they are bound."""
-    name = request.spec["hostname"]
-    texts = {
-        "hostname": f"{name}\n",
-        "hosts": f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{name}\n",
-        "resolv.conf": facts.resolv,
-    }
+    name, names = request.spec["hostname"], request.names
+    own = "" if request.network else f"127.0.1.1\t{name}\n"  # with a network its address there
+    texts = {"hostname": f"{name}\n"}
+    if not names.shared:
+        texts["hosts"] = f"{LOCALHOST}{own}{''.join(names.hosts)}"
+        texts["resolv.conf"] = facts.resolv
     write: list[Step] = [Text(f"{base}/etc/{file}", text) for file, text in texts.items()]
-    bind: list[Step] = [Mount(f"{base}/etc/{file}", f"/etc/{file}", "bind", ("bind",)) for file in texts]
+    bind: list[Step] = [
+        Mount(f"{f'{base}/etc' if file in texts else names.shared}/{file}", f"/etc/{file}", "bind", ("bind",))
+        for file in ("hostname", "hosts", "resolv.conf")
+    ]
     return write, [Directory("/etc"), *bind]
 
 

@@ -244,6 +244,12 @@ def test_root_of_a_user_namespace(mine: User) -> None:
     assert not list((mine.base / "xdg/inner").iterdir())
 
 
+def test_no_network_of_its_own(mine: User) -> None:
+    """Bridges are root's to make: that is said, and nothing is begun."""
+    done = mine.run("--network", "bridge", "--", "true", check=False)
+    assert (done.returncode, done.stderr.count("root's to make")) == (125, 1), done.stderr
+
+
 @pytest.mark.anywhere
 def test_the_hosts_network(mine: User) -> None:
     """With the host's network /sys is the host's, read-only, and cgroups of the host's don't show."""

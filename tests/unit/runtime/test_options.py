@@ -40,6 +40,7 @@ def given_values(line: str) -> dict[str, Any]:
         ("--memory-swap -1 true", {"memory_swap": -1}),
         ("-h box true", {"hostname": "box"}),
         ("--network host true", {"network": "host"}),
+        ("--net web -p 80 -p 53:53/udp true", {"network": "web", "publish": ("80", "53:53/udp")}),
         ("--device-write-iops /dev/sda:5 true", {"device_write_iops": (("/dev/sda", 5),)}),
         ("--env= true", {"env": ("",)}),
     ],
@@ -68,14 +69,13 @@ def test_the_command_keeps_its_own_options(line: str, command: tuple[str, ...]) 
     ("line", "message"),
     [
         ("--memroy 1m true", "unknown option --memroy; did you mean --memory?"),
-        ("--pid host true", "unknown option --pid; pyproc-run --help lists them"),
+        ("--frob host true", "unknown option --frob; pyproc-run --help lists them"),
         ("-x true", "unknown option -x; pyproc-run --help lists them"),
         ("-ix true", "unknown option -x; pyproc-run --help lists them"),
         ("-m", "-m needs a value; write -m SIZE"),
         ("--memory", "--memory needs a value; write --memory SIZE"),
         ("-m 12q true", "-m '12q': not a size; write a number with b, k, m or g after it, as 256m or 1.5g"),
         ("--rm=maybe true", "--rm 'maybe': neither true nor false; write --rm alone to switch it on"),
-        ("--network bridge true", "--network 'bridge': unknown value; choose from none, host"),
         ("--cpuset-cpus 1-0 true", "--cpuset-cpus '1-0': not a list of numbers; write it as 0-2,7"),
         ("--rm", "no command given; usage: pyproc-run [OPTIONS] [--] COMMAND [ARG]..."),
     ],
@@ -91,7 +91,8 @@ def test_refused(line: str, message: str) -> None:
 ASKED_FOR = """--name --rm -d --detach -i -t -m --memory --memory-swap --memory-reservation --cpus
 --cpu-shares --cpuset-cpus --cpuset-mems --pids-limit --device-read-bps --device-write-bps --device-read-iops
 --device-write-iops -v --volume --tmpfs -e --env --env-file -w --workdir -u --user -h --hostname --read-only
---cap-add --cap-drop --security-opt --network --init --rootfs --proc-view --root --storage --dry-run --version
+--cap-add --cap-drop --security-opt --network -p --publish --ip --ip6 --mac-address --network-alias --dns --dns-search
+--dns-option --add-host --pid --init --rootfs --proc-view --root --storage --dry-run --version
 --help"""
 
 

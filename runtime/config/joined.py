@@ -1,0 +1,129 @@
+"""The namespaces, and with them the names, that options give a container: its own, the host's or another's."""
+
+from __future__ import annotations
+
+from runtime import options as declared
+from runtime import places, state
+from runtime.errors import RunError
+from runtime.request import Names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runtime.network.wish import Wish
+    from runtime.options import Parsed
+    from runtime.state import State
+
+OTHER = "container:"
+GATEWAY = "host-gateway"
+USUAL = declared.defaults(declared.NETWORK)
+NOT_SHARED = ("dns", "dns_search", "dns_option", "add_host", "hostname")
+"""What a container can't have of its own in another's network, as its files of /etc are the other's."""
+
+
+def other(root: str, option: str, text: str) -> State | None:
+    """Return the container ``container:NAME`` names, None for another text; raises an Error if it doesn't run."""
+    if not text.startswith(OTHER):
+        return None
+    id_ = state.find(root, text.removeprefix(OTHER))
+    found = state.load(root, id_)
+    if state.status(root, found) not in (state.CREATED, state.RUNNING):
+        raise RunError(f"{option} {text}: it does not run", f"start it first; pyproc state {id_} tells what it is")
+    return found
+
+
+def kinds(options: Parsed, *, time: bool) -> list[dict[str, str]]:
+    """Return ``linux.namespaces``; raises an Error for another container's that can't be had."""
+    if options["pid"] and declared.manager(options) == "disabled":
+        raise RunError(
+            f"--pid {options['pid']} without a cgroup: nothing tells its processes", "leave out one of both"
+        )
+    found = [{"type": kind} for kind in ("mount", "uts", "ipc", "cgroup", *(["time"] if time else []))]
+    for kind, file, text in (("pid", "pid", options["pid"]), ("network", "net", options["network"])):
+        there = other(options["root"], f"--{kind}", text) if text else None
+        if there is not None:
+            found.append({"type": kind, "path": f"/proc/{there.pid}/ns/{file}"})
+        elif text != "host":
+            found.append({"type": kind})
+    if options["pid"] not in (None, "host") and not options["pid"].startswith(OTHER):
+        raise RunError(f"--pid {options['pid']!r}: unknown value", "choose from host, container:NAME")
+    return found
+
+
+def hostname(options: Parsed, own: str) -> str:
+    """Return the host name: another container's if it shares that one's network."""
+    there = other(options["root"], "--network", options["network"])
+    return str(state.config(there).get("hostname") or own) if there is not None and there.storage else own
+
+
+def _address(text: str, option: str) -> str:
+    from runtime.network import addresses  # only where an address is given
+
+    found = addresses.number(text)
+    if found is None:
+        raise RunError(f"{option} {text!r}: not an address", "give an IPv4 or IPv6 address")
+    return addresses.show(*found)
+
+
+def _hosts(options: Parsed) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the lines that --add-host asks for, and the names it gives the gateway."""
+    lines, gateways = [], []
+    for text in options["add_host"]:
+        name, _, address = text.replace("=", ":", 1).partition(":")
+        if not name or not address or any(c.isspace() for c in text):
+            raise RunError(f"--add-host {text!r}: not a name and an address", "write it as db:10.1.2.3")
+        if address == GATEWAY:
+            gateways.append(name)
+        else:
+            lines.append(f"{_address(address.removeprefix('[').removesuffix(']'), '--add-host')}\t{name}\n")
+    return tuple(lines), tuple(gateways)
+
+
+def names(options: Parsed) -> Names:
+    """Return what its files of /etc say."""
+    there = other(options["root"], "--network", options["network"])
+    if there is not None:
+        for option in NOT_SHARED:
+            if options[option]:
+                flag = f"--{option.replace('_', '-')}"
+                raise RunError(f"{flag} with --network {options['network']}: it shares that one's", "leave it out")
+        return Names(shared=f"{there.storage}/etc" if there.storage else "")
+    servers = tuple(_address(text, "--dns") for text in options["dns"])
+    return Names(_hosts(options)[0], servers, options["dns_search"], options["dns_option"])
+
+
+def wish(options: Parsed, hostname_: str) -> Wish | None:
+    """Return what is wanted of a network; most containers want none, and need not know what there is."""
+    if all(options[name] == value for name, value in USUAL.items()):
+        return None
+    gateways = _hosts(options)[1]
+    from runtime.network import wish as network  # only where something is said of a network
+
+    found = network.read(options.values, hostname_, gateways)
+    if gateways and found is None:
+        raise RunError(f"--add-host {gateways[0]}:{GATEWAY}: it has no gateway", "use --network bridge")
+    if found is not None and places.unprivileged():
+        hint = "use --network host or none, or ask root"
+        raise RunError(f"--network {options['network']}: interfaces of the host are root's to make", hint)
+    return found
+
+
+def resolv(asked: Names, host: str, upstream: str, *, network: bool | None) -> str:
+    """Return resolv.conf: what is asked for, else the host's.
+
+    ``network``: None, it is the host's; False, there is only the loopback; True, its own, where the host's own
+    loopback can't be reached: of ``host`` only other servers will do, or those of ``upstream`` (systemd-resolved's).
+    """
+    if network is None and not (asked.dns or asked.search or asked.options):
+        return host
+    given = {"nameserver": asked.dns, "search": (" ".join(asked.search),) if asked.search else (), "options": ()}
+    if asked.options:
+        given["options"] = (" ".join(asked.options),)
+    if network is not False:
+        for text in (host, upstream):
+            rows = [line.split(maxsplit=1) for line in text.splitlines()]
+            for key, said in given.items():
+                own = tuple(row[1].strip() for row in rows if len(row) == 2 and row[0] == key)
+                if key == "nameserver" and network:
+                    own = tuple(each for each in own if not each.startswith(("127.", "::1")))
+                given[key] = said or own
+    return "".join(f"{key} {value}\n" for key, values in given.items() for value in values if value != ".")

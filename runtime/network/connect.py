@@ -1,0 +1,46 @@
+"""Connects a container to its network, and undoes it: ``bridge`` does it, or ``cni``."""
+
+from __future__ import annotations
+
+import os
+
+from runtime.network import cni
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runtime.network.wish import Wish
+    from runtime.state import State
+
+
+def connect(wish: Wish, storage: str, found: State, hosts: str) -> None:
+    """Connect a container whose first process is there; raises an Error, and then ``disconnect`` is to be called.
+
+    ``hosts`` will be its /etc/hosts, as the host sees it.
+    """
+    if wish.cni:
+        cni.add(wish, found, hosts)
+        return
+    from runtime.network import bridge
+
+    root = os.path.dirname(found.directory)
+    bridge.connect(wish, storage, root, found.id, hosts, found.pid)
+
+
+def tell(found: State) -> None:
+    """Write a container's own name and those of its network into its /etc/hosts, now that this is there."""
+    if cni.used(found):
+        cni.tell(found)
+        return
+    from runtime.network import bridge
+
+    bridge.tell(os.path.dirname(found.directory), found.id)
+
+
+def disconnect(found: State) -> None:
+    """Take away what it has of any network."""
+    if cni.used(found):
+        cni.delete(found)
+        return
+    from runtime.network import bridge
+
+    bridge.release(os.path.dirname(found.directory), found.id)

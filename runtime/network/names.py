@@ -1,0 +1,61 @@
+"""A container's /etc/hosts: a block of it is ours, from a line to another, and follows its network.
+
+Names are written down instead of being answered by a name server: that needs no process that could die, works with
+every C library, and costs nothing while nobody comes or goes. What a container itself writes there stays.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from runtime.network.leases import Book, Lease
+
+BEGIN, END = "# Kept by pyproc from here", "# to here"
+MAX_BYTES = 1 << 20
+"""A longer file is not ours to read."""
+
+
+def lines(book: Book, lease: Lease) -> list[str]:
+    """Return the block's lines: itself, the gateway if it is to have names, and who is in the same network."""
+    network = book.networks[lease.bridge]
+    own = " ".join(dict.fromkeys(filter(None, (lease.hostname, *(lease.names if network.named else ())))))
+    found = [f"{address}\t{own}" for address in lease.addresses]
+    if lease.gateways:
+        found.append(f"{network.gateway}\t{' '.join(lease.gateways)}")
+    if network.named:
+        others = (other for other in book.of(lease.bridge) if other.interface != lease.interface)
+        found += [f"{address}\t{' '.join(other.names)}" for other in others for address in other.addresses]
+    return found
+
+
+def replaced(text: str, block: Iterable[str]) -> str:
+    """Return a file's text with another block; a file without one gets it at its end."""
+    before, begin, rest = text.partition(f"{BEGIN}\n")
+    _, end, after = rest.partition(f"{END}\n")
+    if begin and not end:  # somebody has cut it off: what is left of it is not known to be ours
+        before, after = text.replace(f"{BEGIN}\n", ""), ""
+    if before and not before.endswith("\n"):
+        before += "\n"
+    return before + "\n".join((BEGIN, *block, END)) + "\n" + after
+
+
+def write(path: str, block: Iterable[str]) -> None:
+    """Replace the block of a file that is there; the file stays the same one, for it is bound into the container."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:  # not yet made, or already gone
+        return
+    try:
+        old = os.read(descriptor, MAX_BYTES)
+        if len(old) == MAX_BYTES:
+            return
+        new = replaced(old.decode("utf-8", "surrogateescape"), block).encode("utf-8", "surrogateescape")
+        if new != old:
+            os.pwrite(descriptor, new, 0)
+            os.ftruncate(descriptor, len(new))
+    finally:
+        os.close(descriptor)

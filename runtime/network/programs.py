@@ -1,0 +1,106 @@
+"""Runs ip(8), nft(8), CNI plugins, and says what is wrong if they fail: which program or kernel module is missing."""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.record import Record
+from runtime.errors import RunError
+from runtime.kernel import syscalls as sc
+from runtime.process import descriptors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PACKAGES = {"ip": "iproute2", "nft": "nftables"}
+UNSUPPORTED = ("not supported", "Unknown device type", "No such file or directory", "Protocol not supported")
+MODULES = (
+    ("type bridge", "bridge"), ("type veth", "veth"), ("type nat", "nft_chain_nat"), ("masquerade", "nft_masq"),
+    ("dnat", "nft_nat"), ("fib ", "nft_fib_inet"), ("ct st", "nft_ct"), ("cache initialization", "nf_tables"),
+    ("table", "nf_tables"),
+)  # fmt: skip
+"""What is in a line that the kernel refuses, and the module that would take it."""
+
+
+class Done(Record):
+    """How a program ended: its exit code, 127 if it is not there, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+def _text(descriptor: int) -> str:
+    data, at = b"", 0
+    while part := os.pread(descriptor, 1 << 16, at):
+        data, at = data + part, at + len(part)
+    return data.decode("utf-8", "surrogateescape")
+
+
+def run(argv: Sequence[str], stdin: str, namespace: str = "", environment: Mapping[str, str] | None = None) -> Done:
+    """Run a program to its end, in the network namespace of a path if one is given."""
+    streams = tuple(descriptors.memory(data) for data in (stdin.encode("utf-8", "surrogateescape"), b"", b""))
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become(argv, streams, namespace, {"PATH": PATH, "LC_ALL": "C", **(environment or {})})
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return Done(code, _text(streams[1]), _text(streams[2]))
+    finally:
+        for descriptor in streams:
+            os.close(descriptor)
+
+
+def _become(argv: Sequence[str], streams: Sequence[int], namespace: str, environment: dict[str, str]) -> None:
+    what = namespace
+    try:
+        sc.prctl(sc.PR_SET_PDEATHSIG, 9)
+        if namespace:
+            sc.setns(os.open(namespace, os.O_RDONLY | os.O_CLOEXEC), sc.CLONE_NEWNET)
+        what = argv[0]
+        for stream, descriptor in enumerate(streams):
+            os.dup2(descriptor, stream)
+        sc.close_on_exec(3)
+        os.execvpe(argv[0], list(argv), environment)
+    except OSError as error:
+        os.write(2, f"{what}: {error.strerror}".encode())
+    finally:
+        os._exit(127)
+
+
+def problem(program: str, done: Done, lines: Sequence[str]) -> RunError:
+    """Return the Error of a program that failed, with its remedy; ``lines`` are what it was given."""
+    if done.code == 127:
+        package = PACKAGES[program]
+        return RunError(f"{done.err}: networks need it", f"apt-get install {package}")
+    said = [line for line in done.err.splitlines() if line.strip()]
+    first = said[0] if said else f"exit code {done.code}"
+    told = " ".join(said)
+    if program == "ip":  # "Command failed -:3" names the line
+        at = next((line.rpartition(":")[2] for line in said if line.startswith("Command failed")), "")
+        line = lines[int(at) - 1] if at.isdecimal() and 0 < int(at) <= len(lines) else ""
+        first, told = f"{line}: {first.removeprefix('RTNETLINK answers: ').removeprefix('Error: ')}", f"{line} {told}"
+    if any(text in told for text in UNSUPPORTED):
+        module = next((module for word, module in MODULES if word in told), "")
+        if module:
+            return RunError(
+                f"the kernel can't do networks, it lacks {module} ({program}: {first})",
+                f"modprobe {module}, or boot a kernel that has it",
+            )
+    return RunError(f"{program}: {first}", "see docs/networks.md for what networks need")
+
+
+def ip(lines: Sequence[str], namespace: str = "") -> None:
+    """Carry out lines of ip(8), in order; raises an Error at the first that fails."""
+    done = run(("ip", "-batch", "-"), "".join(f"{line}\n" for line in lines), namespace)
+    if done.code:
+        raise problem("ip", done, lines)
+
+
+def nft(text: str) -> None:
+    """Carry out a text of nft(8), all or nothing; raises an Error if it is refused."""
+    done = run(("nft", "-f", "-"), text)
+    if done.code:
+        raise problem("nft", done, text.splitlines())

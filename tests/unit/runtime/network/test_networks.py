@@ -1,0 +1,322 @@
+"""Networks, leases, rules, links and names: what is decided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lxcfs_py import json_text
+from lxcfs_py.errors import Error
+from runtime import options
+from runtime.network import addresses, leases, links, names, networks, programs, rules, sysctls, wish
+from runtime.network.leases import Book, Lease
+from runtime.network.networks import Asked, Network
+from runtime.network.ports import Port
+from runtime.network.programs import Done
+from runtime.network.wish import Wish
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RANDOM = bytes(range(1, 10))
+WEB = Network("web", "pyproc-1", "10.1.0.0/24", "10.1.0.1", "fd01::/64", "fd01::1")
+INNER = Network("inner", "pyproc-2", "10.2.0.0/29", "10.2.0.1", internal=True)
+
+
+def who(id_: str, network: Network = WEB, **fields: object) -> Lease:
+    """Return a container's lease, as it is before anything is decided."""
+    base = Lease("/root", id_, network.bridge, f"veth-{id_}", f"/{id_}/hosts", "", "", "", names=(id_,), hostname=id_)
+    return base.replace(**fields)
+
+
+def leased(book: Book, id_: str, network: Network = WEB, **wanted: object) -> Book:
+    """Return the book with a container more."""
+    asked = Wish(network.name).replace(**wanted)
+    return book.with_(network, leases.decide(network, book, asked, who(id_, network), lambda _: ""))
+
+
+def decide(asked: Asked, *there: Network, routes: tuple[str, ...] = ()) -> Network:
+    """Return the network that is decided on."""
+    return networks.decide(asked, there, map(addresses.subnet, routes), RANDOM, 7)
+
+
+def test_a_network_nobody_said_more_of() -> None:
+    """It gets a free subnet of the pool, whose first address is the gateway, a bridge of a random name, no IPv6."""
+    assert decide(Asked("db"), WEB, routes=("10.90.0.0/16",)) == Network(
+        "db", "pyproc-06070809", "10.91.0.0/16", "10.91.0.1", created_nsec=7
+    )
+    found = decide(Asked("bridge", ipv6=True))
+    assert (found.bridge, found.subnet6, found.gateway6) == ("pyproc0", "fd01:203:405::/64", "fd01:203:405::1")
+
+
+def test_a_network_all_was_said_of() -> None:
+    """Subnets and gateways of both families in any order, labels, and that it is internal."""
+    asked = Asked("db", ("fd02::/64", "10.3.0.0/24"), ("10.3.0.9", "fd02::9"), internal=True, labels={"a": "b"})
+    found = decide(asked)
+    assert found.subnets == (
+        (addresses.subnet("10.3.0.0/24"), "10.3.0.9"),
+        (addresses.subnet("fd02::/64"), "fd02::9"),
+    )
+    assert found.internal
+    assert found.labels == {"a": "b"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (Asked("web"), "network 'web' exists"),
+        (Asked("host"), "'host': not a network's name"),
+        (Asked("-x"), "not a network's name"),
+        (Asked("a/b"), "not a network's name"),
+        (Asked("db", ("10.1.0.128/25",)), "--subnet 10.1.0.128/25: network 'web' has 10.1.0.0/24"),
+        (Asked("db", ("192.0.2.0/24",)), "--subnet 192.0.2.0/24: a route of the host has 192.0.0.0/16"),
+        (Asked("db", ("10.3.0.0/24", "10.4.0.0/24")), "--subnet 10.4.0.0/24: a second of IPv4"),
+        (Asked("db", ("10.3.0.0/24",), ("10.4.0.1",)), "--gateway 10.4.0.1: not in a subnet"),
+        (Asked("db", ("10.3.0.0/24",), ("10.3.0.0",)), "--gateway 10.3.0.0: not in the subnet"),
+        (Asked("db", ("10.3.0.0/24",), ("10.3.0.1", "10.3.0.2")), "--gateway 10.3.0.2: the subnet"),
+        (Asked("db", ("10.3.0.0/24",), ("x",)), "--gateway x: not in a subnet"),
+    ],
+)
+def test_networks_that_are_refused(asked: Asked, message: str) -> None:
+    """Names and subnets in use and gateways elsewhere are refused, and the error says who has what."""
+    with pytest.raises(Error) as caught:
+        decide(asked, WEB, routes=("192.0.0.0/16",))
+    assert message in str(caught.value)
+
+
+def test_networks_are_kept(tmp_path: Path) -> None:
+    """What is written down is read again; what is no network is an error that names the file."""
+    (tmp_path / "networks").mkdir()
+    (tmp_path / "networks/web.json").write_bytes(json_text.dumps(WEB.as_dict()))
+    assert networks.all_(str(tmp_path)) == [WEB]
+    assert networks.find(str(tmp_path), "web") == WEB
+    with pytest.raises(Error, match="network 'no' does not exist"):
+        networks.find(str(tmp_path), "no")
+    for text in ("{", "[]", '{"name": "x"}', '{"name": 1, "bridge": 1, "subnet": 1, "gateway": 1, "more": 1}'):
+        (tmp_path / "networks/bad.json").write_text(text)
+        with pytest.raises(Error, match=r"bad\.json: not a network"):
+            networks.all_(str(tmp_path))
+
+
+def test_leases_are_given_in_turn() -> None:
+    """Each gets the next address of both families at the same place, and a hardware address made of it."""
+    book = leased(leased(Book(), "a"), "b")
+    assert [(lease.address, lease.address6, lease.mac) for lease in book.leases] == [
+        ("10.1.0.2", "fd01::2", "02:42:0a:01:00:02"),
+        ("10.1.0.3", "fd01::3", "02:42:0a:01:00:03"),
+    ]
+    without = book.kept(lambda lease: lease.id != "b")
+    assert leased(without, "c").leases[-1].address == "10.1.0.4"
+    assert leased(Book(), "d", INNER).leases[0].addresses == ("10.2.0.2",)
+
+
+def test_leases_that_are_asked_for() -> None:
+    """Address and hardware address may be chosen."""
+    found = leased(Book(), "a", address="10.1.0.77", address6="fd01::7", mac="02:00:00:00:00:01").leases[0]
+    assert (found.addresses, found.mac) == (("10.1.0.77", "fd01::7"), "02:00:00:00:00:01")
+
+
+@pytest.mark.parametrize(
+    ("network", "wanted", "message"),
+    [
+        (WEB, {"address": "10.1.0.2"}, "--ip 10.1.0.2: taken by a;"),
+        (WEB, {"address": "10.1.0.1"}, "--ip 10.1.0.1: taken by its gateway;"),
+        (WEB, {"address": "10.9.0.1"}, "--ip 10.9.0.1: not in the subnet 10.1.0.0/24;"),
+        (WEB, {"address": "10.1.0.255"}, "--ip 10.1.0.255: not in the subnet"),
+        (WEB, {"address6": "fd01::2"}, "--ip6 fd01::2: taken by a;"),
+        (INNER, {"address6": "fd01::2"}, "--ip6 fd01::2: network 'inner' has no IPv6;"),
+        (WEB, {"mac": "02:42:0a:01:00:02"}, "--mac-address 02:42:0a:01:00:02: container 'a' has it;"),
+    ],
+)
+def test_leases_that_are_refused(network: Network, wanted: dict[str, str], message: str) -> None:
+    """What another has or the network has not is refused, and the error says so."""
+    with pytest.raises(Error) as caught:
+        leased(leased(Book(), "a"), "b", network, **wanted)
+    assert message in str(caught.value)
+
+
+def test_a_network_that_is_full() -> None:
+    """When all addresses are taken that is said."""
+    book = Book()
+    for number in range(5):
+        book = leased(book, f"c{number}", INNER)
+    with pytest.raises(Error, match=r"network 'inner': all addresses of 10.2.0.0/29 are taken"):
+        leased(book, "one-more", INNER)
+
+
+def test_a_book_is_read_as_it_was_written() -> None:
+    """The file of leases says all there is to know; what is none is refused."""
+    book = leased(leased(Book(), "a"), "b", INNER)
+    ported = book.with_(WEB, who("p", address="10.1.0.9", ports=(Port("", 80, 8080, "tcp"),), gateways=("gw",)))
+    data = json_text.dumps(leases._written(ported))
+    assert leases._read(data) == ported
+    for text in (b"{", b"[]", b"{}", b'{"networks": [], "leases": [{"x": 1}], "last": {}}'):
+        with pytest.raises(ValueError):  # noqa: PT011
+            leases._read(text)
+
+
+def test_void_leases_take_their_network_along() -> None:
+    """A network none of whose leases holds is not in the book any more."""
+    book = leased(leased(Book(), "a"), "b", INNER)
+    assert set(book.kept(lambda lease: lease.id == "a").networks) == {"pyproc-1"}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("-p 80:80", "--publish with --network none"),
+        ("--network host --ip 10.1.0.2", "--ip with --network host"),
+        ("--network container:x --network-alias y", "--network-alias with --network container:x"),
+        ("--network bridge --network-alias y", "names are not resolved there"),
+        ("--network web --network-alias a/b", "not a host name"),
+        ("--network a/b", "--network 'a/b': not a network"),
+        ("--network cni:", "not a network"),
+        ("--network web --ip x", "--ip 'x': not an IPv4 address"),
+        ("--network web --ip fd00::1", "not an IPv4 address"),
+        ("--network web --ip6 10.0.0.1", "not an IPv6 address"),
+        ("--network web --mac-address 01:00:00:00:00:01", "not an interface's address"),
+        ("--network web --mac-address 02:00:00:00:01", "not an interface's address"),
+        ("--network web --mac-address x", "not an interface's address"),
+    ],
+)
+def test_wishes_that_are_refused(line: str, message: str) -> None:
+    """Options that mean nothing together or are no addresses are refused."""
+    with pytest.raises(Error) as caught:
+        wish.read(options.parse([*line.split(), "true"]).values, "h")
+    assert message in str(caught.value)
+
+
+def test_wishes() -> None:
+    """What the options say is what is wanted; without a network of its own nothing is."""
+    line = "--network cni:web -p 80:80 --ip 10.1.0.2 --mac-address 02-00-00-00-00-0A --network-alias db true"
+    found = wish.read(options.parse(line.split()).values, "h", ("gw",))
+    assert found is not None
+    assert (found.name, found.cni, found.mac, found.aliases) == ("web", True, "02:00:00:00:00:0a", ("db",))
+    assert (found.address, found.hostname, found.gateways) == ("10.1.0.2", "h", ("gw",))
+    assert wish.read(options.parse(["true"]).values, "h") is None
+
+
+def test_rules_of_nothing_remove_all() -> None:
+    """Without containers there is no table."""
+    assert rules.text(Book()) == "table inet pyproc\ndelete table inet pyproc\n"
+
+
+def test_rules() -> None:
+    """Ports are elements of maps by family and address; what leaves gets our address, but from internal networks."""
+    book = leased(leased(Book(), "a"), "b", INNER)
+    shown = (Port("", 8080, 80, "tcp"), Port("127.0.0.1", 53, 53, "udp"), Port("fd00::9", 81, 80, "tcp"))
+    text = rules.text(book.with_(WEB, who("p", address="10.1.0.9", address6="fd01::9", ports=shown)))
+    assert text.startswith(rules.NOTHING)
+    for line in (
+        'set bridges { type ifname; elements = { "pyproc-1", "pyproc-2" } }',
+        'set internal { type ifname; elements = { "pyproc-2" } }',
+        "elements = { tcp . 8080 : 10.1.0.9 . 80 }",
+        "elements = { tcp . 8080 : fd01::9 . 80 }",
+        "elements = { 127.0.0.1 . udp . 53 : 10.1.0.9 . 53 }",
+        "elements = { fd00::9 . tcp . 81 : fd01::9 . 80 }",
+        'ip saddr 10.1.0.0/24 oifname != "pyproc-1" masquerade',
+        'ip6 saddr fd01::/64 oifname != "pyproc-1" masquerade',
+    ):
+        assert line in text
+    assert 'oifname != "pyproc-2"' not in text
+
+
+def test_links() -> None:
+    """A bridge has its gateways' addresses; a container's end its own, and a way out unless it is internal."""
+    lease = leased(Book(), "a").leases[0]
+    assert links.bridge(WEB) == [
+        "link add pyproc-1 address 02:42:0a:01:00:01 type bridge",
+        "address add 10.1.0.1/24 dev pyproc-1",
+        "address add fd01::1/64 dev pyproc-1 nodad",
+        "link set pyproc-1 up",
+    ]
+    assert links.cable(lease, 42) == [
+        "link add veth-a type veth peer name eth0 address 02:42:0a:01:00:02 netns 42",
+        "link set veth-a master pyproc-1 up",
+    ]
+    assert links.inside(WEB, lease)[-2:] == ["route add default via 10.1.0.1", "route add default via fd01::1"]
+    inner = leased(Book(), "b", INNER).leases[0]
+    assert links.inside(INNER, inner) == ["link set lo up", "address add 10.2.0.2/29 dev eth0", "link set eth0 up"]
+
+
+def test_names_of_a_network() -> None:
+    """A container is told itself, its gateway's names and the others of its network, with their aliases."""
+    book = leased(leased(leased(Book(), "a"), "b"), "c", INNER)
+    book = book.replace(leases=(book.leases[0].replace(gateways=("gw",)), book.leases[1].replace(names=("b", "db")),
+                                book.leases[2]))  # fmt: skip
+    assert names.lines(book, book.leases[0]) == [
+        "10.1.0.2\ta", "fd01::2\ta", "10.1.0.1\tgw", "10.1.0.3\tb db", "fd01::3\tb db",
+    ]  # fmt: skip
+    default = Network("bridge", "pyproc0", "10.90.0.0/16", "10.90.0.1")
+    known = leased(leased(Book(), "x", default), "y", default)
+    assert names.lines(known, known.leases[0]) == ["10.90.0.2\tx"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "BEGIN\nnew\nEND\n"),
+        ("mine", "mine\nBEGIN\nnew\nEND\n"),
+        ("mine\nBEGIN\nold\nold\nEND\nafter\n", "mine\nBEGIN\nnew\nEND\nafter\n"),
+        ("mine\nBEGIN\nold\n", "mine\nold\nBEGIN\nnew\nEND\n"),
+    ],
+)
+def test_a_block_is_replaced(text: str, expected: str) -> None:
+    """What the container has written beside the block stays."""
+    text, expected = (each.replace("BEGIN", names.BEGIN).replace("END", names.END) for each in (text, expected))
+    assert names.replaced(text, ["new"]) == expected
+
+
+def test_a_block_is_written_in_place(tmp_path: Path) -> None:
+    """The file stays the same one as it grows and shrinks; none is made, and no link followed."""
+    path = tmp_path / "hosts"
+    names.write(str(path), ["x"])
+    assert not path.exists()
+    path.write_text("127.0.0.1\tlocalhost\n")
+    inode = path.stat().st_ino
+    for block in (["a" * 50], ["b"]):
+        names.write(str(path), block)
+        assert path.read_text() == f"127.0.0.1\tlocalhost\n{names.BEGIN}\n{block[0]}\n{names.END}\n"
+    assert path.stat().st_ino == inode
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(OSError, match="symbolic"):
+        names.write(str(tmp_path / "link"), ["x"])
+
+
+def test_what_is_passed_on() -> None:
+    """Forwarding is switched on where it is off, and who listens to routers goes on; unless it is internal."""
+    values = {"ipv4/ip_forward": "0", "ipv6/conf/all/forwarding": "0", "ipv6/conf/eth0/accept_ra": "1"}
+    read = lambda path: values.get(path, "")  # noqa: E731
+    assert sysctls.forwarding(WEB, {"lo", "eth0", "eth1"}, read) == [
+        ("ipv4/ip_forward", "1"),
+        ("ipv6/conf/eth0/accept_ra", "2"),
+        ("ipv6/conf/all/forwarding", "1"),
+    ]
+    assert sysctls.forwarding(WEB, {"eth0"}, lambda _: "1") == []
+    assert sysctls.forwarding(INNER, {"eth0"}, read) == []
+
+
+@pytest.mark.parametrize(
+    ("program", "done", "lines", "message"),
+    [
+        ("nft", Done(127, "", "nft: No such file or directory"), (),
+         "nft: No such file or directory: networks need it; apt-get install nftables"),
+        ("ip", Done(1, "", "Error: Unknown device type.\nCommand failed -:1\n"), ("link add b type bridge",),
+         "it lacks bridge (ip: link add b type bridge: Unknown device type.); modprobe bridge, or"),
+        ("ip", Done(1, "", "RTNETLINK answers: Operation not supported\nCommand failed -:2\n"),
+         ("x", "link add v type veth peer name eth0"), "it lacks veth"),
+        ("ip", Done(1, "", "RTNETLINK answers: File exists\nCommand failed -:1\n"), ("address add 1 dev x",),
+         "ip: address add 1 dev x: File exists;"),
+        ("nft", Done(1, "", "/dev/stdin:9:1-2: Error: Could not process rule: No such file or directory\n"
+                            "    type nat hook prerouting priority -100\n    ^^^^\n"), (),
+         "it lacks nft_chain_nat"),
+        ("nft", Done(1, "", "/dev/stdin:9:1-2: Error: Could not process rule: No such file or directory\n"
+                            "    fib daddr type local jump ports\n    ^^^^\n"), (), "it lacks nft_fib_inet"),
+        ("nft", Done(1, "", "netlink: Error: cache initialization failed: Protocol not supported\n"), (),
+         "it lacks nf_tables"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_named(program: str, done: Done, lines: tuple[str, ...], message: str) -> None:
+    """A program that is not there is named with its package, what the kernel lacks with its module."""
+    assert message in str(programs.problem(program, done, lines))
