@@ -13,6 +13,8 @@ from lxcfs_py.daemon import notify
 ASK_SECONDS = 1.0
 """Between two questions to the mount. They also wake a worker for what one that was just killed was woken for."""
 ANSWER_SECONDS = 5.0
+END_SECONDS = 5.0
+"""How long a shell that was killed may take to end."""
 ASKED = "sys/devices/system/cpu/online"
 """What is read: it is served, and short, for a shell reads byte by byte."""
 SHELL = "/bin/sh"
@@ -45,7 +47,7 @@ class Asker:
         shell = self._shell
         if shell is not None:
             shell.kill()
-            with trio.move_on_after(ANSWER_SECONDS):
+            with trio.move_on_after(END_SECONDS):
                 await shell.wait()
                 self._shell = None
                 for stream in (shell.stdin, shell.stdout):
