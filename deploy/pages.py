@@ -43,6 +43,17 @@ def _options(context: click.Context) -> list[str]:
     return [f".TP\n.B {roff(flags)}\n{roff(about)}\n" for flags, about in filter(None, records)]
 
 
+def _commands(group: click.Group, context: click.Context) -> list[str]:
+    """Return the section of each command, and of those below it."""
+    parts = []
+    for name, command in sorted(group.commands.items()):
+        below = click.Context(command, info_name=name, parent=context)
+        title = below.command_path.partition(" ")[2]
+        parts += [f".SS {roff(title)}\n", _usage(below), f".PP\n{roff(command.help or '')}\n", *_options(below)]
+        parts += _commands(command, below) if isinstance(command, click.Group) else []
+    return parts
+
+
 def page(name: str, command: click.Command) -> str:
     """Return a program's man page."""
     context = click.Context(command, info_name=name, **command.context_settings)
@@ -56,10 +67,7 @@ def page(name: str, command: click.Command) -> str:
         *_options(context),
     ]
     if isinstance(command, click.Group):
-        parts.append(".SH COMMANDS\n")
-        for sub_name, sub in sorted(command.commands.items()):
-            below = click.Context(sub, info_name=sub_name, parent=context)
-            parts += [f".SS {roff(sub_name)}\n", _usage(below), f".PP\n{roff(sub.help or '')}\n", *_options(below)]
+        parts += [".SH COMMANDS\n", *_commands(command, context)]
     others = " ,\n".join(f".BR {roff(other)} (8)" for other in PROGRAMS if other != name)
     return "".join([*parts, ".SH SEE ALSO\n", others, "\n"])
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from runtime.options import Option
+    from runtime.verbs import Group, Verb
 
 RUN_SUMMARY = "Start a container whose /proc tells the truth about its limits."
 SUMMARY = "Look after the containers that pyproc-run has started."
@@ -68,9 +69,15 @@ def group() -> click.Group:
         params=[*map(_option, (*options.COMMON, options.VERSION))],
     )
     for name in verbs.VERBS:
-        verb = import_module(f"runtime.verbs.{name}").VERB
-        found.add_command(command(name, verb.operands, verb.summary, verb.all_options))
+        found.add_command(_verb(import_module(f"runtime.verbs.{name}").VERB))
     return found
+
+
+def _verb(verb: Verb | Group) -> click.Command:
+    if isinstance(verb, verbs.Group):
+        below = [_verb(each) for each in verb.verbs]
+        return click.Group(verb.name, below, help=verb.summary, add_help_option=False)
+    return command(verb.name, verb.operands, verb.summary, verb.all_options)
 
 
 def _print(found: click.Command, program: str) -> None:
@@ -81,6 +88,11 @@ def _print(found: click.Command, program: str) -> None:
 def show(program: str, operands: str, summary: str, known: Iterable[Option]) -> None:
     """Print the help of one command."""
     _print(command(program, operands, summary, known), program)
+
+
+def show_sub(verb: Group) -> None:
+    """Print the help of a verb that is followed by another word."""
+    _print(_verb(verb), f"pyproc {verb.name}")
 
 
 def show_run() -> None:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runtime.images.resolve import Resolved
+    from runtime.volumes import Volume
 
 
 class Request(Record):
@@ -23,6 +24,8 @@ class Request(Record):
     """Without a bundle, the lower layer: a directory, or "" for the host's own ``/`` by allow-list."""
     image: Resolved | None = None
     """Or the image whose layers are the lower ones."""
+    volumes: tuple[Volume, ...] = ()
+    """What of its mounts are volumes."""
     detach: bool = False
     interactive: bool = False
     init: bool = False

@@ -15,10 +15,11 @@ from runtime.state import OCI_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from lxcfs_py.host import Host
+    from runtime.config.volumes import Place
     from runtime.images.manifest import Config
     from runtime.images.resolve import Resolved
     from runtime.options import Parsed
@@ -134,11 +135,13 @@ def config(
     time: bool,
     filtered: Mapping[str, Any] | None = None,
     image: Resolved | None = None,
+    places: Sequence[Place] | None = None,
 ) -> dict[str, Any]:
     """Return the OCI configuration; ``time`` says whether the kernel has time namespaces.
 
-    ``filtered`` is ``linux.seccomp``, None to leave it out.
+    ``filtered`` is ``linux.seccomp``, None to leave it out; ``places`` are the mounts that are asked for.
     """
+    asked = volumes.places(options) if places is None else places
     hostname = options["hostname"] or id_[: validate.MAX_HOSTNAME]
     return {
         "ociVersion": OCI_VERSION,
@@ -146,7 +149,7 @@ def config(
         "process": _process(options, hostname, caller, image),
         **({"annotations": {STOP_SIGNAL: image.config.stop_signal}} if image and image.config.stop_signal else {}),
         "hostname": hostname,
-        "mounts": [*_mounts(options), *volumes.mounts(options["volume"], options["tmpfs"])],
+        "mounts": [*_mounts(options), *(place.mount for place in asked)],
         "linux": {
             "namespaces": _namespaces(options["network"], time=time),
             "rootfsPropagation": "rprivate",
@@ -203,13 +206,14 @@ def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] |
 
     ``caller`` is the environment that ``-e NAME`` copies from, ``host`` where the host's facts are read.
     """
-    from runtime import places  # what only a start needs
+    from runtime import places as whereabouts  # what only a start needs
     from runtime.process import seccomp  # what only a start needs
 
-    host = host or places.host()
+    host = host or whereabouts.host()
     validate.check(options, validate.gather(options, host))
     id_ = options["name"] or new_id()
     image = _image(options)
+    places = volumes.places(options, image.config.volumes if image else ())
     time = os.path.exists(f"{host.proc}/self/ns/time")
     filtered = wanted(options)
     if options["proc_view"] != "off" and seccomp.offered():
@@ -217,9 +221,16 @@ def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] |
     return Request(
         id=id_,
         spec=config(
-            options, id_, os.environ if caller is None else caller, time=time, filtered=filtered, image=image
+            options,
+            id_,
+            os.environ if caller is None else caller,
+            time=time,
+            filtered=filtered,
+            image=image,
+            places=places,
         ),
         image=image,
+        volumes=tuple(place.volume for place in places if place.volume),
         rootfs=os.path.abspath(options["rootfs"]) if options["rootfs"] else "",
         detach=options["detach"],
         interactive=options["interactive"],

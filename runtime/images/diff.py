@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from runtime.images.lower import is_directory, is_opaque, is_whiteout
+from runtime.root.lower import is_directory, is_opaque, is_whiteout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from runtime.images.lower import Lower
+    from runtime.root.lower import Lower
 
 ADDED, CHANGED, DELETED = "A", "C", "D"
 

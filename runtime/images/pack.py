@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.errors import Error
-from runtime.images.entry import MARK, OPAQUE, OVERLAY, XATTR
-from runtime.images.lower import is_directory, is_opaque, is_whiteout
+from runtime.images.entry import MARK, OPAQUE, XATTR
 from runtime.images.stream import CHUNK
+from runtime.kernel.attributes import OVERLAY
+from runtime.root.lower import is_directory, is_opaque, is_whiteout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

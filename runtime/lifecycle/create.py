@@ -90,6 +90,8 @@ class Create:
         self.said = Report()
         self.steps: list[Step] = []
         self.moved: Moved | None = None
+        self.parts: dict[str, tuple[str, ...]] = {}
+        """What its root is made of (``rootfs.parts``), as far as it is on the disk."""
 
     def stages(self) -> Sequence[Callable[[], None]]:
         """Return the parent's steps, in order."""
@@ -113,8 +115,10 @@ class Create:
         if not request.bundle:
             network = "network" in self.spaces.kinds
             mounts = self.files.read(f"{self.host.proc}/self/mountinfo")
+            root = rootfs.gather(request.lowers, self.base, mounts)
+            self.parts = {} if rootfs.in_memory(root) else rootfs.parts(request.lowers, root)
             facts = facts.replace(
-                root=rootfs.gather(request.lowers, self.base, mounts),
+                root=root,
                 resolv="" if network else users.read("/etc/resolv.conf").decode("utf-8", "replace"),
             )
         channel = plan.Channel(self.go, self.theirs.fileno())
@@ -134,10 +138,15 @@ class Create:
         state.save(self.state)
         if self.base:
             os.makedirs(self.base, mode=0o700, exist_ok=True)
+            state.write(f"{self.base}/{rootfs.PARTS}", self.parts)
         if self.request.image:
             from runtime.images import resolve
 
             resolve.claim(self.request.image, self.request.storage, self.base)
+        if self.request.volumes:
+            from runtime import volumes
+
+            volumes.claim(self.request.volumes, self.request.storage, self.base)
         self.listener.bind(f"/proc/self/fd/{self.lock}/{SOCKET}")  # a socket's address has 108 bytes
         self.listener.listen(1)
 
@@ -265,7 +274,7 @@ class Create:
             os.kill(self.child, 9)
             os.waitpid(self.child, 0)
         if self.lock >= 0:
-            cleanup.cleanup(self.state, self.layout)
+            cleanup.cleanup(self.state, self.layout, volumes=True)
             os.close(self.lock)
 
     def filter(self) -> seccomp.Filter | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 VERBS = (
     "create", "delete", "events", "exec", "export", "features", "images", "import", "kill", "list", "logs", "pause",
-    "prune", "ps", "pull", "resume", "rmi", "run", "spec", "start", "state", "update",
+    "prune", "ps", "pull", "resume", "rmi", "run", "spec", "start", "state", "update", "volume",
 )  # fmt: skip
 ALIASES = {"rm": "delete"}
 
@@ -65,6 +65,35 @@ class Verb(Record):
             raise RunError(f"{self.name}: {what}", f"usage: pyproc {self.usage}")
         places = {"root": os.path.abspath(parsed["root"]), "storage": os.path.abspath(parsed["storage"])}
         return parsed.replace(values={**parsed.values, **places})
+
+
+class Group(Record):
+    """A verb that is followed by another word: ``volume ls``."""
+
+    name: str
+    summary: str
+    verbs: tuple[Verb, ...]
+    """By the second word."""
+
+    @property
+    def words(self) -> str:
+        """The second words, as usage shows them."""
+        return "|".join(verb.name for verb in self.verbs)
+
+    def read(self, args: Sequence[str]) -> tuple[Verb, Parsed] | None:
+        """Return which it is and its command line; None where help was asked for, and has been shown."""
+        before, name, after = options.split(args)
+        found = next((verb for verb in self.verbs if verb.name == name), None)
+        if found is None and "--help" in before:
+            from runtime import help  # noqa: A004  (named after what it is for)
+
+            help.show_sub(self)
+            return None
+        if found is None:
+            what = f"unknown command {name!r}" if name else "a word is missing"
+            raise RunError(f"{self.name}: {what}", f"usage: pyproc {self.name} {self.words} [OPTIONS]")
+        parsed = found.replace(name=f"{self.name} {name}").read((*before, *after))
+        return None if parsed is None else (found, parsed)
 
 
 def resolve(name: str) -> str:

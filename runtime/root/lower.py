@@ -22,6 +22,11 @@ def is_directory(about: os.stat_result) -> bool:
     return about.st_mode & 0o170000 == 0o040000
 
 
+def is_link(about: os.stat_result) -> bool:
+    """Say whether it is a symbolic link."""
+    return about.st_mode & 0o170000 == 0o120000
+
+
 def is_opaque(directory: int, path: bytes = b"") -> bool:
     """Say whether what lies below a directory's path does not show."""
     try:
@@ -44,6 +49,20 @@ class Lower:
     def find(self, path: bytes) -> os.stat_result | None:
         """Return what shows there, None for nothing; links in the path are not followed."""
         return self._merged(path)[0]
+
+    def link(self, path: bytes) -> bytes:
+        """Return the text of the symbolic link that shows there."""
+        above = path.rpartition(b"/")[0]
+        for layer in self._merged(above)[1] if above else self.layers:
+            try:
+                return os.readlink(path, dir_fd=layer)
+            except ABSENT:
+                continue
+        raise FileNotFoundError(path)
+
+    def directory(self, path: bytes) -> bytes:
+        """Return where the directory that shows there can be looked at: its attributes are the topmost layer's."""
+        return b"/proc/self/fd/%d/%b" % (next(iter(self._merged(path)[1]), -1), path)
 
     def names(self, path: bytes) -> Iterator[bytes]:
         """Yield the names that show in a directory."""

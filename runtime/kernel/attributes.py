@@ -1,0 +1,33 @@
+"""Extended attributes, set where the file system has them."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+OVERLAY = ("trusted.overlay.", "user.overlay.")
+"""The marks of overlayfs itself, which mean nothing, or another thing, elsewhere."""
+UNSUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP)
+NEEDED = "security.capability"
+"""The attribute without which programs don't work; others are left out where the file system has none."""
+
+
+def put(where: int | bytes, name: str, value: bytes) -> None:
+    """Set one, of an open file or of a path whose last component is not followed; raises OSError naming it."""
+    try:
+        if isinstance(where, int):
+            os.setxattr(where, name, value)
+        else:
+            os.setxattr(where, name, value, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED or name == NEEDED:
+            raise OSError(error.errno, f"{name}: {error.strerror}") from None
+
+
+def copy(source: int | bytes, target: int | bytes) -> None:
+    """Give the target the source's, each an open file or a path whose last component is not followed."""
+    names = os.listxattr(source) if isinstance(source, int) else os.listxattr(source, follow_symlinks=False)
+    for name in names:
+        if not name.startswith(OVERLAY):
+            value = os.getxattr(source, name, follow_symlinks=isinstance(source, int))
+            put(target, name, value)
