@@ -14,7 +14,7 @@ import time
 from lxcfs_py import json_text
 from lxcfs_py.errors import Error, reason
 from lxcfs_py.record import Record
-from runtime import state
+from runtime import state, units
 from runtime.kernel.removal import remove_tree
 
 TYPE_CHECKING = False
@@ -161,6 +161,8 @@ def names(storage: str) -> list[str]:
 
 def describe(storage: str, name: str, used: Mapping[str, list[str]]) -> dict[str, Any]:
     """Return what is said of a volume; raises an Error if there is none of that name."""
+    if not units.is_name(name):
+        raise missing(name)
     try:
         with open(f"{place(storage, name)}/{ABOUT}", "rb") as file:
             about = json_text.loads(file.read())
@@ -194,7 +196,7 @@ def remove(storage: str, wanted: Iterable[str], *, but: str = "") -> None:
     with _Lock(storage, fcntl.LOCK_EX):
         used = uses(storage)
         for name in asked:
-            if name.startswith(".") or "/" in name or not os.path.isdir(place(storage, name)):
+            if not units.is_name(name) or not os.path.isdir(place(storage, name)):
                 raise missing(name)
             if users := [container for container in used.get(name, ()) if container != but]:
                 raise Error(

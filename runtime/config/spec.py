@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lxcfs_py.host import Host
     from runtime.config.volumes import Place
     from runtime.images.manifest import Config
+    from runtime.images.merge import Asked
     from runtime.images.resolve import Resolved
     from runtime.options import Parsed
 
@@ -88,24 +89,28 @@ def _process(
         "noNewPrivileges": [v for n, v in map(validate.security, options["security_opt"]) if n != "seccomp"][-1:]
         == [True],
         "rlimits": [],
-        **(_of_image(options, hostname, caller, image.config) if image else {}),
+        **(_of_image(options, hostname, asked, image.config) if image else {}),
     }
 
 
-def _of_image(options: Parsed, hostname: str, caller: Mapping[str, str], image: Config) -> dict[str, Any]:
-    """Return the part of the process that an image has a say in."""
-    from runtime.images.merge import Asked, merge
+def _asked(options: Parsed, hostname: str) -> Asked:
+    from runtime.images.merge import Asked
 
-    asked = Asked(
+    return Asked(
         args=options.rest,
         entrypoint=options["entrypoint"],
-        env=environment.variables(options["env_file"], options["env"], caller),
         user=options["user"],
         workdir=options["workdir"],
         tty=options["tty"],
         hostname=hostname,
     )
-    found = merge(image, asked, TERM)
+
+
+def _of_image(options: Parsed, hostname: str, env: Mapping[str, str], image: Config) -> dict[str, Any]:
+    """Return the part of the process that an image has a say in."""
+    from runtime.images.merge import merge
+
+    found = merge(image, _asked(options, hostname).replace(env=env))
     return {"user": user(found.user), "args": list(found.args), "env": list(found.env), "cwd": found.workdir}
 
 
@@ -201,6 +206,15 @@ def _image(options: Parsed) -> Resolved | None:
     return resolve.resolve(os.path.abspath(options["storage"]), options["image"])
 
 
+def _remembering(image: Resolved, options: Parsed, made: Mapping[str, Any], places: Sequence[Place]) -> Resolved:
+    """Return the image with what one that is made of the container will say."""
+    from runtime.images.merge import kept
+
+    volumes = [place.volume.target for place in places if place.volume and place.volume.anonymous]
+    asked = _asked(options, made["hostname"])
+    return image.replace(said=kept(image.config, asked, made["process"]["env"], volumes))
+
+
 def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] | None = None) -> Request:
     """Return the container that is asked for; raises an Error (exit code 125) for what is refused.
 
@@ -218,18 +232,19 @@ def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] |
     filtered = wanted(options)
     if options["proc_view"] != "off" and seccomp.offered():
         filtered = seccomp.answered(filtered, host)
+    made = config(
+        options,
+        id_,
+        os.environ if caller is None else caller,
+        time=time,
+        filtered=filtered,
+        image=image,
+        places=places,
+    )
     return Request(
         id=id_,
-        spec=config(
-            options,
-            id_,
-            os.environ if caller is None else caller,
-            time=time,
-            filtered=filtered,
-            image=image,
-            places=places,
-        ),
-        image=image,
+        spec=made,
+        image=_remembering(image, options, made, places) if image else None,
         volumes=tuple(place.volume for place in places if place.volume),
         rootfs=os.path.abspath(options["rootfs"]) if options["rootfs"] else "",
         detach=options["detach"],

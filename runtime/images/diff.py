@@ -39,7 +39,8 @@ def changes(upper: int, lower: Lower, left_out: Collection[bytes] = ()) -> Itera
                 continue
             about = os.stat(path, dir_fd=upper, follow_symlinks=False)
             if is_whiteout(about):
-                yield DELETED, path
+                if lower.find(path) is not None:
+                    yield DELETED, path
                 continue
             yield (ADDED if lower.find(path) is None else CHANGED), path
             if is_directory(about):

@@ -17,7 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from tarfile import TarFile, TarInfo
-    from typing import IO
+    from typing import IO, Any
+
+    from runtime.images.store import Blob
 
 REDIRECTS = ("trusted.overlay.redirect", "trusted.overlay.metacopy")
 """By these a directory's or file's content is elsewhere: what a tar can't say."""
@@ -61,12 +63,13 @@ class Pack:
                     inner.append(where)
             todo += reversed(inner)
 
-    def write(self, out: IO[bytes]) -> None:
+    def write(self, out: IO[bytes] | Blob) -> None:
         """Write the tar."""
         import tarfile
 
+        file: Any = out  # of a file's methods tarfile calls write and tell
         with tarfile.TarFile(
-            fileobj=out,
+            fileobj=file,
             mode="w",
             format=tarfile.PAX_FORMAT,
             encoding="utf-8",

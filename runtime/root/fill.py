@@ -65,6 +65,7 @@ class Fill(Step):
 
     def _place(self, whole: str) -> None:
         here, there = os.open(whole, OPEN), os.open(self.data, OPEN)
+        about = os.fstat(here)
         try:
             for name in os.listdir(here):
                 try:
@@ -72,6 +73,7 @@ class Fill(Step):
                 except FileNotFoundError:
                     os.rename(name, name, src_dir_fd=here, dst_dir_fd=there)
             copyup.same(here, there)
+            os.utime(there, ns=(about.st_atime_ns, about.st_mtime_ns))  # moving has changed its
         finally:
             os.close(here)
             os.close(there)

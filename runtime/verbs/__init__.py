@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from runtime.options import Option, Parsed
 
 VERBS = (
-    "create", "delete", "events", "exec", "export", "features", "images", "import", "kill", "list", "logs", "pause",
-    "prune", "ps", "pull", "resume", "rmi", "run", "spec", "start", "state", "update", "volume",
+    "commit", "create", "delete", "diff", "events", "exec", "export", "features", "history", "images", "import",
+    "kill", "list", "logs", "pause", "prune", "ps", "pull", "push", "resume", "rmi", "run", "spec", "start",
+    "state", "tag", "update", "volume",
 )  # fmt: skip
 ALIASES = {"rm": "delete"}
 
