@@ -1,4 +1,4 @@
-"""Extended attributes, set where the file system has them."""
+"""What a file has beside its content, and extended attributes where the file system has them."""
 
 from __future__ import annotations
 
@@ -31,3 +31,12 @@ def copy(source: int | bytes, target: int | bytes) -> None:
         if not name.startswith(OVERLAY):
             value = os.getxattr(source, name, follow_symlinks=isinstance(source, int))
             put(target, name, value)
+
+
+def same(source: int, target: int) -> None:
+    """Give the open target the source's owner, mode, extended attributes and times."""
+    about = os.fstat(source)
+    os.fchown(target, about.st_uid, about.st_gid)
+    os.fchmod(target, about.st_mode & 0o7777)
+    copy(source, target)
+    os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))

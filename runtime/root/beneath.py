@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 
 from runtime.kernel import attributes
-from runtime.root.copyup import same
 from runtime.root.lower import IS_OPAQUE, Lower, is_directory, is_link, is_whiteout
 from runtime.root.steps import Step
 
@@ -76,7 +75,7 @@ class _Part:
         if lowers:
             made = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             for directory in (self.top, made):
-                same(self.lower.layers[1], directory)
+                attributes.same(self.lower.layers[1], directory)
             os.close(made)
             self._like.append((b"/proc/self/fd/%d" % self.top, b"/proc/self/fd/%d" % self.lower.layers[1]))
 

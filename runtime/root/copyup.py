@@ -43,19 +43,10 @@ def copy(source: int, target: int) -> None:
     for at in reversed(todo):  # what is put into a directory changes its time
         here, there = openat2(source, at, OPEN), openat2(target, at, OPEN)
         try:
-            same(here, there)
+            attributes.same(here, there)
         finally:
             os.close(here)
             os.close(there)
-
-
-def same(source: int, target: int) -> None:
-    """Give the open target the source's owner, mode, extended attributes and times."""
-    about = os.fstat(source)
-    os.fchown(target, about.st_uid, about.st_gid)
-    os.fchmod(target, about.st_mode & 0o7777)
-    attributes.copy(source, target)
-    os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))
 
 
 def _one(name: bytes, about: os.stat_result, here: int, there: int) -> None:
@@ -81,7 +72,7 @@ def _file(name: bytes, here: int, there: int) -> None:
         target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600, dir_fd=there)
         try:
             _content(source, target)
-            same(source, target)
+            attributes.same(source, target)
         finally:
             os.close(target)
     finally:

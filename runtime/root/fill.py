@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 
+from runtime.kernel import attributes
 from runtime.kernel.removal import remove_tree
 from runtime.kernel.syscalls import syncfs
 from runtime.root import copyup
@@ -72,7 +73,7 @@ class Fill(Step):
                     os.stat(name, dir_fd=there, follow_symlinks=False)
                 except FileNotFoundError:
                     os.rename(name, name, src_dir_fd=here, dst_dir_fd=there)
-            copyup.same(here, there)
+            attributes.same(here, there)
             os.utime(there, ns=(about.st_atime_ns, about.st_mtime_ns))  # moving has changed its
         finally:
             os.close(here)
