@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 
 from lxcfs_py import json_text
-from lxcfs_py.cgroup import control, layout
+from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error, reason
-from lxcfs_py.files import Files
-from lxcfs_py.host import Host
 from lxcfs_py.record import Record
-from runtime import state
+from runtime import places, state
 from runtime.images import resolve
-from runtime.lifecycle import oci
+from runtime.lifecycle import members, oci
 from runtime.root import rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from lxcfs_py.cgroup.layout import Layout
     from runtime.state import State
 
 
@@ -86,7 +85,8 @@ class Still:
     def __enter__(self) -> None:
         if not self.pause:
             return
-        there = layout.detect(Host(), Files())
+        members.needs_cgroup(self.found, "paused")
+        there = places.layout(self.found.cgroup)
         read, self._end = os.pipe2(os.O_CLOEXEC)
         self._child = os.fork()
         if self._child == 0:
@@ -94,7 +94,7 @@ class Still:
         os.close(read)
         control.freeze(there, self.found.cgroup)
 
-    def _wait(self, read: int, there: layout.Layout) -> None:
+    def _wait(self, read: int, there: Layout) -> None:
         try:
             os.setsid()  # no Ctrl-C of the terminal's
             os.close(self._end)
