@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runtime.images.progress import Progress
-    from runtime.images.store import Store
+    from runtime.images.store import Blob, Store
 
+CHANGED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""What finding something says that was there just now."""
 KEPT = ("architecture", "os", "variant", "os.version", "os.features")
 """What of the image's configuration stays as it is; Docker's notes about how it was built do not."""
 
@@ -88,10 +91,7 @@ def commit(
         try:
             progress.begin("packing")
             with still:
-                digest, size = store.written(Pack(root).write)
-        except FileNotFoundError as error:
-            hint = "it changes, or is being removed: try again, without --pause=false"
-            raise Error(f"{error.filename}: it has gone meanwhile", hint) from error
+                digest, size = store.written(lambda blob: _pack(root, blob))
         finally:
             os.close(root)
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -100,6 +100,16 @@ def commit(
         layers = (*contents.layers, Descriptor(LAYER, digest, size))
         found = Descriptor(MANIFEST, *store.put_text(manifest.manifest_text(Manifest(described, layers)), "manifest"))
         return add.add(store, found, wish.names, progress)
+
+
+def _pack(root: int, blob: Blob) -> None:
+    try:
+        Pack(root).write(blob)
+    except OSError as error:
+        if error.errno not in CHANGED:
+            raise
+        what = os.fsdecode(error.filename or b"a file")
+        raise Error(f"{what}: it has changed meanwhile", "try again, without --pause=false") from error
 
 
 def names(texts: Sequence[str]) -> tuple[str, ...]:

@@ -30,7 +30,8 @@ def is_link(about: os.stat_result) -> bool:
 def is_opaque(directory: int, path: bytes = b"") -> bool:
     """Say whether what lies below a directory's path does not show."""
     try:
-        return os.getxattr(b"/proc/self/fd/%d/%b" % (directory, path), IS_OPAQUE) == b"y"
+        where = b"/proc/self/fd/%d/%b" % (directory, path)  # a slash at the end leads through the link
+        return os.getxattr(where, IS_OPAQUE, follow_symlinks=False) == b"y"
     except OSError:
         return False
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lxcfs_py.errors import Error
-from runtime.images import change
+from runtime.images import change, diff
 from runtime.images.commit import Wish, configuration
 from runtime.images.manifest import Config
 from runtime.images.merge import Asked, kept
+from runtime.images.pack import Pack
+from runtime.root.lower import Lower
 from runtime.verbs.history import printable, steps
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import IO
 
 OF_IMAGE = Config(("/e",), ("c",), ("PATH=/bin", "A=1"), "bob", "/w", ("/data",))
 BASE = {
@@ -111,3 +118,49 @@ def test_steps() -> None:
         ("", "c", 2), ("b", "", 0), ("a", "", 1), ("", "", 9),
     ]  # fmt: skip
     assert printable("a\x1b[2J\n b") == "a?[2J b"
+
+
+class Swap:
+    """What is written while a container puts a link to the host's files in a directory's place."""
+
+    def __init__(self, directory: Path, target: Path) -> None:
+        self.directory, self.target, self.data = directory, target, b""
+
+    def write(self, data: bytes) -> int:
+        """Swap them when the directory itself is written down."""
+        if self.directory.name.encode() in data and not self.directory.is_symlink():
+            self.directory.rename(f"{self.directory}.old")
+            self.directory.symlink_to(self.target)
+        self.data += data
+        return len(data)
+
+    def tell(self) -> int:
+        """Return how much was written."""
+        return len(self.data)
+
+
+def test_a_container_that_moves_things_meanwhile(tmp_path: Path) -> None:
+    """Whatever a container does while it is looked at, nothing from outside of its changes is read or told."""
+    host, upper, empty = (tmp_path / name for name in ("host", "upper", "empty"))
+    (upper / "a/inner").mkdir(parents=True)
+    for directory in (host, empty):
+        directory.mkdir()
+    (host / "secret").write_text("SECRET")
+    (upper / "a/inner/file").write_text("x")
+    root = os.open(upper, os.O_RDONLY)
+    out = Swap(upper / "a/inner", host)
+    try:
+        with pytest.raises(FileNotFoundError):
+            Pack(root).write(cast("IO[bytes]", out))
+        assert b"secret" not in out.data.lower()
+        (upper / "a/inner").unlink()
+        (upper / "a/inner.old").rename(upper / "a/inner")
+        lower, told = Lower([str(empty)]), []
+        for letter, path in diff.changes(root, lower):
+            told.append(f"{letter} {path.decode()}")
+            if path == b"a/inner":
+                Swap(upper / "a/inner", host).write(path)
+        assert told == ["A a", "A a/inner"]
+        lower.close()
+    finally:
+        os.close(root)
