@@ -26,11 +26,16 @@ def put(where: int | bytes, name: str, value: bytes) -> None:
 
 def copy(source: int | bytes, target: int | bytes) -> None:
     """Give the target the source's, each an open file or a path whose last component is not followed."""
-    names = os.listxattr(source) if isinstance(source, int) else os.listxattr(source, follow_symlinks=False)
+    follow = isinstance(source, int)
+    try:
+        names = os.listxattr(source, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        return
     for name in names:
         if not name.startswith(OVERLAY):
-            value = os.getxattr(source, name, follow_symlinks=isinstance(source, int))
-            put(target, name, value)
+            put(target, name, os.getxattr(source, name, follow_symlinks=follow))
 
 
 def same(source: int, target: int) -> None:
