@@ -44,7 +44,7 @@ class Beneath(Step):
     """Make the ``places`` in the directories of ``parts``.
 
     A part is the name at the root of what an overlay shows ("" for the root itself), our directory, the layers below
-    it, the topmost first, and the upper directory, which is to look like them.
+    it, the topmost first, and the upper directory, which is made, and looks like them at first.
     """
 
     parts: tuple[tuple[str, str, tuple[str, ...], str], ...]
@@ -72,12 +72,15 @@ class _Part:
         self.top = self.lower.layers[0]
         self._like: list[tuple[bytes, bytes]] = []
         """Our directories of which there are some below, and these."""
+        fresh = _fresh(upper)
         if lowers:
-            made = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            for directory in (self.top, made):
-                attributes.same(self.lower.layers[1], directory)
-            os.close(made)
+            attributes.same(self.lower.layers[1], self.top)
+            if fresh >= 0:
+                attributes.same(self.lower.layers[1], fresh)
             self._like.append((b"/proc/self/fd/%d" % self.top, b"/proc/self/fd/%d" % self.lower.layers[1]))
+
+        if fresh >= 0:
+            os.close(fresh)
 
     def make(self, path: bytes, *, whole: bool) -> None:
         """Make a directory or file, and those above it as they are below."""
@@ -114,6 +117,17 @@ class _Part:
         for where, like in self._like:
             about = os.stat(like)
             os.utime(where, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+
+def _fresh(upper: str) -> int:
+    """Make an upper directory and return it open, -1 if it is there: the container's, which was started before."""
+    try:
+        os.mkdir(upper)
+    except FileExistsError:
+        return -1
+    made = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.fchmod(made, MODE)
+    return made
 
 
 def _own(top: int, path: bytes) -> os.stat_result | None:

@@ -13,7 +13,7 @@ import os
 from lxcfs_py.record import Record
 from runtime.root.beneath import Beneath
 from runtime.root.mounts import Mount, Overlay, escaped
-from runtime.root.steps import Directory, Link, Node, Step
+from runtime.root.steps import Directory, Link, Step, Whiteout
 
 SHOWN = ("usr", "opt", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 """What of the host's / shows; where one of them is a link it stays one."""
@@ -111,7 +111,7 @@ def _skeleton(base: str, facts: Facts) -> list[Step]:
     found: list[Step] = [Directory(f"{root}/{name}", mode) for name, mode in SKELETON]
     for name, target in facts.shown:
         found.append(Link(target, f"{root}/{name}") if target else Directory(f"{root}/{name}"))
-    return [*found, *(Node(f"{init(base, 'etc')}/{secret}", mode=0) for secret in facts.secrets)]
+    return [*found, *(Whiteout(f"{init(base, 'etc')}/{secret}") for secret in facts.secrets)]
 
 
 def steps(
@@ -128,7 +128,7 @@ def steps(
     root, made = f"{base}/root", parts(lowers, facts)
     for name in made:
         found += [
-            Directory(upper(base, name)),
+            Directory(os.path.dirname(upper(base, name))),
             Directory(init(base, name)),
             Directory(f"{base}/work/{name or 'root'}", 0o700),
         ]
