@@ -14,6 +14,7 @@ import pytest
 
 from runtime.images import resolve
 from tests.images import docker_archive, member, tar, tree
+from tests.live.apart import Apart
 from tests.live.box import BIN
 from tests.live.test_images import do, images, layers, podman, store
 from tests.live.test_run_image import BASE, archive
@@ -157,6 +158,29 @@ def test_others_read_it(clean: Box, changed: str, tmp_path: Path) -> None:
     assert {"d/new", "anew/x", "d/pipe"} <= theirs.keys() and not {"d/gone", "d/sub", "anew/old"} & theirs.keys()
     assert (theirs["d/new"]["owner"], theirs["d/new"]["mode"]) == ((12, 34), "0o104750")
     clean.pyproc("rmi", "h.io/new:1")
+
+
+def test_changes_in_memory(tmp_path: Path, time_scale: float) -> None:
+    """Where the storage can't carry an upper layer a container works all the same, and diff says why it can't tell."""
+    box = Apart(tmp_path, time_scale)
+    try:
+        for name in ("lower", "upper", "work", "storage"):
+            (tmp_path / name).mkdir()
+        layers = ",".join(f"{name}dir={tmp_path}/{name}" for name in ("lower", "upper", "work"))
+        box.do("mount", "-t", "overlay", "overlay", "-o", layers, tmp_path / "storage")
+        script = "echo x > /data/f; ls -d /new/place; cat /etc/hostname; touch /usr/f /f"
+        mounts = ("-v", "v:/data", "-v", "/new/place")
+        done = box.run("--proc-view", "off", "--name", "memory", *mounts, "--", "sh", "-c", script)
+        assert (done.stdout, "a tmpfs does" in done.stderr) == ("/new/place\nmemory\n", True)
+        for verb in ("diff", "commit"):
+            told = box.pyproc(verb, "memory", check=False)
+            assert (told.returncode, told.stderr.count("\n")) == (1, 1), told.stderr
+        assert "in memory" in box.pyproc("diff", "memory", check=False).stderr
+        assert (tmp_path / "upper/volumes/v/_data/f").read_text() == "x\n"
+        box.pyproc("delete", "-v", "memory")
+        assert box.pyproc("volume ls", "-q").stdout == "v\n"
+    finally:
+        box.close()
 
 
 def test_names(clean: Box, it: str, changed: str) -> None:
