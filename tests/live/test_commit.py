@@ -161,7 +161,7 @@ def test_others_read_it(clean: Box, changed: str, tmp_path: Path) -> None:
 
 
 def test_changes_in_memory(tmp_path: Path, time_scale: float) -> None:
-    """Where the storage can't carry an upper layer a container works all the same, and diff says why it can't tell."""
+    """Where the storage can't carry an upper layer a container works all the same, and diff says why it can't."""
     box = Apart(tmp_path, time_scale)
     try:
         for name in ("lower", "upper", "work", "storage"):
