@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from runtime.images.resolve import Resolved
     from runtime.network.wish import Wish
+    from runtime.volumes import Volume
 
 
 NETWORK = "io.lxcfs-py.network"
@@ -43,6 +44,8 @@ class Request(Record):
     network: Wish | None = None
     """The network of its own that it gets; None: ``spec`` says all."""
     names: Names = Names()
+    volumes: tuple[Volume, ...] = ()
+    """What of its mounts are volumes."""
     detach: bool = False
     interactive: bool = False
     init: bool = False

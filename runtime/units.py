@@ -17,10 +17,18 @@ NANO_CPUS = 1_000_000_000
 """One CPU in the unit of ``cpus``, which is Docker's NanoCPUs."""
 MAX_BYTES = 2**63 - 1
 MAX_CPU = 65535
+MAX_NAME = 128
+WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+NAME_HINT = "use letters, digits, _ . and -, a letter or digit first"
 MAX_DIGITS = 30
 """Longer numbers mean nothing here, and Python refuses to read the very long ones."""
 SCALES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 SIZE_HINT = "write a number with b, k, m or g after it, as 256m or 1.5g"
+
+
+def is_name(text: str) -> bool:
+    """Say whether the text can be the name of a container or volume."""
+    return text[:1] in WORD and text != "" and len(text) <= MAX_NAME and WORD.issuperset(set(text) - set("_.-"))
 
 
 def _natural(text: str) -> int | None:

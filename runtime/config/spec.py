@@ -15,11 +15,13 @@ from runtime.state import OCI_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from lxcfs_py.host import Host
+    from runtime.config.volumes import Place
     from runtime.images.manifest import Config
+    from runtime.images.merge import Asked
     from runtime.images.resolve import Resolved
     from runtime.network.wish import Wish
     from runtime.options import Parsed
@@ -88,24 +90,28 @@ def _process(
         "noNewPrivileges": [v for n, v in map(validate.security, options["security_opt"]) if n != "seccomp"][-1:]
         == [True],
         "rlimits": [],
-        **(_of_image(options, hostname, caller, image.config) if image else {}),
+        **(_of_image(options, hostname, asked, image.config) if image else {}),
     }
 
 
-def _of_image(options: Parsed, hostname: str, caller: Mapping[str, str], image: Config) -> dict[str, Any]:
-    """Return the part of the process that an image has a say in."""
-    from runtime.images.merge import Asked, merge
+def _asked(options: Parsed, hostname: str) -> Asked:
+    from runtime.images.merge import Asked
 
-    asked = Asked(
+    return Asked(
         args=options.rest,
         entrypoint=options["entrypoint"],
-        env=environment.variables(options["env_file"], options["env"], caller),
         user=options["user"],
         workdir=options["workdir"],
         tty=options["tty"],
         hostname=hostname,
     )
-    found = merge(image, asked, TERM)
+
+
+def _of_image(options: Parsed, hostname: str, env: Mapping[str, str], image: Config) -> dict[str, Any]:
+    """Return the part of the process that an image has a say in."""
+    from runtime.images.merge import merge
+
+    found = merge(image, _asked(options, hostname).replace(env=env))
     return {"user": user(found.user), "args": list(found.args), "env": list(found.env), "cwd": found.workdir}
 
 
@@ -139,11 +145,13 @@ def config(
     filtered: Mapping[str, Any] | None = None,
     image: Resolved | None = None,
     network: Wish | None = None,
+    mounted: Sequence[Place] | None = None,
 ) -> dict[str, Any]:
     """Return the OCI configuration; ``time`` says whether the kernel has time namespaces.
 
-    ``filtered`` is ``linux.seccomp``, None to leave it out.
+    ``filtered`` is ``linux.seccomp``, None to leave it out; ``mounted`` are the mounts that are asked for.
     """
+    asked = volumes.places(options) if mounted is None else mounted
     hostname = host_name(options, id_)
     return {
         "ociVersion": OCI_VERSION,
@@ -151,7 +159,7 @@ def config(
         "process": _process(options, hostname, caller, image),
         "annotations": _annotations(network, image),
         "hostname": hostname,
-        "mounts": [*_mounts(options), *volumes.mounts(options["volume"], options["tmpfs"])],
+        "mounts": [*_mounts(options), *(place.mount for place in asked)],
         "linux": {
             "namespaces": joined.kinds(options, time=time),
             "rootfsPropagation": "rprivate",
@@ -203,6 +211,15 @@ def _image(options: Parsed) -> Resolved | None:
     return resolve.resolve(os.path.abspath(options["storage"]), options["image"])
 
 
+def _remembering(image: Resolved, options: Parsed, made: Mapping[str, Any], mounted: Sequence[Place]) -> Resolved:
+    """Return the image with what one that is made of the container will say."""
+    from runtime.images.merge import kept
+
+    volumes = [place.volume.target for place in mounted if place.volume and place.volume.anonymous]
+    asked = _asked(options, made["hostname"])
+    return image.replace(said=kept(image.config, asked, made["process"]["env"], volumes))
+
+
 def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] | None = None) -> Request:
     """Return the container that is asked for; raises an Error (exit code 125) for what is refused.
 
@@ -216,12 +233,15 @@ def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] |
     id_ = options["name"] or new_id()
     image = _image(options)
     network = joined.wish(options, host_name(options, id_))
+    mounted = volumes.places(options, image.config.volumes if image else ())
     time = os.path.exists(f"{host.proc}/self/ns/time")
     filtered = wanted(options)
     if options["proc_view"] != "off" and not places.unprivileged(host.proc) and seccomp.offered():
         filtered = seccomp.answered(filtered, host)
     environment = os.environ if caller is None else caller
-    found = config(options, id_, environment, time=time, filtered=filtered, image=image, network=network)
+    found = config(
+        options, id_, environment, time=time, filtered=filtered, image=image, network=network, mounted=mounted
+    )
     if places.rootless():
         from runtime.config import rootless
         from runtime.process import ids
@@ -234,7 +254,8 @@ def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] |
         spec=found,
         network=network,
         names=joined.names(options),
-        image=image,
+        image=_remembering(image, options, found, mounted) if image else None,
+        volumes=tuple(place.volume for place in mounted if place.volume),
         rootfs=os.path.abspath(options["rootfs"]) if options["rootfs"] else "",
         detach=options["detach"],
         interactive=options["interactive"],

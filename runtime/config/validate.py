@@ -13,6 +13,7 @@ from runtime import state, units
 from runtime.config import volumes
 from runtime.errors import RunError
 from runtime.process import capabilities, users
+from runtime.units import NAME_HINT, is_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +26,7 @@ MIN_NANO_CPUS = units.NANO_CPUS // 100
 """The kernel takes no quota under 1 ms, which is 0.01 of the usual period of 100 ms."""
 SHARES = (2, 262144)
 """What cpu.shares can hold (kernel/sched/core.c, MIN_SHARES and MAX_SHARES)."""
-MAX_NAME, MAX_HOSTNAME = 128, 64
-WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+MAX_HOSTNAME = 64
 
 
 class Facts(Record):
@@ -38,7 +38,7 @@ class Facts(Record):
     taken: bool = False
     """A container of that name exists."""
     missing: tuple[str, ...] = ()
-    """The -v options whose source does not exist."""
+    """The sources of -v and --mount that do not exist."""
     rootfs_problem: str = ""
 
 
@@ -68,7 +68,9 @@ def gather(options: Parsed, host: Host) -> Facts:
         if options["cpuset_mems"]
         else frozenset(),
         taken=bool(options["name"]) and state.exists(options["root"], options["name"]),
-        missing=tuple(text for text in options["volume"] if not os.path.lexists(text.partition(":")[0])),
+        missing=tuple(
+            place.source for place in volumes.places(options) if place.source and not os.path.lexists(place.source)
+        ),
         rootfs_problem=_rootfs_problem(options["rootfs"]) if options["rootfs"] else "",
     )
 
@@ -91,18 +93,13 @@ def tty(options: Parsed, facts: Facts) -> None:
         raise RunError("-t: the input device is not a TTY", "leave out -t, or -i")
 
 
-def is_name(text: str) -> bool:
-    """Say whether the text can be a container's id."""
-    return text[:1] in WORD and text != "" and len(text) <= MAX_NAME and WORD.issuperset(set(text) - set("_.-"))
-
-
 def name(options: Parsed, facts: Facts) -> None:
     """A name becomes the name of directories and cgroups, and is used once."""
     asked = options["name"]
     if asked is None:
         return
     if not is_name(asked):
-        raise RunError(f"--name {asked!r}: not a name", "use letters, digits, _ . and -, a letter or digit first")
+        raise RunError(f"--name {asked!r}: not a name", NAME_HINT)
     if facts.taken:
         raise state.taken(asked)
 
@@ -153,9 +150,9 @@ def pids(options: Parsed, _facts: Facts) -> None:
 
 def files(options: Parsed, facts: Facts) -> None:
     """What is to be shown inside exists."""
-    volumes.mounts(options["volume"], options["tmpfs"])
-    for text in facts.missing:
-        raise RunError(f"-v {text!r}: {text.partition(':')[0]} does not exist", "create it, or correct the path")
+    for place in volumes.places(options):
+        if place.source in facts.missing:
+            raise RunError(f"{place.said}: {place.source} does not exist", "create it, or correct the path")
     if facts.rootfs_problem:
         raise RunError(f"--rootfs {facts.rootfs_problem}", "name the directory of a root file system")
 

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import os
 
-from runtime.images.lower import is_directory, is_opaque, is_whiteout
+from runtime.kernel.mountapi import openat2
+from runtime.root.lower import ABSENT, is_directory, is_opaque, is_whiteout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from runtime.images.lower import Lower
+    from runtime.root.lower import Lower
 
 ADDED, CHANGED, DELETED = "A", "C", "D"
+
+
+def _held(upper: int, path: bytes) -> tuple[dict[bytes, os.stat_result], bool]:
+    """Return what a directory of the upper layer holds, and whether it is opaque.
+
+    A container may be changing it: nothing outside is ever looked at, and what has just gone is not there.
+    """
+    found: dict[bytes, os.stat_result] = {}
+    try:
+        directory = openat2(upper, path or b".", os.O_RDONLY | os.O_DIRECTORY)
+    except ABSENT:
+        return found, False
+    try:
+        for name in map(os.fsencode, os.listdir(directory)):
+            try:
+                found[name] = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+        return found, bool(path) and is_opaque(directory)
+    finally:
+        os.close(directory)
 
 
 def changes(upper: int, lower: Lower, left_out: Collection[bytes] = ()) -> Iterator[tuple[str, bytes]]:
@@ -24,9 +46,9 @@ def changes(upper: int, lower: Lower, left_out: Collection[bytes] = ()) -> Itera
     while todo:
         above = todo.pop()
         inner = []
-        own = sorted(os.listdir(b"/proc/self/fd/%d/%b" % (upper, above)))
+        own, opaque = _held(upper, above)
         hidden: list[bytes] = []
-        if above and is_opaque(upper, above):
+        if opaque:
             about = lower.find(above)
             if about is not None and is_directory(about):
                 hidden = [name for name in lower.names(above) if name not in own]
@@ -37,9 +59,10 @@ def changes(upper: int, lower: Lower, left_out: Collection[bytes] = ()) -> Itera
             if name in hidden:
                 yield DELETED, path
                 continue
-            about = os.stat(path, dir_fd=upper, follow_symlinks=False)
+            about = own[name]
             if is_whiteout(about):
-                yield DELETED, path
+                if lower.find(path) is not None:
+                    yield DELETED, path
                 continue
             yield (ADDED if lower.find(path) is None else CHANGED), path
             if is_directory(about):

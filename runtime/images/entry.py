@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lxcfs_py.errors import Error
 from lxcfs_py.record import Record
+from runtime.kernel.attributes import OVERLAY  # in an archive they could only make a layer point elsewhere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ MAX_NAME, MAX_PATH = 255, 4095
 MAX_ID = 2**32 - 2
 XATTR = "SCHILY.xattr."
 """The pax header of an extended attribute, as GNU tar, libarchive and Go write it."""
-OVERLAY = ("trusted.overlay.", "user.overlay.")
-"""The marks of overlayfs itself: in an archive they could only make a layer point elsewhere."""
 FILE, DIRECTORY, SYMLINK, HARDLINK, NODE, WHITEOUT, CLEARED, NOTHING = (
     "file", "directory", "symlink", "hardlink", "node", "whiteout", "cleared", "nothing",
 )  # fmt: skip

@@ -12,12 +12,12 @@ import os
 
 from lxcfs_py import json_text
 from lxcfs_py.errors import Error
-from runtime.images.lower import Lower
 from runtime.images.resolve import trees
 from runtime.images.stream import Stream
 from runtime.images.unpack import Unpack
 from runtime.kernel import removal
 from runtime.kernel.syscalls import syncfs
+from runtime.root.lower import Lower
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

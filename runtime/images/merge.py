@@ -10,11 +10,12 @@ from runtime.process import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
     from runtime.images.manifest import Config
 
-STOP_SIGNAL = "SIGTERM"
+STOP_SIGNAL, TERM = "SIGTERM", "xterm"
 
 
 class Asked(Record):
@@ -63,9 +64,29 @@ def _inside(path: str) -> str:
     return os.path.normpath("/" + path.lstrip("/"))
 
 
-def merge(config: Config, asked: Asked, term: str = "xterm") -> Merged:
+def kept(config: Config, asked: Asked, env: Iterable[str], volumes: Iterable[str]) -> dict[str, Any]:
+    """Return what an image that is made of the container says, as config.md has it, beside what its own image says.
+
+    ``env`` is the container's environment: what every container is given is no part of an image; ``volumes`` are
+    where it has anonymous ones.
+    """
+    given = {f"HOSTNAME={asked.hostname}", f"PATH={environment.PATH}", f"TERM={TERM}"} - set(config.env)
+    entrypoint, cmd = config.entrypoint, asked.args or config.cmd
+    if asked.entrypoint is not None:
+        entrypoint, cmd = ((asked.entrypoint,) if asked.entrypoint else ()), asked.args
+    return {
+        "Entrypoint": list(entrypoint),
+        "Cmd": list(cmd),
+        "Env": [item for item in env if item not in given],
+        "User": asked.user or config.user,
+        "WorkingDir": asked.workdir or config.workdir,
+        "Volumes": {place: {} for place in (*config.volumes, *volumes)},
+    }
+
+
+def merge(config: Config, asked: Asked) -> Merged:
     """Return the process of a container of that image; without an image ``Config()`` stands for one."""
-    base = [f"PATH={environment.PATH}", f"HOSTNAME={asked.hostname}", *([f"TERM={term}"] if asked.tty else [])]
+    base = [f"PATH={environment.PATH}", f"HOSTNAME={asked.hostname}", *([f"TERM={TERM}"] if asked.tty else [])]
     own = dict(item.partition("=")[::2] for item in config.env if item.partition("=")[1] and item[0] != "=")
     return Merged(
         arguments(config, asked.args, asked.entrypoint),

@@ -1,120 +1,39 @@
-"""Gets images from registries by skopeo: it knows their protocols, credentials, mirrors and certificates.
+"""Gets images from registries.
 
-It copies into a layout of its own whose blobs are the store's: what has arrived is there for the next attempt.
+skopeo copies into a layout of its own whose blobs are the store's: what has arrived is there for the next attempt.
 """
 
 from __future__ import annotations
 
 import os
 
-from lxcfs_py import json_text
-from lxcfs_py.errors import Error
-from lxcfs_py.record import Record
-from runtime.images import add, manifest
-from runtime.kernel import removal
+from runtime.images import add, manifest, registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from runtime.images.progress import Progress
     from runtime.images.reference import Reference
+    from runtime.images.registry import Options
     from runtime.images.store import Store
-
-POLICY = "/etc/containers/policy.json"
-HINTS = (
-    (("unauthorized", "authentication required", "access to the resource is denied", "invalid username/password"),
-     "give --creds USER, or log in with skopeo login {host}; a name that does not exist is answered the same"),
-    (("x509", "certificate"), "put the registry's CA into /etc/containers/certs.d/{host}/ca.crt, or give --cert-dir"),
-    (("server gave HTTP response to HTTPS client",), "a registry without TLS needs --tls-verify=false"),
-    (("manifest unknown", "name unknown", "not found"), "look for the name and tag at {host}"),
-    (("no image found in", "no image found for"), "give --platform OS/ARCH of one there is"),
-    (("no such host", "connection refused", "network is unreachable", "i/o timeout", "timeout"),
-     "is {host} right, and the network up?"),
-    (("unexpected EOF", "connection reset", "EOF"), "the connection was cut; pull again, what has arrived is kept"),
-)  # fmt: skip
-"""What skopeo's last words tell, and what a person can do."""
-
-
-class Options(Record):
-    """How a registry is spoken to."""
-
-    authfile: str = ""
-    creds: str = ""
-    """``USER:PASSWORD``."""
-    cert_dir: str = ""
-    tls_verify: bool = True
-    platform: str = ""
-    """``OS/ARCH[/VARIANT]``, "" for this machine's."""
-    quiet: bool = False
 
 
 def command(name: Reference, layout: str, blobs: str, options: Options, *, policy: bool) -> list[str]:
     """Return skopeo's command line; ``policy``: the host has one about signatures."""
-    found = ["skopeo", *([] if policy else ["--insecure-policy"])]
-    system, _, rest = options.platform.partition("/")
-    architecture, _, variant = rest.partition("/")
-    platform = (("os", system), ("arch", architecture), ("variant", variant))
-    found += [f"--override-{key}={value}" for key, value in platform if value]
-    found += ["copy", "--retry-times=2", *(["--quiet"] if options.quiet else [])]
-    found += [f"--src-tls-verify={str(options.tls_verify).lower()}"]
-    found += [f"--src-cert-dir={options.cert_dir}"] if options.cert_dir else []
-    found += [f"--authfile={options.authfile}"] if options.authfile else []
-    # skopeo takes a tag or a digest, and of both the digest is the one that says what it is
-    called = str(name.replace(tag="") if name.digest else name)
-    return [*found, f"--dest-shared-blob-dir={blobs}", f"docker://{called}", f"oci:{layout}:new"]
-
-
-def trouble(name: Reference, said: str) -> Error:
-    """Return the Error for what skopeo wrote before it failed."""
-    lines = [line for line in said.splitlines() if line.strip()]
-    text = lines[-1] if lines else "skopeo said nothing"
-    if 'msg="' in text:  # logrus: time="..." level=fatal msg="..."
-        text = text.partition('msg="')[2].rpartition('"')[0].replace('\\"', '"')
-    text = text.rpartition(f"docker://{name}: ")[2]
-    hint = next((hint for marks, hint in HINTS if any(mark in text for mark in marks)), "see skopeo's words")
-    return Error(f"pulling {name}: {text}", hint.format(host=name.host))
-
-
-def auth_text(host: str, creds: str) -> bytes:
-    """Return an authentication file (containers-auth.json(5)): on a command line every user would read it."""
-    from base64 import b64encode
-
-    return json_text.dumps({"auths": {host: {"auth": b64encode(creds.encode()).decode()}}})
+    words = registry.copy("src", options, policy=policy)
+    return [*words, f"--dest-shared-blob-dir={blobs}", registry.address(name), f"oci:{layout}:new"]
 
 
 def pull(store: Store, name: Reference, options: Options, progress: Progress) -> str:
     """Get an image and return its id; raises an Error saying what the registry did not like."""
+
+    def get(place: str, options: Options) -> str:
+        blobs = os.path.dirname(store.blobs)  # skopeo adds the algorithm
+        policy = os.path.exists(registry.POLICY)
+        registry.run(command(name, f"{place}/oci", blobs, options, policy=policy), "pulling", name)
+        path = f"{place}/oci/index.json"
+        with open(path, "rb") as file:
+            (found,) = manifest.index(file.read(), path)
+        return add.add(store, found, (str(name),), progress)
+
     with store.shared():
-        layout = store.temporary()
-        try:
-            os.mkdir(layout, 0o700)
-            if options.creds:
-                options = options.replace(authfile=f"{layout}/auth.json")
-                with open(options.authfile, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                    file.write(auth_text(name.host, options.creds))
-            blobs = os.path.dirname(store.blobs)  # skopeo adds the algorithm
-            _run(command(name, f"{layout}/oci", blobs, options, policy=os.path.exists(POLICY)), name)
-            path = f"{layout}/oci/index.json"
-            with open(path, "rb") as file:
-                (found,) = manifest.index(file.read(), path)
-            return add.add(store, found, (str(name),), progress)
-        finally:
-            removal.remove_tree(layout)
-
-
-def _run(words: Sequence[str], name: Reference) -> None:
-    from subprocess import PIPE, Popen
-
-    try:  # its bars, and in a pipe its lines, go where ours go; standard output is for the id
-        process = Popen(words, stdin=-3, stdout=2, stderr=PIPE)
-    except FileNotFoundError:
-        raise Error("skopeo, which speaks with registries, is not here", "apt install skopeo") from None
-    try:
-        said = process.communicate()[1].decode("utf-8", "replace")
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    if process.returncode:
-        raise trouble(name, said)
+        return registry.speak(store, name, options, get)

@@ -13,7 +13,8 @@ from runtime.images import catalog, manifest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from runtime.images.manifest import Config
 
@@ -31,6 +32,8 @@ class Resolved(Record):
     chains: tuple[str, ...]
     """The ids of all its layers, the base first."""
     config: Config
+    said: Mapping[str, Any] = {}
+    """What an image made of the container will say (``merge.kept``)."""
 
 
 def _read(path: str) -> bytes:
@@ -86,7 +89,9 @@ def resolve(storage: str, text: str) -> Resolved:
 
 def use_text(image: Resolved) -> bytes:
     """Return what a container's storage holds about its image, so that nobody removes the layers."""
-    return json_text.dumps({"id": image.id, "name": image.name, "layers": list(image.chains)})
+    return json_text.dumps(
+        {"id": image.id, "name": image.name, "layers": list(image.chains), "config": dict(image.said)}
+    )
 
 
 def claim(image: Resolved, storage: str, directory: str) -> None:

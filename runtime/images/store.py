@@ -19,11 +19,39 @@ from runtime.images.resolve import USE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from io import RawIOBase
     from typing import Any
 
     from runtime.images.manifest import Descriptor
 
 LAYOUT = b'{"imageLayoutVersion": "1.0.0"}'
+
+
+class Blob:
+    """A blob that is being written: as much of a file as a writer of archives wants."""
+
+    def __init__(self, file: RawIOBase) -> None:
+        from hashlib import sha256
+
+        self._file, self._hash, self.size = file, sha256(), 0
+
+    @property
+    def digest(self) -> str:
+        """The digest of what was written so far."""
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def write(self, data: bytes) -> int:
+        """Write all of it."""
+        rest = data
+        while rest := rest[self._file.write(rest) or 0 :]:
+            pass
+        self._hash.update(data)
+        self.size += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        """Return how much was written."""
+        return self.size
 
 
 class Store:
@@ -127,30 +155,32 @@ class Store:
 
     def put(self, pieces: Iterable[bytes], what: str, expected: Descriptor | None = None) -> tuple[str, int]:
         """Store a blob and return its digest and size; raises an Error if it is not the one ``expected``."""
-        from hashlib import sha256
 
-        hashed, size, new = sha256(), 0, self.temporary()
+        def write(blob: Blob) -> None:
+            for piece in pieces:
+                blob.write(piece)
+                if expected is not None and blob.size > expected.size_bytes:
+                    break
+            if expected is not None and (blob.digest, blob.size) != (expected.digest, expected.size_bytes):
+                raise Error(f"{what}: its content is not what its digest says", "get the image again")
+
+        return self.written(write)
+
+    def written(self, write: Callable[[Blob], None]) -> tuple[str, int]:
+        """Store as a blob what ``write`` writes, and return its digest and size."""
+        new = self.temporary()
         try:
             with open(new, "xb", buffering=0) as file:
-                for piece in pieces:
-                    rest = piece
-                    while rest := rest[file.write(rest) :]:
-                        pass
-                    hashed.update(piece)
-                    size += len(piece)
-                    if expected is not None and size > expected.size_bytes:
-                        break
-                digest = f"sha256:{hashed.hexdigest()}"
-                if expected is not None and (digest, size) != (expected.digest, expected.size_bytes):
-                    raise Error(f"{what}: its content is not what its digest says", "get the image again")
+                blob = Blob(file)
+                write(blob)
                 os.fsync(file.fileno())
-            os.rename(new, self.blob(digest))
+            os.rename(new, self.blob(blob.digest))
         except OSError as error:
             raise Error(reason(error), "make room: pyproc prune") from error
         finally:
             if os.path.exists(new):
                 os.unlink(new)
-        return digest, size
+        return blob.digest, blob.size
 
     def put_text(self, data: bytes, what: str) -> tuple[str, int]:
         """Store a manifest or configuration."""

@@ -12,22 +12,20 @@ import os
 from lxcfs_py.errors import Error
 from runtime.images import entry as entries
 from runtime.images.entry import Entry, refuse
-from runtime.images.lower import is_directory, is_whiteout, opaque_mark
+from runtime.kernel import attributes
 from runtime.kernel.mountapi import openat2
 from runtime.places import unprivileged
+from runtime.root.lower import is_directory, is_whiteout, opaque_mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.images.lower import Lower
     from runtime.images.stream import Stream
+    from runtime.root.lower import Lower
 
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 MAX_CACHED = 64
-UNSUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP)
-NEEDED = "security.capability"
-"""The attribute without which programs don't work; others are left out where the file system has none."""
 
 
 class Unpack:
@@ -210,25 +208,14 @@ class Unpack:
         os.fchown(descriptor, found.uid, found.gid)
         os.fchmod(descriptor, found.mode)
         for name, value in found.xattrs:
-            self._xattr(descriptor, name, value)
-
-    def _xattr(self, where: int | bytes, name: str, value: bytes) -> None:
-        try:
-            if isinstance(where, int):
-                os.setxattr(where, name, value)
-            else:
-                os.setxattr(where, name, value, follow_symlinks=False)
-        except OSError as error:
-            theirs = isinstance(error, PermissionError) and name.startswith("trusted.")  # a user namespace may not
-            if not theirs and (error.errno not in UNSUPPORTED or name == NEEDED):
-                raise OSError(error.errno, f"{name}: {error.strerror}") from None
+            attributes.put(descriptor, name, value)
 
     def _unopened(self, found: Entry) -> None:
         """Give what can't be opened its owner, attributes and time."""
         parent = self._at(found.parent)
         os.chown(found.name, found.uid, found.gid, dir_fd=parent, follow_symlinks=False)
         for name, value in found.xattrs:
-            self._xattr(b"/proc/self/fd/%d/%b" % (parent, found.name), name, value)
+            attributes.put(b"/proc/self/fd/%d/%b" % (parent, found.name), name, value)
         if found.kind == entries.NODE:
             os.chmod(found.name, found.mode & 0o7777, dir_fd=parent)  # just made by us: no link
         os.utime(found.name, ns=(found.mtime_nsec, found.mtime_nsec), dir_fd=parent, follow_symlinks=False)

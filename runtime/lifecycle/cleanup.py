@@ -15,6 +15,7 @@ from runtime.kernel.removal import remove_tree
 from runtime.places import host
 from runtime.process import resctrl
 from runtime.request import NETWORK
+from runtime.volumes import forget
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,10 +105,15 @@ def _remove(storage: str) -> None:
         rootless.inside(lambda: remove_tree(storage))
 
 
-def cleanup(found: State, there: Layout | None = None) -> None:
-    """Remove the container altogether; the caller holds its lock. Raises an Error if its processes don't die."""
+def cleanup(found: State, there: Layout | None = None, *, volumes: bool = False) -> None:
+    """Remove the container altogether, its anonymous volumes too if asked; the caller holds its lock.
+
+    Raises an Error if its processes don't die.
+    """
     ended(found, there or places.layout(found.cgroup))
     if found.storage:
+        if volumes:
+            forget(os.path.dirname(os.path.dirname(found.storage)), found.storage, found.id)
         _remove(found.storage)
         _prune(os.path.dirname(found.storage))
     config = _config(found)
@@ -153,7 +159,7 @@ def sweep(root: str, storage: str) -> None:
             except Error:
                 found, left = state.remains(root, storage, id_), not os.path.exists(f"{root}/{id_}/state.json")
             if left:
-                cleanup(found)
+                cleanup(found, volumes=True)
         except (Error, OSError):  # somebody else's trouble must not stop this start; pyproc delete will say it
             continue
         finally:

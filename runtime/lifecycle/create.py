@@ -102,6 +102,8 @@ class Create:
         self.steps: list[Step] = []
         self.filters: tuple[seccomp.Filter | None, ...] = ()
         self.moved: Moved | None = None
+        self.parts: dict[str, tuple[str, ...]] = {}
+        """What its root is made of (``rootfs.parts``), as far as it is on the disk."""
 
     def stages(self) -> Sequence[Callable[[], None]]:
         """Return the parent's steps, in order."""
@@ -127,8 +129,10 @@ class Create:
             facts = facts.replace(prepared=idmap.prepare(self.host.proc, request.bundle, request.spec["mounts"]))
         if not request.bundle:
             mounts = self.files.read(f"{self.host.proc}/self/mountinfo")
+            root = rootfs.gather(request.lowers, self.base, mounts, user=self.unprivileged)
+            self.parts = {} if rootfs.in_memory(root) else rootfs.parts(request.lowers, root)
             facts = facts.replace(
-                root=rootfs.gather(request.lowers, self.base, mounts, user=self.unprivileged),
+                root=root,
                 resolv=self._resolv(),
             )
         channel = plan.Channel(self.go, self.theirs.fileno())
@@ -158,10 +162,16 @@ class Create:
             raise RunError(reason(error), "give a --root and a --storage of your own") from error
         state.write(f"{self.state.directory}/config.json", self.request.spec)
         state.save(self.state)
+        if self.base:
+            state.write(f"{self.base}/{rootfs.PARTS}", self.parts)
         if self.request.image:
             from runtime.images import resolve
 
             resolve.claim(self.request.image, self.request.storage, self.base)
+        if self.request.volumes:
+            from runtime import volumes
+
+            volumes.claim(self.request.volumes, self.request.storage, self.base)
         self.listener.bind(f"/proc/self/fd/{self.lock}/{SOCKET}")  # a socket's address has 108 bytes
         self.listener.listen(1)
 
@@ -318,7 +328,7 @@ class Create:
             os.kill(self.child, 9)
             os.waitpid(self.child, 0)
         if self.lock >= 0:
-            cleanup.cleanup(self.state, self.layout)
+            cleanup.cleanup(self.state, self.layout, volumes=True)
             os.close(self.lock)
 
     def filter(self) -> seccomp.Filter | None:

@@ -47,7 +47,7 @@ def finish(create: Create, code: int) -> None:
         os.write(2, f"pyproc-run: the {text}\n".encode())
     found = found.replace(exit_code=code)
     if create.request.remove:
-        cleanup.cleanup(found, create.layout)
+        cleanup.cleanup(found, create.layout, volumes=True)
     else:
         cleanup.ended(found, create.layout)
         state.save(found)

@@ -8,7 +8,7 @@ from lxcfs_py.record import Record
 from lxcfs_py.served import PRESSURE
 from runtime.kernel import syscalls as sc
 from runtime.process import namespaces
-from runtime.root import mount_options, rootfs
+from runtime.root import beneath, mount_options, rootfs
 from runtime.root.mounts import (
     Apart,
     Enter,
@@ -25,7 +25,6 @@ from runtime.root.steps import (
     Await,
     BecomeRoot,
     CgroupNamespace,
-    Directory,
     Hostname,
     Kernel,
     Keyring,
@@ -38,7 +37,7 @@ from runtime.root.steps import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from lxcfs_py.cgroup.layout import Layout
@@ -163,7 +162,7 @@ def _etc(request: Request, base: str, facts: Facts) -> tuple[list[Step], list[St
         Mount(f"{f'{base}/etc' if file in texts else names.shared}/{file}", f"/etc/{file}", "bind", ("bind",))
         for file in ("hostname", "hosts", "resolv.conf")
     ]
-    return write, [Directory("/etc"), *bind]
+    return write, bind
 
 
 def _devices(linux: dict[str, Any], *, made: bool) -> list[Step]:
@@ -182,12 +181,27 @@ def _devices(linux: dict[str, Any], *, made: bool) -> list[Step]:
     ]  # fmt: skip
 
 
-def _root(request: Request, base: str, facts: Facts) -> tuple[list[Step], list[Step], list[str]]:
-    """Return how the root is made, what goes into it before all else, and which of its mounts ``readonly`` means."""
+def _volumes(request: Request) -> list[Step]:
+    """Return the first uses of volumes: before anything is mounted, the root shows what the image holds."""
+    wanted = [volume for volume in request.volumes if volume.copy]
+    if not wanted:
+        return []
+    from runtime.root.fill import Fill
+
+    return [Fill(volume.data, volume.target) for volume in wanted]
+
+
+def _root(
+    request: Request, base: str, facts: Facts, mounts: Sequence[Step]
+) -> tuple[list[Step], list[Step], list[str]]:
+    """Return how the root is made, what is mounted last in it, and which of its mounts ``readonly`` means."""
     if not request.bundle:
-        root, made = rootfs.steps(request.lowers, base, facts.root)
         write, bind = _etc(request, base, facts)
-        return [*write, *made, Enter(root)], bind, rootfs.mounted(request.lowers, facts.root)
+        wanted = (step for step in (*mounts, *bind) if isinstance(step, Mount))
+        places = beneath.targets(wanted, (request.spec["process"]["cwd"],))
+        root, made = rootfs.steps(request.lowers, base, facts.root, places)
+        filled = _volumes(request)
+        return [*write, *made, Enter(root), *filled], bind, rootfs.mounted(request.lowers, facts.root)
     path = os.path.normpath(os.path.join(request.bundle, request.spec["root"]["path"]))
     return [Apart(path), Enter(path, bind=True)], [], ["/"]
 
@@ -237,8 +251,9 @@ def build(
     spec, linux, process = request.spec, request.spec["linux"], request.spec["process"]
     plan = namespaces.decide(linux)
     kinds, user = plan.kinds, "user" in plan.kinds
-    root, first, readonly = _root(request, base, facts)
-    mounts = [*_mounts(request, facts, cgroup, kinds), *first]
+    asked = _mounts(request, facts, cgroup, kinds)
+    root, own, readonly = _root(request, base, facts, asked)
+    mounts = [*asked, *own]
     nodes = _devices(linux, made=facts.nodes and not user)
     sources = [
         (step.source, effect.recursive)

@@ -1,7 +1,9 @@
-"""The container's root: an upper layer of its own over ``--rootfs DIR`` or over what of the host may show.
+"""The container's root: an upper layer of its own over an image, ``--rootfs DIR``, or what of the host may show.
 
 The default root is a skeleton with an overlay for each directory of programs and settings. Nothing else of the
-host is below it: not by hiding, but by never having been there. /etc's secrets are deleted in its upper layer.
+host is below it: not by hiding, but by never having been there. Between the upper layer and those below lies one with
+what the runtime itself makes (``init``): the skeleton, whiteouts of /etc's secrets, places for mounts
+(``root.beneath``). So the upper layer holds what the container has changed, and nothing else.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.record import Record
+from runtime.root.beneath import Beneath
 from runtime.root.mounts import Mask, Mount, Overlay, escaped
-from runtime.root.steps import Directory, Link, Node, Step
+from runtime.root.steps import Directory, Link, Step, Whiteout
 
 SHOWN = ("usr", "opt", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 """What of the host's / shows; where one of them is a link it stays one."""
@@ -26,6 +29,8 @@ SKELETON = (
     ("var/spool", 0o755), ("proc", 0o555), ("sys", 0o555), ("dev", 0o755),
 )  # fmt: skip
 
+PARTS = "parts.json"
+"""In a container's storage: ``parts``, {} where they are in memory."""
 PLAIN = {False: ("redirect_dir=off", "metacopy=off"), True: ("userxattr",)}
 """An upper layer that holds whole files and directories, so that it can become a layer of an image; by whether the
 marks are a user's: these can say no more than that (overlayfs.rst, "User xattr")."""
@@ -71,7 +76,7 @@ def gather(lowers: Sequence[str], storage: str, mountinfo: bytes, *, user: bool 
             if not entry.is_symlink() and not about.st_mode & 0o004 and entry.name not in found:
                 found.append(entry.name)
     tops = (mount.mount_point.split("/")[1:] for mount in mounts)
-    covered = frozenset(parts[0] for parts in tops if user and len(parts) > 1) & frozenset(SHOWN)
+    covered = frozenset(top[0] for top in tops if user and len(top) > 1) & frozenset(SHOWN)
     return Facts(tuple(shown), tuple(found), fstype, user, covered)
 
 
@@ -87,40 +92,62 @@ def mounted(lowers: Sequence[str], facts: Facts) -> list[str]:
     return ["/", *(f"/{name}" for name, target in facts.shown if not target and not lowers)]
 
 
-def _overlay(lowers: Sequence[str], base: str, name: str, target: str, *, user: bool) -> list[Step]:
-    upper, work = f"{base}/upper/{name}", f"{base}/work/{name}"
-    options = ("nodev", *PLAIN[user], f"upperdir={escaped(upper)}", f"workdir={escaped(work)}")
-    return [
-        Directory(upper),
-        Directory(work, 0o700),
-        Overlay("overlay", target, "overlay", options, lowers=tuple(lowers)),
-    ]
+def parts(lowers: Sequence[str], facts: Facts) -> dict[str, tuple[str, ...]]:
+    """Return the layers, the topmost first, below each directory of the root that is an overlay; "" is the root's."""
+    whole = (name for name, target in facts.shown if not target and name not in facts.covered)
+    shown = {} if lowers else {name: (f"/{name}",) for name in whole}
+    return {"": tuple(lowers), **shown}
 
 
-def steps(lowers: Sequence[str], base: str, facts: Facts) -> tuple[str, list[Step]]:
-    """Return where the root will be and how it is made; ``base`` is the container's storage directory."""
+def upper(base: str, name: str) -> str:
+    """Return the upper layer of a part: what the container has changed there."""
+    return f"{base}/upper/{name or 'root'}"
+
+
+def init(base: str, name: str) -> str:
+    """Return the layer below it: what the runtime has made there."""
+    return f"{base}/init/{name or 'root'}"
+
+
+def _overlay(lowers: Sequence[str], base: str, name: str, target: str, *, user: bool) -> Step:
+    work = f"{base}/work/{name or 'root'}"
+    options = ("nodev", *PLAIN[user], f"upperdir={escaped(upper(base, name))}", f"workdir={escaped(work)}")
+    return Overlay("overlay", target, "overlay", options, lowers=(init(base, name), *lowers))
+
+
+def _skeleton(base: str, facts: Facts) -> list[Step]:
+    root = init(base, "")
+    found: list[Step] = [Directory(f"{root}/{name}", mode) for name, mode in SKELETON]
+    for name, target in facts.shown:
+        found.append(Link(target, f"{root}/{name}") if target else Directory(f"{root}/{name}"))
+    if "etc" in facts.covered:
+        return found
+    return [*found, *(Whiteout(f"{init(base, 'etc')}/{secret}") for secret in facts.secrets)]
+
+
+def steps(
+    lowers: Sequence[str], base: str, facts: Facts, places: tuple[tuple[str, str], ...]
+) -> tuple[str, list[Step]]:
+    """Return where the root will be and how it is made.
+
+    ``base`` is the container's storage directory, ``places`` are where something is mounted (``beneath.targets``).
+    """
     found: list[Step] = []
     if in_memory(facts):
         found.append(Mount("tmpfs", f"{base}/memory", "tmpfs", ("mode=700",)))
         base = f"{base}/memory"
-    root = f"{base}/root"
-    if lowers:
-        return root, [*found, *_overlay(lowers, base, "root", root, user=facts.user)]
-    found += [
-        Directory(f"{base}/upper/root"),
-        Directory(root),
-        Mount(f"{base}/upper/root", root, "bind", ("bind", "nodev", "private")),
-    ]
-    found += [Directory(f"{root}/{name}", mode) for name, mode in SKELETON]
-    for name, target in facts.shown:
-        if target:
-            found.append(Link(target, f"{root}/{name}"))
-            continue
-        if name in facts.covered:
-            found.append(Mount(f"/{name}", f"{root}/{name}", "bind", ("rbind", "rro", "rnodev", "rprivate")))
-            found += [Mask(f"{root}/etc/{secret}") for secret in facts.secrets if name == "etc"]
-            continue
-        if name == "etc":
-            found += [Node(f"{base}/upper/etc/{secret}", mode=0) for secret in facts.secrets]
-        found += _overlay((f"/{name}",), base, name, f"{root}/{name}", user=facts.user)
+    root, made = f"{base}/root", parts(lowers, facts)
+    for name in made:
+        found += [
+            Directory(os.path.dirname(upper(base, name))),
+            Directory(init(base, name)),
+            Directory(f"{base}/work/{name or 'root'}", 0o700),
+        ]
+    found += _skeleton(base, facts) if not lowers else []
+    about = tuple((name, init(base, name), layers, upper(base, name)) for name, layers in made.items())
+    found.append(Beneath(about, places, facts.user))
+    found += [_overlay(layers, base, name, f"{root}/{name}", user=facts.user) for name, layers in made.items()]
+    for name in (name for name, target in facts.shown if not target and name in facts.covered):
+        found.append(Mount(f"/{name}", f"{root}/{name}", "bind", ("rbind", "rro", "rnodev", "rprivate")))
+        found += [Mask(f"{root}/etc/{secret}") for secret in facts.secrets if name == "etc"]
     return root, found

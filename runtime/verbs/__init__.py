@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from runtime.options import Option, Parsed
 
 VERBS = (
-    "create", "delete", "events", "exec", "export", "features", "images", "import", "kill", "list", "logs", "pause",
-    "network", "prune", "ps", "pull", "resume", "rmi", "run", "spec", "start", "state", "update",
+    "commit", "create", "delete", "diff", "events", "exec", "export", "features", "history", "images", "import",
+    "kill", "list", "logs", "network", "pause", "prune", "ps", "pull", "push", "resume", "rmi", "run", "spec",
+    "start", "state", "tag", "update", "volume",
 )  # fmt: skip
 ALIASES = {"rm": "delete"}
 
@@ -76,6 +77,8 @@ class Group(Record):
     summary: str
     verbs: tuple[Verb, ...]
     """By the second word."""
+    mapped: bool = False
+    """As of a ``Verb``."""
 
     @property
     def words(self) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from runtime import options, places, state
-from runtime.config import bundle, validate
+from runtime import options, places, state, units
+from runtime.config import bundle
 from runtime.errors import RunError
 from runtime.lifecycle import daemon
 from runtime.process import descriptors, seccomp
@@ -30,8 +30,8 @@ def request(parsed: Parsed, *, detach: bool) -> Request:
     sockets = descriptors.listening(os.environ)
     preserved = descriptors.preserved(parsed["preserve_fds"], sockets)
     id_, directory = parsed.rest[0], os.path.realpath(parsed["bundle"])
-    if not validate.is_name(id_):
-        raise RunError(f"{id_!r}: not a container's id", "use letters, digits, _ . and -, a letter or digit first")
+    if not units.is_name(id_):
+        raise RunError(f"{id_!r}: not a container's id", units.NAME_HINT)
     spec = bundle.load(directory)
     spec["process"]["user"].pop("username", None)  # Windows'
     if sockets:

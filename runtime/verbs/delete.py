@@ -19,12 +19,18 @@ VERB = Verb(
     "ID...",
     1,
     None,
-    (Option(("-f", "--force"), "Kill them if they run, and accept that they are gone", kind="flag"),),
+    (
+        Option(("-f", "--force"), "Kill them if they run, and accept that they are gone", kind="flag"),
+        Option(("-v", "--volumes"), "Remove their anonymous volumes, too", kind="flag"),
+    ),
 )
 
 
-def delete(root: str, storage: str, id_: str, *, force: bool) -> None:
-    """Remove one container; without ``force`` one that runs, or whose state is unreadable, is an Error."""
+def delete(root: str, storage: str, id_: str, *, force: bool, volumes: bool = False) -> None:
+    """Remove one container, its anonymous ``volumes`` if asked.
+
+    Without ``force`` one that runs, or whose state is unreadable, is an Error.
+    """
     from runtime.lifecycle.cleanup import cleanup
 
     held = state.lock(root, id_)
@@ -40,7 +46,7 @@ def delete(root: str, storage: str, id_: str, *, force: bool) -> None:
         if not force and state.status(root, found, locked=True) != state.STOPPED:
             now = state.status(root, found, locked=True)
             raise Error(f"container {id_!r} is {now}, not stopped", f"stop it, or use pyproc delete --force {id_}")
-        cleanup(found)
+        cleanup(found, volumes=volumes)
     finally:
         os.close(held)
 
@@ -53,7 +59,7 @@ def run(args: Sequence[str]) -> int:
     root = parsed["root"]
     for text in parsed.rest:
         try:
-            delete(root, parsed["storage"], state.find(root, text), force=parsed["force"])
+            delete(root, parsed["storage"], state.find(root, text), force=parsed["force"], volumes=parsed["volumes"])
         except state.MissingError:
             if not parsed["force"]:
                 raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
+from runtime import places
+from runtime.errors import RunError
 from runtime.options import Option
 from runtime.verbs import Group, Verb
 from runtime.verbs.pull import JSON
@@ -164,6 +166,10 @@ def run(args: Sequence[str]) -> int:
     chosen = VERB.read(args)
     if chosen is None:
         return 0
+    if places.unprivileged():
+        raise RunError(
+            "network: interfaces of the host are root's to make", "use --network host or none, or ask root"
+        )
     verb, parsed = chosen
     for each, act in VERBS:
         if each.name == verb.name:

@@ -13,8 +13,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runtime.images import registry
+    from runtime.options import Parsed
+
 QUIET = Option(("-q", "--quiet"), "Show no progress", kind="flag")
 JSON = Option(("--json",), "Print JSON", kind="flag")
+ACCESS = (
+    Option(("--authfile",), "File of credentials (default: those of skopeo, podman and docker)", "FILE"),
+    Option(("--creds",), "Log in as USER; the password is asked for where there is none", "USER[:PASSWORD]"),
+    Option(("--cert-dir",), "Directory of the registry's CA and of our certificate", "DIR"),
+    Option(
+        ("--tls-verify",), "Insist on TLS and right certificates", "BOOL", choices=("true", "false"), default="true"
+    ),
+    QUIET,
+    JSON,
+)
+"""How a registry is spoken to, and what is said."""
 VERB = Verb(
     "pull",
     "Get images from a registry.",
@@ -22,19 +36,8 @@ VERB = Verb(
     1,
     None,
     (
-        Option(("--authfile",), "File of credentials (default: those of skopeo, podman and docker)", "FILE"),
-        Option(("--creds",), "Log in as USER; the password is asked for where there is none", "USER[:PASSWORD]"),
-        Option(("--cert-dir",), "Directory of the registry's CA and of our certificate", "DIR"),
-        Option(
-            ("--tls-verify",),
-            "Insist on TLS and right certificates",
-            "BOOL",
-            choices=("true", "false"),
-            default="true",
-        ),
+        *ACCESS,
         Option(("--platform",), "System and machine to get it for (default: this one's)", "OS/ARCH[/VARIANT]"),
-        QUIET,
-        JSON,
     ),
     mapped=True,
 )
@@ -50,6 +53,20 @@ def _creds(text: str) -> str:
     return f"{text}:{getpass(f'password of {text}: ')}"
 
 
+def access(parsed: Parsed, platform: str = "") -> registry.Options:
+    """Return how the registry is spoken to."""
+    from runtime.images import registry
+
+    return registry.Options(
+        authfile=parsed["authfile"] or "",
+        creds=_creds(parsed["creds"] or ""),
+        cert_dir=parsed["cert_dir"] or "",
+        tls_verify=parsed["tls_verify"] == "true",
+        platform=platform,
+        quiet=parsed["quiet"],
+    )
+
+
 def run(args: Sequence[str]) -> int:
     """Pull each, and print its id."""
     parsed = VERB.read(args)
@@ -60,14 +77,7 @@ def run(args: Sequence[str]) -> int:
     from runtime.images.store import Store
 
     names = [reference.parse(text) for text in parsed.rest]
-    options = pull.Options(
-        authfile=parsed["authfile"] or "",
-        creds=_creds(parsed["creds"] or ""),
-        cert_dir=parsed["cert_dir"] or "",
-        tls_verify=parsed["tls_verify"] == "true",
-        platform=parsed["platform"] or "",
-        quiet=parsed["quiet"],
-    )
+    options = access(parsed, parsed["platform"] or "")
     store, progress = Store(parsed["storage"]), Progress(quiet=parsed["quiet"])
     found = []
     for name in names:

@@ -77,9 +77,9 @@ class Box:
         return self.run("-d", *arguments).stdout.strip()
 
     def pyproc(self, verb: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run one of pyproc's verbs."""
+        """Run one of pyproc's verbs; it may be two words."""
         done = subprocess.run(
-            [*self.enter, BIN / "pyproc", verb, *self.places, *arguments],
+            [*self.enter, BIN / "pyproc", *verb.split(), *self.places, *arguments],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -10,8 +10,8 @@ import pytest
 
 from lxcfs_py.errors import Error
 from runtime.images import diff, resolve
-from runtime.images.lower import Lower
 from runtime.images.pack import Pack
+from runtime.root.lower import Lower
 from tests.images import docker_archive, member, tar, tree
 from tests.live.box import Box
 from tests.live.test_images import BASE, WHITEOUTS, put, store

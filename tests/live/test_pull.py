@@ -1,4 +1,4 @@
-"""Pulling from a registry: Debian's docker-registry on loopback, with TLS and basic authentication."""
+"""Pulling from a registry and pushing: Debian's docker-registry on loopback, with TLS and basic authentication."""
 
 from __future__ import annotations
 
@@ -292,10 +292,41 @@ def test_several_at_once(box: Box, registry: Registry) -> None:
     assert len(layers(box)) == 3 and len(images(box)) == 1
 
 
-def test_push_of_what_was_exported(box: Box, registry: Registry) -> None:
-    """An exported archive goes into a registry by skopeo, and comes back as the same image."""
-    (id_,) = box.pyproc("import", put(box, "t", docker_archive(LAYERS[:1], "mine"))).stdout.split()
-    box.pyproc("export", "mine", "-o", str(box.base / "mine.tar"))
-    access = ("--dest-cert-dir", registry.base / "certs", "--dest-creds", "me:secret")
-    do("skopeo", "copy", *access, f"oci-archive:{box.base}/mine.tar", f"docker://{registry.address}/mine:1")
-    assert box.pyproc("pull", *registry.access, f"{registry.address}/mine:1").stdout.strip() == id_
+def test_pushing(box: Box, registry: Registry) -> None:
+    """An image that was made here goes into a registry, under its own name or another, and comes back as the same."""
+    layer = tar(member("own", data=os.urandom(1 << 20)))
+    (id_,) = box.pyproc("import", put(box, "t", docker_archive([layer], "mine"))).stdout.split()
+    name = f"{registry.address}/mine:1"
+    digest = box.pyproc("push", *registry.access, "mine", name).stdout.strip()
+    access = ("--cert-dir", registry.base / "certs", "--creds", "me:secret")
+    assert json.loads(do("skopeo", "inspect", *access, f"docker://{name}"))["Digest"] == digest
+    box.pyproc("tag", "mine", f"{registry.address}/mine:2")
+    found = json.loads(box.pyproc("push", "--json", *registry.access, f"{registry.address}/mine:2").stdout)
+    assert (found["id"], found["name"], found["digest"][:7]) == (id_, f"{registry.address}/mine:2", "sha256:")
+    sent = re.findall(r'"PUT /v2/mine/blobs/', registry.log.read_text())
+    assert len(sent) == 2, "the layer and the configuration, once"
+    box.pyproc("rmi", "-f", id_)
+    assert box.pyproc("pull", *registry.access, f"{registry.address}/mine:2").stdout.strip() == id_
+    assert os.listdir(store(box).incoming) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "why"),
+    [
+        (("--creds", "me:secret"), ("mine", "HERE/x:1"), "certs.d/"),
+        (("--creds", "me:wrong", "--tls-verify=false"), ("mine", "HERE/x:1"), "skopeo login"),
+        ((), ("none", "HERE/x:1"), "is not here"),
+        ((), ("nameless",), "under which name?"),
+        ((), ("mine", "HERE/X:1"), "write "),
+    ],
+)
+def test_pushes_that_fail(
+    box: Box, registry: Registry, options: tuple[str, ...], words: tuple[str, ...], why: str
+) -> None:
+    """A wrong certificate or credentials, no such image, no name: one line each, and nothing is left."""
+    box.pyproc("import", put(box, "t", docker_archive(LAYERS[:1], "mine")))
+    nameless = box.pyproc("import", put(box, "n", docker_archive(LAYERS[1:2]))).stdout.strip()
+    text = [word.replace("HERE", registry.address).replace("nameless", nameless) for word in words]
+    done = box.pyproc("push", *options, *text, check=False)
+    assert done.returncode in (1, 125) and why in done.stderr.splitlines()[-1], done.stderr
+    assert os.listdir(store(box).incoming) == []

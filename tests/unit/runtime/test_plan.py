@@ -10,7 +10,9 @@ from runtime import options
 from runtime.config import bundle, spec
 from runtime.lifecycle import daemon
 from runtime.root import plan, rootfs
-from runtime.root.mounts import Mask, Mount
+from runtime.root.beneath import Beneath, targets
+from runtime.root.fill import Fill
+from runtime.root.mounts import Mask, Mount, Overlay
 from runtime.root.steps import Kernel
 
 if TYPE_CHECKING:
@@ -19,11 +21,17 @@ if TYPE_CHECKING:
     from runtime.root.steps import Step
 
 
-def steps(tmp_path: Path, view_paths: tuple[str, ...] = (), masked: tuple[str, ...] = (), **linux: str) -> list[Step]:
-    """Return the plan of a container that sees these views."""
+def steps(
+    tmp_path: Path,
+    view_paths: tuple[str, ...] = (),
+    masked: tuple[str, ...] = (),
+    line: tuple[str, ...] = (),
+    **linux: str,
+) -> list[Step]:
+    """Return the plan of a container that sees these views, and was asked for so."""
     facts = plan.Facts(Layout({}), rootfs.Facts(), views="/mnt/containers/web", view_paths=view_paths, masked=masked)
-    line = ["--dry-run", "--name", "web", "--root", str(tmp_path), "true"]
-    request = spec.build(options.parse(line), caller={})
+    words = ["--dry-run", "--name", "web", "--root", str(tmp_path), "--storage", "/s", *line, "true"]
+    request = spec.build(options.parse(words), caller={})
     process = {**request.spec["process"], "apparmorProfile": "box", "selinuxLabel": "u:r:t"}
     request.spec.update(process=process, linux={**request.spec["linux"], **linux})
     request = request.replace(spec=bundle.complete(request.spec))
@@ -67,3 +75,36 @@ def test_pressure_by_host(tmp_path: Path) -> None:
     assert daemon.paths(host, Layout({"": unified})) == ("proc/pressure/cpu", "proc/pressure/irq")
     assert daemon.paths(host, Layout({"memory": unified})) == ()
     assert daemon.paths(Host(proc="/nonexistent", sys=""), Layout({"": unified})) == ()
+
+
+def test_the_upper_layer_is_the_containers_alone(tmp_path: Path) -> None:
+    """What the runtime makes is made in a layer of its own, before the overlay that it lies in is mounted."""
+    found = steps(tmp_path, line=("-v", "v:/data", "-v", "/:/data/sub", "--tmpfs", "/etc/t", "-w", "/work/here"))
+    (beneath,) = (step for step in found if isinstance(step, Beneath))
+    overlays = [step for step in found if isinstance(step, Overlay)]
+    assert found.index(beneath) < found.index(overlays[0])
+    assert [overlay.lowers[0] for overlay in overlays] == ["/base/init/root"]
+    assert dict(beneath.places) == {
+        **dict.fromkeys(("/proc", "/dev", "/sys", "/etc/t", "/work/here"), ""),
+        "/data": "/s/volumes/v/_data",
+        **{f"/etc/{name}": f"/base/etc/{name}" for name in ("hostname", "hosts", "resolv.conf")},
+    }
+
+
+def test_volumes_are_filled_before_anything_is_mounted(tmp_path: Path) -> None:
+    """What is copied into a volume is what the image holds, so that nothing may cover it; binds are left alone."""
+    line = ("-v", "v:/data", "-v", "w:/data/sub:nocopy", "-v", f"{tmp_path}:/host", "--mount", "src=x,dst=/x")
+    found = steps(tmp_path, line=line)
+    fills = [step for step in found if isinstance(step, Fill)]
+    assert [(step.data, step.target) for step in fills] == [
+        ("/s/volumes/v/_data", "/data"),
+        ("/s/volumes/x/_data", "/x"),
+    ]
+    first = next(step for step in found if isinstance(step, Mount) and step.target == "/proc")
+    assert found.index(fills[-1]) < found.index(first)
+
+
+def test_places() -> None:
+    """Only what lies in the root's own file system is made there: the rest is below another mount."""
+    mounts = [Mount("tmpfs", "/a", "tmpfs"), Mount("/src", "/a/b", "bind"), Mount("/src", "//c/../d/", "bind")]
+    assert targets(mounts, ("/a/x", "/", "/e")) == (("/a", ""), ("/d", "/src"), ("/e", ""))

@@ -71,9 +71,11 @@ def test_the_hosts_network() -> None:
 def test_layers_of_a_user() -> None:
     """A user's overlay marks what is deleted in attributes of its own; what has mounts below it is bound instead."""
     facts = rootfs.Facts((("usr", ""), ("etc", "")), ("shadow",), "ext4", user=True, covered=frozenset(("etc",)))
-    _, steps = rootfs.steps((), "/base", facts)
-    (overlay,) = [step for step in steps if isinstance(step, mounts.Overlay)]
-    assert (overlay.lowers, "userxattr" in overlay.options) == (("/usr",), True)
+    _, steps = rootfs.steps((), "/base", facts, ())
+    overlays = {step.target: step for step in steps if isinstance(step, mounts.Overlay)}
+    assert overlays.keys() == {"/base/root/", "/base/root/usr"}
+    assert overlays["/base/root/usr"].lowers == ("/base/init/usr", "/usr")
+    assert all("userxattr" in overlay.options for overlay in overlays.values())
     assert mounts.Mount("/etc", "/base/root/etc", "bind", ("rbind", "rro", "rnodev", "rprivate")) in steps
     assert mounts.Mask("/base/root/etc/shadow") in steps
     text = b"1 0 8:1 / / rw - ext4 x rw\n2 1 8:1 /h /etc/hosts rw - ext4 x rw\n3 1 8:2 / /usr rw - ext4 x rw\n"

@@ -107,15 +107,15 @@ def test_mounts() -> None:
 
 def test_volumes() -> None:
     """A volume is bound privately and recursively, read-only on request; a tmpfs is hardened."""
-    assert volumes.bind("/a:/b//c/:ro") == {
+    assert volumes.volume("/a:/b//c/:ro", "/s").mount == {
         "destination": "/b/c",
         "type": "bind",
         "source": "/a",
-        "options": ["rbind", "rprivate", "ro"],
+        "options": ["rbind", "rprivate", "rro"],
     }
-    assert volumes.tmpfs("/t")["options"] == ["nosuid", "nodev", "noexec"]
-    assert volumes.tmpfs("/t:exec,size=1m")["options"] == ["nosuid", "nodev", "exec", "size=1m"]
-    assert volumes.tmpfs("//t/../u")["destination"] == "/u"
+    assert volumes.tmpfs("/t").mount["options"] == ["nosuid", "nodev", "noexec"]
+    assert volumes.tmpfs("/t:exec,size=1m").mount["options"] == ["nosuid", "nodev", "exec", "size=1m"]
+    assert volumes.tmpfs("//t/../u").mount["destination"] == "/u"
 
 
 def test_the_rest() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lxcfs_py.errors import Error
-from runtime import options
+from runtime import options, units
 from runtime.config import validate
 from runtime.config.validate import Facts
 
@@ -41,11 +41,11 @@ def refusal(line: str, facts: Facts = HOST) -> str:
             "--pids-limit 4194305: more than the kernel can have; give at most 4194304, or -1",
         ),
         ("--cap-add FLY", "--cap-add 'FLY': unknown capability; capabilities(7) lists them; or ALL"),
-        ("-v data:/data", "-v 'data:/data': the source must be an absolute path; write "),
-        ("-v /data", "-v '/data': not a volume; write it as /source:/destination, with :ro if it is"),
-        ("-v /a:/b:rx", "-v '/a:/b:rx': unknown mode 'rx'; use ro or rw"),
+        ("-v ./data:/data", "-v './data:/data': the source must be an absolute path; write "),
+        ("-v :/data", "-v ':/data': not a volume; write it as [NAME:]/inside or /source:/inside, with :ro if it is"),
+        ("-v /a:/b:rx", "-v '/a:/b:rx': unknown mode 'rx'; use ro, rw, nocopy, noexec, nosuid, nodev or rprivate"),
         ("-v /a:/", "-v '/a:/': the place inside can't be /; --rootfs DIR replaces the root"),
-        ("-v /a:/b -v /c:/b/", "'/b': two mounts for one place; leave one -v or --tmpfs out"),
+        ("-v /a:/b -v /c:/b/", "'/b': two mounts for one place; leave one -v, --mount or --tmpfs out"),
         ("--tmpfs tmp", "--tmpfs 'tmp': the place inside must be an absolute path; begin it with /"),
         ("-u a:b:c", "-u 'a:b:c': not a user; write USER or USER:GROUP, by name or number"),
         ("-u 4294967295", "-u '4294967295': not a user; write USER or USER:GROUP, by name or number"),
@@ -72,7 +72,7 @@ def test_the_hosts_part() -> None:
     """What is wrong with the host, not the words, is refused likewise."""
     assert refusal("--name web", HOST.replace(taken=True)).startswith("the name 'web' is taken; choose another")
     assert refusal("-it", HOST.replace(stdin_tty=False)).startswith("-t: the input device is not a TTY")
-    assert refusal("-v /no:/x", HOST.replace(missing=("/no:/x",))).startswith("-v '/no:/x': /no does not exist")
+    assert refusal("-v /no:/x", HOST.replace(missing=("/no",))).startswith("-v '/no:/x': /no does not exist")
     gone = "/gone: No such file or directory"
     assert refusal("--rootfs /gone", HOST.replace(rootfs_problem=gone)).startswith(f"--rootfs {gone}")
 
@@ -107,4 +107,4 @@ def test_accepted(line: str) -> None:
 )
 def test_is_name(text: str, expected: bool) -> None:
     """A name is short enough for every file system and made of letters no shell or path minds."""
-    assert validate.is_name(text) is expected
+    assert units.is_name(text) is expected

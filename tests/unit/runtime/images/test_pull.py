@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from runtime.images import pull, reference
-from runtime.images.pull import Options
+from runtime.images import pull, push, reference, registry
+from runtime.images.registry import Options
 
 NAME = reference.parse("h.io:5000/a/b:1")
 
@@ -23,6 +23,14 @@ def test_the_command_line() -> None:
     assert {"--quiet", "--src-tls-verify=false", "--src-cert-dir=/certs", "--authfile=/auth"} <= set(found)
 
 
+def test_the_command_line_of_a_push() -> None:
+    """It is the destination that is logged in to, and the blobs are the store's."""
+    options = Options("/auth", "", "/certs", tls_verify=False)
+    found = push.command(NAME, "/l", "/blobs", options, "/d", policy=True)
+    assert found[-4:] == ["--src-shared-blob-dir=/blobs", "--digestfile=/d", "oci:/l:new", "docker://h.io:5000/a/b:1"]
+    assert {"--dest-tls-verify=false", "--dest-cert-dir=/certs", "--authfile=/auth"} <= set(found)
+
+
 def test_a_digest_goes_before_a_tag() -> None:
     """skopeo takes only one of them: the one that can't change."""
     name = reference.parse("a:1@sha256:" + "b" * 64)
@@ -32,7 +40,7 @@ def test_a_digest_goes_before_a_tag() -> None:
 def test_credentials_stay_off_the_command_line() -> None:
     """Every user reads command lines; the authentication file is containers-auth.json(5)'s."""
     assert not any("pw" in word for word in pull.command(NAME, "/l", "/b", Options(creds="me:pw"), policy=True))
-    assert json.loads(pull.auth_text("h.io:5000", "me:pw")) == {"auths": {"h.io:5000": {"auth": "bWU6cHc="}}}
+    assert json.loads(registry.auth_text("h.io:5000", "me:pw")) == {"auths": {"h.io:5000": {"auth": "bWU6cHc="}}}
 
 
 @pytest.mark.parametrize(
@@ -49,5 +57,5 @@ def test_credentials_stay_off_the_command_line() -> None:
 )  # fmt: skip
 def test_what_skopeo_says(said: str, expected: str) -> None:
     """Its last words are told in one line, with what to do."""
-    text = str(pull.trouble(NAME, said))
+    text = str(registry.trouble("pulling", NAME, said))
     assert text.startswith(f"pulling {NAME}: ") and expected in text and "\n" not in text

@@ -59,12 +59,12 @@ def test_what_is_not_here(tmp_path: Path) -> None:
 
 
 def test_a_claim(tmp_path: Path) -> None:
-    """A container's storage names its layers; one whose layers were removed meanwhile is told so."""
+    """A container's storage names its layers and what an image of it will say; one whose layers have gone is told."""
     at = storage(tmp_path, [("a", False)])
-    found = resolve.resolve(at, "it")
+    found = resolve.resolve(at, "it").replace(said={"Cmd": ["x"]})
     resolve.claim(found, at, at)
     use = json_text.loads((tmp_path / resolve.USE).read_bytes())
-    assert use == {"id": found.id, "name": found.name, "layers": ["a"]}
+    assert use == {"id": found.id, "name": found.name, "layers": ["a"], "config": {"Cmd": ["x"]}}
     (tmp_path / "layers/a/tree").rmdir()
     with pytest.raises(Error, match="removed just now"):
         resolve.claim(found, at, at)

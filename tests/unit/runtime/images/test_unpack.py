@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lxcfs_py.errors import Error
-from runtime.images.lower import Lower
 from runtime.images.pack import Pack
 from runtime.images.stream import Stream
 from runtime.images.unpack import Unpack
+from runtime.root.lower import Lower
 from tests.images import digest, member, tar, tree
 from tests.unit.runtime.images.test_entry import HOSTILE
 

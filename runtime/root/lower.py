@@ -25,6 +25,11 @@ def is_directory(about: os.stat_result) -> bool:
     return about.st_mode & 0o170000 == 0o040000
 
 
+def is_link(about: os.stat_result) -> bool:
+    """Say whether it is a symbolic link."""
+    return about.st_mode & 0o170000 == 0o120000
+
+
 def opaque_mark() -> str:
     """Return the attribute by which overlayfs is told that what lies below a directory does not show."""
     return f"{MARKS[places.unprivileged()]}opaque"
@@ -33,7 +38,8 @@ def opaque_mark() -> str:
 def is_opaque(directory: int, path: bytes = b"") -> bool:
     """Say whether what lies below a directory's path does not show."""
     try:
-        return os.getxattr(b"/proc/self/fd/%d/%b" % (directory, path), opaque_mark()) == b"y"
+        where = b"/proc/self/fd/%d/%b" % (directory, path)  # a slash at the end leads through the link
+        return os.getxattr(where, opaque_mark(), follow_symlinks=False) == b"y"
     except OSError:
         return False
 
@@ -52,6 +58,20 @@ class Lower:
     def find(self, path: bytes) -> os.stat_result | None:
         """Return what shows there, None for nothing; links in the path are not followed."""
         return self._merged(path)[0]
+
+    def link(self, path: bytes) -> bytes:
+        """Return the text of the symbolic link that shows there."""
+        above = path.rpartition(b"/")[0]
+        for layer in self._merged(above)[1] if above else self.layers:
+            try:
+                return os.readlink(path, dir_fd=layer)
+            except ABSENT:
+                continue
+        raise FileNotFoundError(path)
+
+    def directory(self, path: bytes) -> bytes:
+        """Return where the directory that shows there can be looked at: its attributes are the topmost layer's."""
+        return b"/proc/self/fd/%d/%b" % (next(iter(self._merged(path)[1]), -1), path)
 
     def names(self, path: bytes) -> Iterator[bytes]:
         """Yield the names that show in a directory."""

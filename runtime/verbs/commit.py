@@ -1,0 +1,78 @@
+"""``pyproc commit``: make an image of a container."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from lxcfs_py.errors import Error
+from runtime import state
+from runtime.options import Option
+from runtime.verbs import Verb
+from runtime.verbs.pull import JSON, QUIET
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERB = Verb(
+    "commit",
+    "Make an image of a container: what it has changed, on its image. Volumes and binds are no part of it.",
+    "ID [IMAGE]",
+    1,
+    2,
+    (
+        Option(("-a", "--author"), "Who made it", "TEXT"),
+        Option(("-c", "--change"), "Change what the image says, by a line of a Dockerfile", "LINE", many=True),
+        Option(("-m", "--message"), "What it is for", "TEXT"),
+        Option(
+            ("-p", "--pause"),
+            "Let its processes stand still meanwhile",
+            "BOOL",
+            choices=("true", "false"),
+            default="true",
+        ),
+        QUIET,
+        JSON,
+    ),
+    mapped=True,
+)
+
+
+def run(args: Sequence[str]) -> int:
+    """Make it, and print its id."""
+    parsed = VERB.read(args)
+    if parsed is None:
+        return 0
+    from runtime.images import commit
+    from runtime.images.progress import Progress
+    from runtime.images.store import Store
+    from runtime.lifecycle import upper
+
+    root = parsed["root"]
+    id_ = state.find(root, parsed.rest[0])
+    held = state.lock(root, id_)  # nobody removes it meanwhile
+    try:
+        found = state.load(root, id_)
+        if state.status(root, found, locked=True) == state.CREATING:
+            raise Error(f"container {id_!r} is being made", "try again when it runs")
+        use, (part, *_) = upper.use(found), upper.parts(found)
+        wish = commit.Wish(
+            names=commit.names(parsed.rest[1:]),
+            author=parsed["author"] or "",
+            message=parsed["message"] or "",
+            changes=parsed["change"],
+            created_by=" ".join(found.command),
+        )
+        still = upper.Still(root, found, pause=parsed["pause"] == "true")
+        progress = Progress(quiet=parsed["quiet"])
+        made = commit.commit(Store(parsed["storage"]), use, part.upper, wish, still, progress)
+    finally:
+        os.close(held)
+    if parsed["json"]:
+        import json
+
+        sys.stdout.write(json.dumps({"id": made, "names": list(wish.names)}) + "\n")
+    else:
+        sys.stdout.write(f"{made}\n")
+    return 0
