@@ -128,8 +128,11 @@ RUN = (
     ),
     _flag("--privileged", about="Give it all capabilities and devices, and no filter of system calls"),
     _choice("--network", "Network: loopback only, or the host's", "none", "host"),
+    Option(("--restart",), "When systemd starts it again: no, on-failure[:N], always or unless-stopped", "POLICY"),
+    Option(("--stop-signal",), "What asks it to end (default: the image's, else TERM)", "SIGNAL"),
+    Option(("--stop-timeout",), "Time it has then before it is killed (10s; -1: any)", "SECONDS", "grace"),
     _flag("--init", about="Run a small reaper as PID 1"),
-    Option(("--image",), "Image to make it of: its root file system, command, variables and user", "NAME"),
+    Option(("--image",), "Image to make it of: its root file system, command, variables and user", "IMAGE"),
     Option(("--entrypoint",), "Program to run instead of the image's (--entrypoint= for none)", "PATH"),
     Option(("--rootfs",), "Root file system (default: the host's programs and libraries)", "DIR"),
     _choice(

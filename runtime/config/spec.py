@@ -11,7 +11,7 @@ from runtime.errors import RunError
 from runtime.options import manager
 from runtime.process import capabilities, devices, environment, resources
 from runtime.request import Request
-from runtime.state import OCI_VERSION
+from runtime.state import OCI_VERSION, RESTART
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TERM = "xterm"
 STOP_SIGNAL = "org.opencontainers.image.stopSignal"
 """The annotation that an image's StopSignal becomes (conversion.md of the image specification)."""
+STOP_TIMEOUT = "io.lxcfs-py.stop-timeout"
+"""The annotation that --stop-timeout becomes, in seconds."""
 
 MASKED = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
@@ -126,6 +128,18 @@ def _namespaces(network: str, *, time: bool) -> list[dict[str, str]]:
     ]
 
 
+def _stopping(options: Parsed, image: Resolved | None) -> dict[str, str]:
+    """Return the annotations that say how it is asked to end, and whether it begins again."""
+    signal = options["stop_signal"] or (image.config.stop_signal if image else "")
+    seconds = options["stop_timeout"]
+    restart = options["restart"]
+    return {
+        **({RESTART: restart} if restart and restart != "no" else {}),
+        **({STOP_SIGNAL: signal} if signal else {}),
+        **({STOP_TIMEOUT: f"{seconds:g}"} if seconds is not None else {}),
+    }
+
+
 def config(
     options: Parsed,
     id_: str,
@@ -144,7 +158,7 @@ def config(
         "ociVersion": OCI_VERSION,
         "root": {"path": "rootfs", "readonly": options["read_only"]},
         "process": _process(options, hostname, caller, image),
-        **({"annotations": {STOP_SIGNAL: image.config.stop_signal}} if image and image.config.stop_signal else {}),
+        "annotations": _stopping(options, image),
         "hostname": hostname,
         "mounts": [*_mounts(options), *volumes.mounts(options["volume"], options["tmpfs"])],
         "linux": {

@@ -10,7 +10,7 @@ import os
 
 from lxcfs_py.record import Record
 from runtime.root.mounts import Mount, Overlay, escaped
-from runtime.root.steps import Directory, Link, Node, Step
+from runtime.root.steps import Directory, Link, Step, Whiteout
 
 SHOWN = ("usr", "opt", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 """What of the host's / shows; where one of them is a link it stays one."""
@@ -109,6 +109,6 @@ def steps(lowers: Sequence[str], base: str, facts: Facts) -> tuple[str, list[Ste
             found.append(Link(target, f"{root}/{name}"))
             continue
         if name == "etc":
-            found += [Node(f"{base}/upper/etc/{secret}", mode=0) for secret in facts.secrets]
+            found += [Whiteout(f"{base}/upper/etc/{secret}") for secret in facts.secrets]
         found += _overlay((f"/{name}",), base, name, f"{root}/{name}")
     return root, found

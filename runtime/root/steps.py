@@ -88,7 +88,7 @@ class Link(Step):
 
 
 class Node(Step):
-    """Make a device node or a fifo; a character device 0:0 in an upper layer is a whiteout (overlayfs.rst)."""
+    """Make a device node or a fifo."""
 
     path: str
     major: int = 0
@@ -116,6 +116,22 @@ class Node(Step):
                     os.chown(f"/proc/self/fd/{made}", self.uid, self.gid)
                 os.chmod(f"/proc/self/fd/{made}", self.mode)  # whatever the umask is
                 os.close(made)
+            os.close(parent)
+
+
+class Whiteout(Step):
+    """Hide, in an upper layer, what the lower ones have there; whatever is there already does that, too."""
+
+    path: str
+
+    def execute(self, tree: Tree) -> None:
+        """Make a character device 0:0 (overlayfs.rst)."""
+        parent, name = tree.parent(self.path)
+        try:
+            os.mknod(name, 0o020000, 0, dir_fd=parent)
+        except FileExistsError:  # the container was started before, and has made something
+            return
+        finally:
             os.close(parent)
 
 

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from runtime.options import Option, Parsed
 
 VERBS = (
-    "create", "delete", "events", "exec", "export", "features", "images", "import", "kill", "list", "logs", "pause",
-    "prune", "ps", "pull", "resume", "rmi", "run", "spec", "start", "state", "update",
+    "attach", "cp", "create", "delete", "events", "exec", "export", "features", "generate", "images", "import",
+    "info", "inspect", "kill", "list", "logs", "pause", "prune", "ps", "pull", "rename", "restart", "resume",
+    "rmi", "run", "spec", "start", "state", "stats", "stop", "top", "update", "wait",
 )  # fmt: skip
-ALIASES = {"rm": "delete"}
+ALIASES = {"ls": "list", "rm": "delete", "unpause": "resume"}
 
 
 class Verb(Record):

@@ -18,7 +18,7 @@ JSON = Option(("--json",), "Print JSON", kind="flag")
 VERB = Verb(
     "pull",
     "Get images from a registry.",
-    "NAME...",
+    "IMAGE...",
     1,
     None,
     (
