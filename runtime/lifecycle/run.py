@@ -105,7 +105,7 @@ def _by_systemd(request: Request) -> int:
         grace = ending.manner(found, None, None)[1]
         service.install(found, service.unit(found, asked, grace, service.program()))
     except BaseException:
-        cleanup.cleanup(found)
+        cleanup.cleanup(state.load(request.root, request.id))  # it may have begun, and have cgroups
         raise
     os.write(1, f"{request.id}\n".encode())
     return 0

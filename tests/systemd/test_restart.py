@@ -60,12 +60,12 @@ def test_always(time_scale: float) -> None:
 
 def test_on_failure(time_scale: float) -> None:
     """It is tried again as often as was said, and then no more; one that succeeds is left alone."""
-    started("on-failure:1", "sh", "-c", "echo tried; exit 3")
+    started("on-failure:1", "sh", "-c", "echo tried; sleep 2; exit 3")
     host.wait(lambda: about("ActiveState", UNIT) == "failed", time_scale, 60)
     assert host.run(BIN / "pyproc", "logs", NAME).stdout == "tried\n" * 2
     assert host.run(BIN / "pyproc", "wait", NAME).stdout == "3\n"
     host.run(BIN / "pyproc", "rm", NAME)
-    started("on-failure:1", "sh", "-c", "echo tried")
+    started("on-failure:1", "sh", "-c", "echo tried; sleep 2")
     host.wait(lambda: about("ActiveState", UNIT) == "inactive", time_scale, 60)
     assert host.run(BIN / "pyproc", "logs", NAME).stdout == "tried\n"
 
