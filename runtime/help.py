@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtime import options, places, state, verbs
+from runtime import options, state, verbs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,22 +28,51 @@ def _option(option: Option) -> click.Option:
     if option.kind == "flag":
         return click.Option(option.flags, is_flag=True, help=text)
     kind = click.Choice(option.choices) if option.choices else None
-    return click.Option(option.flags, metavar=option.metavar, multiple=option.many, help=text, type=kind)
+    images: Any = _images if option.metavar == "IMAGE" else None
+    return click.Option(
+        option.flags, metavar=option.metavar, multiple=option.many, help=text, type=kind, shell_complete=images
+    )
 
 
-def _ids(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+def _place(context: click.Context, option: Option) -> str:
+    """Return a directory as the line that is being typed, or the default, says."""
+    known = [each.params.get(option.name) for each in (context, context.parent) if each is not None]
+    return next(filter(None, known), None) or (option.otherwise() if option.otherwise else option.default)
+
+
+def _ids(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
     """Return the containers an id could become, for completion."""
     try:
-        return [id_ for id_ in state.ids(places.state()) if id_.startswith(begun)]
+        return [id_ for id_ in state.ids(_place(context, options.ROOT)) if id_.startswith(begun)]
     except Exception:  # noqa: BLE001  (completion never disturbs the line that is being typed)
         return []
 
 
+def _images(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Return the images a name could become."""
+    from runtime.images import catalog, reference
+    from runtime.images.store import Store
+
+    try:
+        names = [catalog.name(entry) for entry in Store(_place(context, options.STORAGE)).entries()]
+        short = [f"{found.familiar}:{found.tag}" for found in map(reference.parse, filter(None, names))]
+        return [name for name in sorted({*short, *names}) if name and name.startswith(begun)]
+    except Exception:  # noqa: BLE001
+        return []
+
+
+COMPLETING: dict[str, Any] = {"ID": _ids, "[ID": _ids, "systemd ID": _ids, "IMAGE": _images, "[IMAGE": _images}
+"""What operands are completed to, by how they begin."""
+
+
+def _completing(operands: str) -> Any:
+    return next((find for start, find in COMPLETING.items() if operands.startswith(start)), None)
+
+
 def command(name: str, operands: str, summary: str, known: Iterable[Option]) -> click.Command:
     """Return the click command of a list of options; it has help and completion, and runs nothing."""
-    completing: Any = _ids if operands.startswith("ID") else None
     operand = click.Argument(
-        ["operands"], nargs=-1, metavar=operands, type=click.UNPROCESSED, shell_complete=completing
+        ["operands"], nargs=-1, metavar=operands, type=click.UNPROCESSED, shell_complete=_completing(operands)
     )
     return click.Command(
         name,

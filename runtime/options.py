@@ -174,8 +174,11 @@ RUN = (
     Option(
         ("--pid",), "Processes it sees: the host's, or another container's (default: its own)", "host|container:NAME"
     ),
+    Option(("--restart",), "When systemd starts it again: no, on-failure[:N], always or unless-stopped", "POLICY"),
+    Option(("--stop-signal",), "What asks it to end (default: the image's, else TERM)", "SIGNAL"),
+    Option(("--stop-timeout",), "Time it has then before it is killed (10s; -1: any)", "SECONDS", "grace"),
     _flag("--init", about="Run a small reaper as PID 1"),
-    Option(("--image",), "Image to make it of: its root file system, command, variables and user", "NAME"),
+    Option(("--image",), "Image to make it of: its root file system, command, variables and user", "IMAGE"),
     Option(("--entrypoint",), "Program to run instead of the image's (--entrypoint= for none)", "PATH"),
     Option(("--rootfs",), "Root file system (default: the host's programs and libraries)", "DIR"),
     _choice(

@@ -27,6 +27,10 @@ CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped
 HOST = Host()
 CLAIMED = "claimed"
 """What is in the directory of one that is being made, or is to be removed at its end: its maker may be killed."""
+RESTART = "io.lxcfs-py.restart"
+"""The annotation that --restart becomes."""
+SOCKET, HOLDER, EXIT = "start", "holder.pid", "exit"
+"""In its directory: what a created one listens on; who holds a detached one, and what that writes of its end."""
 NEW = ".new."
 """What the name of a directory that is being claimed begins with."""
 
@@ -57,6 +61,8 @@ class State(Record):
     """Its time namespace's offset of CLOCK_BOOTTIME, 0 without one."""
     phase: str = RUNNING
     """What it is while its first process lives: creating, created (before execve) or running."""
+    started_nsec: int = 0
+    """When its command last began, 0 if it never has."""
     detached: bool = False
     remove: bool = False
     exit_code: int | None = None
@@ -68,7 +74,7 @@ class State(Record):
 
 TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("id", "directory", "bundle", "storage", "cgroup", "phase", "unit"), (str,)),
-    **dict.fromkeys(("created_nsec", "pid", "start_ticks", "boottime_offset_nsec"), (int,)),
+    **dict.fromkeys(("created_nsec", "started_nsec", "pid", "start_ticks", "boottime_offset_nsec"), (int,)),
     **dict.fromkeys(("detached", "remove"), (bool,)),
     "command": (list,),
     "annotations": (dict,),
@@ -146,6 +152,14 @@ def lock(root: str, id_: str, *, wait: bool = True) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def settle(directory: str) -> None:
+    """Note that nobody has to look whether the maker of a container was killed."""
+    try:
+        os.rmdir(f"{directory}/{CLAIMED}")
+    except FileNotFoundError:
+        return
 
 
 def unsettled(root: str) -> tuple[str, ...]:
@@ -271,6 +285,11 @@ def find(root: str, text: str) -> str:
     if not matches:
         raise missing(text)
     return matches[0]
+
+
+def get(root: str, text: str) -> State:
+    """Return the state of the container that is called so (``find``)."""
+    return load(root, find(root, text))
 
 
 def alive(pid: int, start_ticks: int, host: Host = HOST) -> bool:

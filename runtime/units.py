@@ -163,6 +163,12 @@ def interval(text: str, option: str) -> float:
     return total
 
 
+def grace(text: str, option: str) -> float:
+    """Return seconds that may be none (0), or any (-1)."""
+    word = text.strip().removesuffix("s")
+    return float(word) if word in ("-1", "0") else interval(text, option)
+
+
 def plain(text: str, _option: str) -> str:
     """Return the text itself."""
     return text
@@ -177,6 +183,7 @@ KINDS: Mapping[str, Callable[[str, str], Any]] = {
     "pids": count_or_unlimited,
     "cpulist": cpu_list,
     "interval": interval,
+    "grace": grace,
     "device-size": device_size,
     "device-count": device_count,
 }

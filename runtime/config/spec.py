@@ -11,7 +11,7 @@ from runtime.errors import RunError
 from runtime.options import manager
 from runtime.process import capabilities, devices, environment, resources
 from runtime.request import NETWORK, Request
-from runtime.state import OCI_VERSION
+from runtime.state import OCI_VERSION, RESTART
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 TERM = "xterm"
 STOP_SIGNAL = "org.opencontainers.image.stopSignal"
 """The annotation that an image's StopSignal becomes (conversion.md of the image specification)."""
+STOP_TIMEOUT = "io.lxcfs-py.stop-timeout"
+"""The annotation that --stop-timeout becomes, in seconds."""
 
 MASKED = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
@@ -131,9 +133,17 @@ def host_name(options: Parsed, id_: str) -> str:
     return options["hostname"] or joined.hostname(options, id_[: validate.MAX_HOSTNAME])
 
 
-def _annotations(network: Wish | None, image: Resolved | None) -> dict[str, str]:
-    stop = image.config.stop_signal if image else ""
-    return {**({STOP_SIGNAL: stop} if stop else {}), **({NETWORK: network.name} if network else {})}
+def _annotations(options: Parsed, network: Wish | None, image: Resolved | None) -> dict[str, str]:
+    """Return those that say how it is asked to end, whether it begins again, and what it is connected to."""
+    signal = options["stop_signal"] or (image.config.stop_signal if image else "")
+    seconds = options["stop_timeout"]
+    restart = options["restart"]
+    return {
+        **({RESTART: restart} if restart and restart != "no" else {}),
+        **({STOP_SIGNAL: signal} if signal else {}),
+        **({STOP_TIMEOUT: f"{seconds:g}"} if seconds is not None else {}),
+        **({NETWORK: network.name} if network else {}),
+    }
 
 
 def config(
@@ -157,7 +167,7 @@ def config(
         "ociVersion": OCI_VERSION,
         "root": {"path": "rootfs", "readonly": options["read_only"]},
         "process": _process(options, hostname, caller, image),
-        "annotations": _annotations(network, image),
+        "annotations": _annotations(options, network, image),
         "hostname": hostname,
         "mounts": [*_mounts(options), *(place.mount for place in asked)],
         "linux": {

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 
-from lxcfs_py.errors import reason
+from lxcfs_py.errors import Error, reason
 from lxcfs_py.record import Record
 from runtime import state, units
 from runtime.config import volumes
 from runtime.errors import RunError
+from runtime.kernel import signals
 from runtime.process import capabilities, users
 from runtime.units import NAME_HINT, is_name
 
@@ -76,15 +77,11 @@ def gather(options: Parsed, host: Host) -> Facts:
 
 
 def streams(options: Parsed, facts: Facts) -> None:
-    """A detached container has nobody at its terminal or its input, and nobody to remove it."""
-    for flag, why, remedy in (
-        ("tty", "-t: nothing would hold its terminal", "leave out -t"),
-        ("interactive", "-i: nothing would feed its input", "leave out -i"),
-        ("rm", "--rm: nothing would be left running to remove it", "remove it with pyproc rm"),
-    ):
-        if options["detach"] and options[flag]:
-            raise RunError(f"-d with {why}", remedy)
-    tty(options, facts)
+    """A detached container has nobody to remove it; its holder has its terminal and its input."""
+    if options["detach"] and options["rm"]:
+        raise RunError("-d with --rm: nothing would be left running to remove it", "remove it with pyproc rm")
+    if not options["detach"]:
+        tty(options, facts)
 
 
 def tty(options: Parsed, facts: Facts) -> None:
@@ -200,7 +197,18 @@ def security(text: str) -> tuple[str, bool | str]:
     raise RunError(f"--security-opt {text!r}: unknown option", "there are no-new-privileges and seccomp")
 
 
-CHECKS = (streams, name, memory, cpu, pids, files, workdir, user, hostname, privileges)
+def stopping(options: Parsed, _facts: Facts) -> None:
+    """The signal that is to end it exists, and what is to begin again can."""
+    if options["restart"] not in (None, "no") and not options["detach"]:
+        raise RunError("--restart without -d: who waits for it would not see it again", "add -d")
+    if options["stop_signal"] is not None:
+        try:
+            signals.number(options["stop_signal"])
+        except Error as error:
+            raise RunError(f"--stop-signal {error.message}", error.hint) from error
+
+
+CHECKS = (streams, name, memory, cpu, pids, files, workdir, user, hostname, privileges, stopping)
 
 
 def check(options: Parsed, facts: Facts) -> None:

@@ -15,6 +15,8 @@ import errno
 import os
 from _struct import pack
 
+from runtime.kernel import program
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,10 +40,6 @@ CODE = {
     ),
 }
 """By machine: the number of ELF (elf.h, EM_*), and instructions. The text's length and the text follow them."""
-AT = 0x400000
-HEADERS_BYTES = 64 + 56
-MFD_EXEC = 0x10
-"""From 6.3 on, where memory isn't executable unless asked for (memfd_create(2))."""
 
 
 def image(path: str, machine: str) -> bytes:
@@ -50,11 +48,7 @@ def image(path: str, machine: str) -> bytes:
     text = f"pyproc: exec {path}: can't be executed; is it a program of this machine, with its interpreter there?\n"
     encoded = text.encode("utf-8", "surrogateescape")
     body = bytes.fromhex(code) + pack("=I", len(encoded)) + encoded
-    size = HEADERS_BYTES + len(body)
-    ident = b"\x7fELF\2\1\1" + bytes(9)
-    header = pack("=16sHHIQQQIHHHHHH", ident, 2, number, 1, AT + HEADERS_BYTES, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    segment = pack("=IIQQQQQQ", 1, 5, 0, AT, AT, size, size, 0x1000)
-    return header + segment + body
+    return program.elf(number, body)
 
 
 def make(path: str) -> int:
@@ -62,23 +56,16 @@ def make(path: str) -> int:
     machine = os.uname().machine
     if machine not in CODE:
         return -1
-    for flags in (MFD_EXEC, 0):
-        try:
-            program = os.memfd_create("pyproc", os.MFD_CLOEXEC | flags)
-        except OSError:  # an unknown flag, or vm.memfd_noexec
-            continue
-        os.write(program, image(path, machine))
-        return program
-    return -1
+    return program.in_memory("pyproc", image(path, machine))
 
 
-def by(program: int) -> str | int:
+def by(descriptor: int) -> str | int:
     """Return what to execute it by: a path, because profiles may forbid execveat(2), or itself where /proc isn't."""
-    path = f"/proc/self/fd/{program}"
+    path = f"/proc/self/fd/{descriptor}"
     try:
-        return path if os.path.samestat(os.stat(path), os.fstat(program)) else program
+        return path if os.path.samestat(os.stat(path), os.fstat(descriptor)) else descriptor
     except OSError:
-        return program
+        return descriptor
 
 
 def execute(place: str | int, path: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:

@@ -26,7 +26,7 @@ _NUMBERS = {"x86_64": (155, 321, 317, 250, 314, 251, 238), "aarch64": (41, 280, 
 (
     SYS_PIVOT_ROOT, SYS_BPF, SYS_SECCOMP, SYS_KEYCTL, SYS_SCHED_SETATTR, SYS_IOPRIO_SET, SYS_SET_MEMPOLICY,
 ) = _NUMBERS.get(os.uname().machine, _NUMBERS["x86_64"])  # fmt: skip
-SYS_CLONE3, SYS_CLOSE_RANGE = 435, 436
+SYS_CLONE3, SYS_CLOSE_RANGE, SYS_PIDFD_GETFD = 435, 436, 438
 """From 424 on all architectures count alike."""
 
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -168,6 +168,11 @@ def seccomp(operation: int, flags: int, program: bytes | None) -> int:
         argument = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(code))  # struct sock_fprog
     result = _libc.syscall(SYS_SECCOMP, ctypes.c_uint(operation), ctypes.c_uint(flags), argument)
     return _checked(result, "seccomp: load the filter")
+
+
+def pidfd_getfd(pidfd: int, number: int) -> int:
+    """Return a duplicate of another process's descriptor; see pidfd_getfd(2), 5.6."""
+    return _checked(_libc.syscall(SYS_PIDFD_GETFD, pidfd, number, 0), f"pidfd_getfd {number}")
 
 
 def syncfs(descriptor: int) -> None:

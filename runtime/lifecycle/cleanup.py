@@ -89,6 +89,16 @@ def _stubborn(found: State) -> Error:
     return Error(f"container {found.id!r}: its processes don't die", "they hang in the kernel; try again later")
 
 
+def reset(found: State, there: Layout) -> None:
+    """Remove what an ended container has left of its last run, so that it can be started again."""
+    ended(found, there)
+    for name in (state.EXIT, state.SOCKET, state.HOLDER):
+        try:
+            os.unlink(f"{found.directory}/{name}")
+        except FileNotFoundError:
+            continue
+
+
 def _kill(found: State, there: Layout) -> None:
     if not control.kill_all(host(), there, found.cgroup, KILL_SECONDS):
         raise _stubborn(found)
@@ -154,8 +164,8 @@ def sweep(root: str, storage: str) -> None:
         try:
             try:
                 found = state.load(root, id_)
-                left = found.exit_code is None and not found.pid
-                left = left or (found.remove and state.status(root, found, locked=True) == state.STOPPED)
+                never = not found.started_nsec and (found.storage or not found.pid)  # an engine's is its to remove
+                left = (never or found.remove) and state.status(root, found, locked=True) == state.STOPPED
             except Error:
                 found, left = state.remains(root, storage, id_), not os.path.exists(f"{root}/{id_}/state.json")
             if left:

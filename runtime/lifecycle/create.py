@@ -28,7 +28,7 @@ from lxcfs_py.served import PRESSURE
 from runtime import places, state
 from runtime.config import bundle, joined
 from runtime.errors import RunError
-from runtime.lifecycle import cleanup, daemon, oci
+from runtime.lifecycle import again, cleanup, daemon, oci
 from runtime.process import cgroups, delegated, namespaces, resctrl, resources, seccomp, users
 from runtime.report import Report, guarded, send
 from runtime.root import plan, rootfs
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from runtime.lifecycle.again import Before
     from runtime.process.net_devices import Moved
     from runtime.request import Request
     from runtime.root.steps import Step
@@ -49,14 +50,13 @@ STOP = "PYPROC_TEST_STOP"
 """``fail:N`` or ``kill:N``: what happens after step N of ``stages`` and the plan, for tests of the undoing."""
 RESOLV = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 """The host's, and the one systemd-resolved leaves for those who can't reach it by the host's loopback."""
-SOCKET = "start"
-"""What the child listens on in the container's directory, until it is started."""
 
 
 class Create:
     """One container in the making. ``stages`` are the parent's steps before the plan, each a method."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, before: Before | None = None) -> None:
+        self.before = before
         self.request = request.replace(spec=bundle.complete(request.spec))
         spec, linux = self.request.spec, self.request.spec["linux"]
         self.host = places.host()
@@ -86,6 +86,9 @@ class Create:
             remove=request.remove,
             annotations=spec["annotations"],
         )
+        if before is not None:  # what it has been counts on until it runs again
+            kept = {name: getattr(before.state, name) for name in ("created_nsec", "started_nsec", "exit_code")}
+            self.state = self.state.replace(**kept)
         self.rdt = linux.get("intelRdt")
         self.limits = resources.limits(linux["resources"])
         self.unlimited: tuple[str, ...] = ()
@@ -94,6 +97,8 @@ class Create:
         elif not self.cgroup and self.limits != type(self.limits)():
             raise RunError("--cgroup-manager disabled: limits need a cgroup", "leave them out")
         self.lock = self.child = self.keeper = -1
+        self.streams: Sequence[int] = ()
+        """The container's standard streams where they are neither a terminal nor the caller's."""
         self.doors: Sequence[str] = ()
         self.go, self.say_go = os.pipe2(os.O_CLOEXEC)
         self.report, self.theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
@@ -155,7 +160,11 @@ class Create:
     def claim(self) -> None:
         """Take the name, and write down what will be there."""
         try:
-            self.lock = state.claim(self.request.root, self.request.id)
+            if self.before is not None:
+                self.lock = self.before.lock
+                cleanup.reset(self.before.state, places.layout(self.before.state.cgroup))
+            else:
+                self.lock = state.claim(self.request.root, self.request.id)
             if self.base:
                 os.makedirs(self.base, mode=0o700, exist_ok=True)
         except PermissionError as error:
@@ -164,6 +173,7 @@ class Create:
         state.save(self.state)
         if self.base:
             state.write(f"{self.base}/{rootfs.PARTS}", self.parts)
+            again.keep(self.request, self.base)
         if self.request.image:
             from runtime.images import resolve
 
@@ -172,7 +182,7 @@ class Create:
             from runtime import volumes
 
             volumes.claim(self.request.volumes, self.request.storage, self.base)
-        self.listener.bind(f"/proc/self/fd/{self.lock}/{SOCKET}")  # a socket's address has 108 bytes
+        self.listener.bind(f"/proc/self/fd/{self.lock}/{state.SOCKET}")  # a socket's address has 108 bytes
         self.listener.listen(1)
 
     def cgroups(self) -> None:
@@ -303,8 +313,8 @@ class Create:
                 state.write_text(self.request.pid_file, f"{self.child}".encode(), 0o644)
             self.state = self.state.replace(phase=state.CREATED)
             state.save(self.state)
-            if not self.request.remove:
-                os.rmdir(f"{self.state.directory}/{state.CLAIMED}")
+            if self.request.bundle and not self.request.remove:
+                state.settle(self.state.directory)
             self._say()
         except BaseException:
             self.undo()
@@ -327,8 +337,12 @@ class Create:
         if self.child > 0:
             os.kill(self.child, 9)
             os.waitpid(self.child, 0)
-        if self.lock >= 0:
+        if self.lock >= 0 and self.before is not None:
+            cleanup.ended(self.state, self.layout)
+            state.save(self.state.replace(pid=0))
+        elif self.lock >= 0:
             cleanup.cleanup(self.state, self.layout, volumes=True)
+        if self.lock >= 0:
             os.close(self.lock)
 
     def filter(self) -> seccomp.Filter | None:

@@ -59,9 +59,6 @@ def enter(create: Create) -> None:
     sys.meta_path.clear()
     control.enter(create.doors)
     request, spec = create.request, create.request.spec
-    log = -1
-    if request.detach and create.base:
-        log = os.open(f"{create.base}/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     empty = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     tree = Tree()
     for number, step in enumerate(create.steps, len(create.stages())):
@@ -81,10 +78,9 @@ def enter(create: Create) -> None:
         os.setsid()
         if not (request.interactive or request.bundle):
             os.dup2(empty, 0)
-        if log >= 0:
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-        if request.bundle:
+        for number, stream in enumerate(create.streams):
+            os.dup2(stream, number)
+        if request.bundle or create.streams:
             _own_streams(uid)
     file = runner.look(command, make=True)
     scheduling.apply(command, spec["linux"])

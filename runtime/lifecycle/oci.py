@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from runtime import state as states
+from runtime.lifecycle import outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,9 +40,11 @@ def describe(root: str, found: State) -> dict[str, Any]:
     Beyond the specification: ``created``, ``command``, ``storage``, ``exitCode`` where it is known, and the status
     ``paused``.
     """
-    known = {} if found.exit_code is None else {"exitCode": found.exit_code}
+    now = status(root, found)
+    code = outcome.of(found).exit_code if now == states.STOPPED else None
+    known = {} if code is None else {"exitCode": code}
     return {
-        **state(found, status(root, found)),
+        **state(found, now),
         "created": timestamp(found.created_nsec),
         "command": list(found.command),
         "storage": found.storage,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.cgroup import control
-from runtime import state
-from runtime.lifecycle import cleanup, daemon, start
+from runtime import places, state
+from runtime.lifecycle import cleanup, daemon, hold, start
 from runtime.lifecycle.create import Create
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runtime.lifecycle.again import Before
     from runtime.request import Request
 
 STUBBORN = 3
@@ -45,12 +46,21 @@ def finish(create: Create, code: int) -> None:
     if control.pids_max_hits(create.layout, found.cgroup):
         text = f"limit of {limits.pids_limit} processes was reached; give --pids-limit more"
         os.write(2, f"pyproc-run: the {text}\n".encode())
-    found = found.replace(exit_code=code)
-    if create.request.remove:
-        cleanup.cleanup(found, create.layout, volumes=True)
-    else:
-        cleanup.ended(found, create.layout)
-        state.save(found)
+    try:
+        held = state.lock(create.request.root, found.id)
+    except state.MissingError:  # somebody was faster to remove it
+        return
+    try:
+        if state.load(create.request.root, found.id).pid != found.pid:  # or to start it again
+            return
+        found = found.replace(exit_code=code)
+        if create.request.remove:
+            cleanup.cleanup(found, create.layout, volumes=True)
+        else:
+            cleanup.ended(found, create.layout)
+            state.save(found)
+    finally:
+        os.close(held)
 
 
 def launch(create: Create) -> None:
@@ -58,24 +68,68 @@ def launch(create: Create) -> None:
     create.create()
     try:
         create.state = start.begin(create.state, create.lock, create.filter(), create.request.spec["hooks"])
+        if not create.request.remove:
+            state.settle(create.state.directory)
     except BaseException:
         create.undo()
         raise
-    os.close(create.lock)
 
 
-def run(request: Request) -> int:
-    """Start the container and return the exit code; raises an Error if it can't be started."""
-    create = Create(request)
-    cleanup.sweep(request.root, request.storage)
-    create.prepare(daemon.find(create.host, request.proc_view))
-    launch(create)
+def run(request: Request, before: Before | None = None) -> int:
+    """Start the container, one that was there ``before`` again, and return the exit code.
+
+    Raises an Error if it can't be started.
+    """
+    if before is None and state.RESTART in request.spec["annotations"]:
+        return _by_systemd(request)
+    views = daemon.find(places.host(), request.proc_view)
     if request.detach:
-        os.write(1, f"{request.id}\n".encode())
-        return 0
+        return hold.apart(lambda say: _detached(request, before, views, say), f"{request.id}\n")
+    create = Create(request, before)
+    _sweep(create)
+    create.prepare(views)
+    launch(create)
+    os.close(create.lock)
     code = attend(create.child, master=create.said.master, interactive=request.interactive)
     finish(create, code)
     return code
+
+
+def _by_systemd(request: Request) -> int:
+    """Have systemd start it, now and again; leaves nothing if it can't."""
+    from runtime.lifecycle import again, ending, service
+
+    asked = request.spec["annotations"][state.RESTART]
+    service.policy(asked)
+    service.refuse_without_systemd()
+    found = again.put(request)
+    try:
+        grace = ending.manner(found, None, None)[1]
+        service.install(found, service.unit(found, asked, grace, service.program()))
+    except BaseException:
+        cleanup.cleanup(state.load(request.root, request.id), volumes=True)  # it may have begun, and have cgroups
+        raise
+    os.write(1, f"{request.id}\n".encode())
+    return 0
+
+
+def _sweep(create: Create) -> None:
+    if create.before is None:
+        cleanup.sweep(create.request.root, create.request.storage)
+
+
+def _detached(request: Request, before: Before | None, views: str, say: int) -> int:
+    create = Create(request, before)
+    _sweep(create)
+    streams = hold.Streams(terminal=request.spec["process"]["terminal"], interactive=request.interactive)
+    create.streams = streams.inner
+    create.prepare(views)
+    launch(create)
+    try:
+        return hold.stay(create, streams, say)
+    except BaseException:
+        create.undo()
+        raise
 
 
 def describe(request: Request) -> list[str]:

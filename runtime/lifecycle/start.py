@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 
 from lxcfs_py.errors import Error
 from runtime import state
 from runtime.lifecycle import entry, oci
-from runtime.lifecycle.create import SOCKET
 from runtime.report import Report, send
 
 TYPE_CHECKING = False
@@ -31,13 +31,13 @@ def begin(found: State, lock: int, filter_: Filter | None, hooks: Mapping[str, A
     starter = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     try:
         try:
-            starter.connect(f"/proc/self/fd/{lock}/{SOCKET}")
+            starter.connect(f"/proc/self/fd/{lock}/{state.SOCKET}")
         except OSError as error:
             hint = f"pyproc state {found.id} tells what it is"
             raise Error(f"container {found.id!r} does not wait to be started", hint) from error
-        found = found.replace(phase=state.RUNNING)
+        found = found.replace(phase=state.RUNNING, started_nsec=time.time_ns(), exit_code=None)
         state.save(found)
-        os.unlink(SOCKET, dir_fd=lock)
+        os.unlink(state.SOCKET, dir_fd=lock)
         report = Report()
         heard = _answer(found, filter_, report)
         send(starter, entry.GO if heard else entry.UNHEARD)

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from runtime.options import Option, Parsed
 
 VERBS = (
-    "commit", "create", "delete", "diff", "events", "exec", "export", "features", "history", "images", "import",
-    "kill", "list", "logs", "network", "pause", "prune", "ps", "pull", "push", "resume", "rmi", "run", "spec",
-    "start", "state", "tag", "update", "volume",
+    "attach", "commit", "cp", "create", "delete", "diff", "events", "exec", "export", "features",
+    "generate", "history", "images", "import", "info", "inspect", "kill", "list", "logs", "network", "pause", "prune", "ps", "pull", "push",
+    "rename", "restart", "resume", "rmi", "run", "spec", "start", "state", "stats", "stop", "tag", "top", "update",
+    "volume", "wait",
 )  # fmt: skip
-ALIASES = {"rm": "delete"}
+ALIASES = {"ls": "list", "rm": "delete", "unpause": "resume"}
 
 
 class Verb(Record):

@@ -26,6 +26,19 @@ VERB = Verb(
 )
 
 
+def _from_systemd(root: str, id_: str, *, force: bool) -> None:
+    """Take a container from systemd that starts it again."""
+    try:
+        found = state.load(root, id_)
+    except Error:
+        return
+    if state.RESTART in found.annotations:
+        from runtime.lifecycle import service
+
+        if service.managed(found) and (force or state.status(root, found) == state.STOPPED):
+            service.remove(found)
+
+
 def delete(root: str, storage: str, id_: str, *, force: bool, volumes: bool = False) -> None:
     """Remove one container, its anonymous ``volumes`` if asked.
 
@@ -33,6 +46,7 @@ def delete(root: str, storage: str, id_: str, *, force: bool, volumes: bool = Fa
     """
     from runtime.lifecycle.cleanup import cleanup
 
+    _from_systemd(root, id_, force=force)
     held = state.lock(root, id_)
     try:
         try:
@@ -58,6 +72,10 @@ def run(args: Sequence[str]) -> int:
         return 0
     root = parsed["root"]
     for text in parsed.rest:
+        if not state.exists(root, text) and os.path.exists(f"{parsed['storage']}/containers/{text}"):
+            from runtime.lifecycle import again
+
+            again.revive(root, parsed["storage"])  # gone with the last boot
         try:
             delete(root, parsed["storage"], state.find(root, text), force=parsed["force"], volumes=parsed["volumes"])
         except state.MissingError:

@@ -119,7 +119,7 @@ def run(args: Sequence[str]) -> int:
     from runtime import places
 
     root = parsed["root"]
-    found = state.load(root, state.find(root, parsed.rest[0]))
+    found = state.get(root, parsed.rest[0])
     asked = wish(parsed, config := state.config(found))
     container = kill.opened(root, found)
     try:

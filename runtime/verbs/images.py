@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 VERB = Verb(
     "images",
     "List images.",
-    "[NAME]",
+    "[IMAGE]",
     0,
     1,
     (

@@ -94,7 +94,7 @@ def run(args: Sequence[str]) -> int:
         return 0
     root = parsed["root"]
     signal = signals.number(parsed.rest[1] if len(parsed.rest) == 2 else "TERM")
-    found = state.load(root, state.find(root, parsed.rest[0]))
+    found = state.get(root, parsed.rest[0])
     if parsed["all"] and state.status(root, found) == state.STOPPED:  # in a shared pid namespace some may live on
         _send_all(found, signal)
         return 0

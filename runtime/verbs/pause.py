@@ -23,7 +23,7 @@ def change(parsed: Parsed, *, freeze: bool) -> None:
     from runtime.lifecycle import members
 
     root = parsed["root"]
-    found = state.load(root, state.find(root, parsed.rest[0]))
+    found = state.get(root, parsed.rest[0])
     now = oci.status(root, found)
     if freeze and now not in (state.CREATED, state.RUNNING):
         raise Error(f"container {found.id!r} can't be paused: it is {now}", "only what runs can be paused")

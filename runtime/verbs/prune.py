@@ -1,4 +1,4 @@
-"""``pyproc prune``: remove images nobody needs, and what interrupted work has left."""
+"""``pyproc prune``: remove images nobody needs, what interrupted work has left, and containers that have ended."""
 
 from __future__ import annotations
 
@@ -18,9 +18,27 @@ VERB = Verb(
     "",
     0,
     0,
-    (Option(("-a", "--all"), "All images that no container is made of", kind="flag"), JSON),
+    (
+        Option(("-a", "--all"), "All images that no container is made of", kind="flag"),
+        Option(("--containers",), "First all containers that have ended", kind="flag"),
+        JSON,
+    ),
     mapped=True,
 )
+
+
+def _ended(root: str, storage: str) -> list[str]:
+    """Remove the containers that have ended, but for those systemd starts again; return their ids."""
+    from runtime import state
+    from runtime.lifecycle import listing
+    from runtime.verbs import delete
+
+    gone = []
+    for found in listing.gather(root, storage, (("status", state.STOPPED),)):
+        if state.RESTART not in found["annotations"]:
+            delete.delete(root, storage, found["id"], force=False)
+            gone.append(found["id"])
+    return gone
 
 
 def run(args: Sequence[str]) -> int:
@@ -32,6 +50,7 @@ def run(args: Sequence[str]) -> int:
     from runtime.images.progress import size
     from runtime.images.store import Store
 
+    ended = _ended(parsed["root"], parsed["storage"]) if parsed["containers"] else []
     everything = parsed["all"]
     removed = prune.remove(
         Store(parsed["storage"]), lambda entries, used: catalog.pruned(entries, used, everything=everything)
@@ -40,9 +59,9 @@ def run(args: Sequence[str]) -> int:
     if parsed["json"]:
         import json
 
-        value = {"images": names, "layers": removed.layers, "freed_bytes": removed.bytes}
+        value = {"containers": ended, "images": names, "layers": removed.layers, "freed_bytes": removed.bytes}
         sys.stdout.write(json.dumps(value) + "\n")
     else:
-        sys.stdout.write("".join(f"removed {name}\n" for name in names))
+        sys.stdout.write("".join(f"removed {name}\n" for name in (*ended, *names)))
         sys.stdout.write(f"{len(names)} images and {removed.layers} layers removed, {size(removed.bytes)} freed\n")
     return 0

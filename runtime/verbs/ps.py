@@ -1,27 +1,73 @@
-"""``pyproc ps``: the processes of a container, as the host counts them."""
+"""``pyproc ps``: the containers that run, as Docker lists them; with an id its processes, as runc does."""
 
 from __future__ import annotations
 
 import sys
+import time
 
 from lxcfs_py.errors import Error
 from runtime import state
 from runtime.options import Option
 from runtime.verbs import Verb
+from runtime.verbs import list as lists
+from runtime.verbs.pull import JSON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
+
+    from runtime.options import Parsed
 
 VERB = Verb(
     "ps",
-    "Show the processes of a container, by ps(1) or as JSON.",
-    "ID [PS-OPTION]...",
-    1,
+    "List the containers that run; with an ID, show its processes, by ps(1) or as JSON.",
+    "[ID [PS-OPTION]...]",
+    0,
     None,
-    (Option(("-f", "--format"), "How to write them", "table|json", choices=("table", "json"), default="table"),),
+    (
+        Option(("-a", "--all"), "Those that have ended, too", kind="flag"),
+        lists.QUIET,
+        lists.FILTER,
+        lists.FORMAT,
+        JSON,
+        Option(("--no-trunc",), "Show whole commands", kind="flag"),
+    ),
     interspersed=False,
 )
+COLUMNS = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS")
+SHORT = 20
+
+
+def row(found: dict[str, Any], now_nsec: int, *, whole: bool) -> tuple[str, ...]:
+    """Return one container's columns, as Docker has them."""
+    from runtime.lifecycle import listing
+
+    command = " ".join(found["command"])
+    if not whole and len(command) > SHORT:
+        command = f"{command[: SHORT - 1]}…"
+    created = f"{listing.span((now_nsec - found['nsec'][0]) / 1e9)} ago" if found["created"] else ""
+    return found["id"], found["image"], f'"{command}"', created, listing.sentence(found, now_nsec)
+
+
+def containers(parsed: Parsed) -> None:
+    """Print the containers."""
+    from runtime.lifecycle import listing
+
+    asked = listing.filters(parsed["filter"])
+    found = listing.gather(parsed["root"], parsed["storage"], asked)
+    if not parsed["all"] and not any(key in ("status", "exited") for key, _ in asked):
+        found = [each for each in found if each["status"] in listing.LIVE]
+    found.sort(key=lambda each: -each["nsec"][0])
+    if parsed["quiet"]:
+        sys.stdout.write("".join(f"{each['id']}\n" for each in found))
+    elif parsed["json"] or parsed["format"] == "json":
+        import json
+
+        sys.stdout.write(json.dumps(listing.plain(found)) + "\n")
+    else:
+        now = time.time_ns()
+        sys.stdout.write(lists.table((row(each, now, whole=parsed["no_trunc"]) for each in found), COLUMNS))
 
 
 def selected(text: str, pids: set[int]) -> str:
@@ -35,29 +81,34 @@ def selected(text: str, pids: set[int]) -> str:
     return "".join(f"{line}\n" for line in (heading, *kept))
 
 
-def run(args: Sequence[str]) -> int:
-    """Show them."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
+def processes(found: state.State, options: Sequence[str], *, as_json: bool) -> None:
+    """Print a container's processes."""
     from lxcfs_py import json_text
     from runtime.lifecycle import members
 
-    root = parsed["root"]
-    found = state.load(root, state.find(root, parsed.rest[0]))
     pids = members.pids(found)
-    if parsed["format"] == "json":
+    if as_json:
         sys.stdout.write(json_text.dumps(sorted(pids)).decode() + "\n")
-        return 0
+        return
     import subprocess
 
     try:
-        done = subprocess.run(
-            ["ps", *(parsed.rest[1:] or ("-ef",))], capture_output=True, text=True, check=False, stdin=-3
-        )
+        done = subprocess.run(["ps", *(options or ("-ef",))], capture_output=True, text=True, check=False, stdin=-3)
     except FileNotFoundError:
         raise Error("ps(1) is not installed", "use --format json") from None
     if done.returncode:
         raise Error(f"ps: {done.stderr.strip()}", "see ps(1) for its options")
     sys.stdout.write(selected(done.stdout, pids))
+
+
+def run(args: Sequence[str]) -> int:
+    """Show them."""
+    parsed = VERB.read(args)
+    if parsed is None:
+        return 0
+    if not parsed.rest:
+        containers(parsed)
+    else:
+        found = state.get(parsed["root"], parsed.rest[0])
+        processes(found, parsed.rest[1:], as_json=parsed["json"] or parsed["format"] == "json")
     return 0

@@ -32,7 +32,7 @@ ACCESS = (
 VERB = Verb(
     "pull",
     "Get images from a registry.",
-    "NAME...",
+    "IMAGE...",
     1,
     None,
     (

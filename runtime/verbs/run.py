@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from runtime import options
 from runtime.options import Option
 from runtime.verbs import Verb, create
@@ -31,6 +33,7 @@ def run(args: Sequence[str]) -> int:
     asked = create.request(parsed, detach=detach)
     found = create.prepared(asked.replace(remove=not (detach or parsed["keep"])))
     runner.launch(found)
+    os.close(found.lock)
     if detach:
         return 0
     code = runner.attend(found.child, master=found.said.master, interactive=True)

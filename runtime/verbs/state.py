@@ -27,7 +27,7 @@ def run(args: Sequence[str]) -> int:
     if parsed is None:
         return 0
     root = parsed["root"]
-    found = state.load(root, state.find(root, parsed.rest[0]))
+    found = state.get(root, parsed.rest[0])
     lines = (f"  {text(key)}: {text(value)}" for key, value in oci.describe(root, found).items())
     sys.stdout.write("{\n" + ",\n".join(lines) + "\n}\n")
     return 0

@@ -54,9 +54,8 @@ def refusal(line: str, facts: Facts = HOST) -> str:
         ("--name=", "--name '': not a name; use letters, digits, _ . and -, a letter or digit first"),
         ("-h a/b", "-h 'a/b': not a host name; use letters, digits, - and ., 64 at most"),
         ("-w tmp", "-w 'tmp': not an absolute path; begin it with /"),
-        ("-d -t", "-d with -t: nothing would hold its terminal; leave out -t"),
         ("-d --rm", "-d with --rm: nothing would be left running to remove it; remove it with pyproc rm"),
-        ("-d -i", "-d with -i: nothing would feed its input; leave out -i"),
+        ("--stop-signal NONE", "--stop-signal 'NONE': no such signal; name one as TERM, SIGTERM or 15"),
         (
             "--security-opt apparmor=unconfined",
             "--security-opt 'apparmor=unconfined': unknown option; there are no-new-privileges and seccomp",

@@ -1,0 +1,128 @@
+"""Waits for a container's end, and brings it about."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from lxcfs_py import process
+from lxcfs_py.cgroup import control
+from lxcfs_py.errors import Error
+from runtime import places, state
+from runtime.config.spec import STOP_SIGNAL, STOP_TIMEOUT
+from runtime.kernel import signals
+from runtime.lifecycle import cleanup, hold, outcome
+from runtime.places import host
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runtime.lifecycle.outcome import Outcome
+    from runtime.state import State
+
+GRACE_SECONDS = 10.0
+"""What Docker gives before it kills."""
+LAST_WORD_SECONDS = 10.0
+"""How long its parent may take to say how it ended, on a busy machine."""
+
+
+def opened(found: State) -> int:
+    """Return a pidfd of a container's first process, -1 if it has ended."""
+    if not found.pid:
+        return -1
+    try:
+        pidfd = os.pidfd_open(found.pid)
+    except ProcessLookupError:
+        return -1
+    if not state.alive(found.pid, found.start_ticks):
+        os.close(pidfd)
+        return -1
+    return pidfd
+
+
+def told(root: str, found: State, teller: int) -> Outcome:
+    """Return how a container that has just ended did, once its ``parent`` has told it, or will no more."""
+    deadline = time.monotonic() + LAST_WORD_SECONDS
+    while True:
+        gone = teller < 0 or bool(select.select([teller], [], [], 0.01)[0])
+        try:
+            known = outcome.of(state.load(root, found.id))
+        except state.MissingError:  # --rm
+            return outcome.Outcome()
+        if known.exit_code is not None or gone or time.monotonic() > deadline:
+            return known
+
+
+def parent(found: State) -> int:
+    """Return a pidfd of who will tell how a container ended, -1 if nobody will.
+
+    That is its parent; its holder may be about to when the container itself is gone already.
+    """
+    about = process.stat(host(), found.pid)
+    lives = about is not None and about.start_ticks == found.start_ticks
+    if about is None or not lives:
+        return hold.lifeline(found)
+    try:
+        return os.pidfd_open(about.ppid) if about.ppid > 1 else -1
+    except ProcessLookupError:
+        return -1
+
+
+def follow(root: str, found: State) -> Outcome:
+    """Wait for a container's end and return how it was; at once if that is known."""
+    teller, pidfd = parent(found), opened(found)
+    try:
+        if pidfd >= 0:
+            select.select([pidfd], [], [])
+        return told(root, found, teller)
+    finally:
+        for descriptor in (teller, pidfd):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def manner(found: State, signal: str | None, seconds: float | None) -> tuple[int, float | None]:
+    """Return the signal that asks a container to end, and the seconds it has then (None: as long as it takes).
+
+    Said now, or when it was made, or by its image; else TERM, and ten seconds.
+    """
+    about = found.annotations
+    number = signals.number(signal or about.get(STOP_SIGNAL) or "TERM")
+    grace = seconds if seconds is not None else float(about.get(STOP_TIMEOUT, GRACE_SECONDS))
+    return number, None if grace < 0 else grace
+
+
+def stop(root: str, found: State, number: int, grace: float | None) -> None:
+    """End a container: ask, wait, kill; then remove what only a running one needs. One that has ended is fine."""
+    pidfd = opened(found)
+    if pidfd >= 0:
+        there = places.layout(found.cgroup)
+        teller = parent(found)
+        try:
+            signals.send(pidfd, number)
+            if found.cgroup and control.frozen(there, found.cgroup):
+                control.thaw(there, found.cgroup)
+            if not select.select([pidfd], [], [], grace)[0]:
+                signals.send(pidfd, 9)
+            if not select.select([pidfd], [], [], cleanup.KILL_SECONDS if grace is not None else None)[0]:
+                raise Error(f"container {found.id!r}: its processes don't die", "they hang in the kernel; try again")
+            told(root, found, teller)
+        finally:
+            os.close(pidfd)
+            if teller >= 0:
+                os.close(teller)
+    _tidy(root, found)
+
+
+def _tidy(root: str, found: State) -> None:
+    """Remove its cgroups and registration, unless somebody has removed it or started it again meanwhile."""
+    try:
+        held = state.lock(root, found.id)
+    except state.MissingError:
+        return
+    try:
+        now = state.load(root, found.id)
+        if now.storage and state.status(root, now, locked=True) == state.STOPPED:
+            cleanup.ended(now, places.layout(now.cgroup))
+    finally:
+        os.close(held)

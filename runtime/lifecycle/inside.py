@@ -1,0 +1,65 @@
+"""A container's files as it sees them, from outside: by its first process, or mounted anew if it has ended.
+
+Every path is resolved below the root's descriptor (``kernel.mountapi.openat2``).
+"""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.errors import Error
+from runtime import places, state
+from runtime.kernel import mountapi
+from runtime.kernel import syscalls as sc
+from runtime.lifecycle import again
+from runtime.root import rootfs
+from runtime.root.mounts import Mount, Propagation
+from runtime.root.tree import Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runtime.state import State
+
+
+class Place:
+    """Where paths begin: a container's root by descriptor, or the host's."""
+
+    def __init__(self, top: int = -1) -> None:
+        self.top = top
+
+    def open(self, path: str, flags: int) -> int:
+        """Return a descriptor; raises OSError naming the path."""
+        if self.top < 0:
+            return os.open(path or ".", flags | os.O_CLOEXEC)
+        return mountapi.openat2(self.top, path or "/", flags)
+
+
+def opened(root: str, found: State, held: int) -> Place:
+    """Return a container's root; ``held`` is its lock, which keeps an ended one from being started meanwhile.
+
+    That of an ended one is mounted for this process alone, in a mount namespace of its own.
+    """
+    if state.status(root, found, locked=True) != state.STOPPED:
+        os.close(held)
+        try:
+            top = os.open(f"/proc/{found.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            top = -1
+        if top < 0 or not state.alive(found.pid, found.start_ticks):  # the pid may have been another's by then
+            raise Error(f"container {found.id!r} has just ended", "try again")
+        return Place(top)
+    request = again.kept(found)
+    with open("/proc/self/mountinfo", "rb") as file:
+        facts = rootfs.gather(request.lowers, found.storage, file.read(), user=places.unprivileged())
+    if rootfs.in_memory(facts):
+        raise Error(f"container {found.id!r}: its files were in memory, and went when it ended", "start it first")
+    sc.unshare(sc.CLONE_NEWNS)
+    tree = Tree()
+    place, steps = rootfs.steps(request.lowers, found.storage, facts, ())
+    for step in (Propagation("/", sc.MS_PRIVATE | sc.MS_REC), *steps):
+        step.execute(tree)
+    tree.enter(place)
+    for mount in request.spec["mounts"]:
+        if mount["type"] == "bind":
+            Mount(mount["source"], mount["destination"], "bind", tuple(mount["options"])).execute(tree)
+    return Place(tree.top)

@@ -1,0 +1,168 @@
+"""Containers that systemd starts again: their units, and the way there (systemd.service(5)).
+
+A container's holder is the unit's main process: it ends with the container, and with its exit code.
+"""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.errors import Error
+from runtime.errors import RunError
+from runtime.places import BOOTED
+from runtime.state import RESTART
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runtime.state import State
+
+UNITS = "/etc/systemd/system"
+BY_SYSTEMD = "PYPROC_BY_SYSTEMD"
+"""Set for what a unit calls, so that ``stop`` does not ask systemd to stop what it is stopping."""
+POLICIES = {"no": "no", "on-failure": "on-failure", "always": "always", "unless-stopped": "always"}
+"""Docker's word, and systemd's."""
+BOOT = ("always", "unless-stopped")
+SLACK_SECONDS = 20
+"""What systemd gives ``pyproc stop`` beyond the container's own time to end."""
+UNIT = """\
+# {name}: {policy}. Made by pyproc; pyproc rm removes it.
+[Unit]
+Description=Container {name}
+Documentation=man:pyproc(8)
+Wants=lxcfs-py.service network-online.target
+After=lxcfs-py.service network-online.target
+StartLimitIntervalSec={interval}
+StartLimitBurst={burst}
+
+[Service]
+Type=forking
+PIDFile={root}/{name}/holder.pid
+Environment={mark}=1
+ExecStart={program} start --root {quoted} --storage {storage} {name}
+ExecStop={program} stop --root {quoted} --storage {storage} {name}
+Restart={restart}
+RestartSec=100ms
+TimeoutStopSec={stop}
+KillMode=mixed
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def policy(text: str) -> tuple[str, int]:
+    """Return the word and the number of ``on-failure:3`` (0: any); raises an Error naming what is wrong."""
+    word, colon, count = text.partition(":")
+    if word not in POLICIES or (colon and (word != "on-failure" or not count.isdigit() or not int(count))):
+        raise RunError(f"--restart {text!r}: unknown", "choose no, on-failure[:N], always or unless-stopped")
+    return word, int(count or 0)
+
+
+def quoted(path: str) -> str:
+    """Return a path as a word of a unit's command line (systemd.service(5), "COMMAND LINES")."""
+    for special in '\\"':
+        path = path.replace(special, f"\\{special}")
+    return '"' + path.replace("%", "%%").replace("$", "$$") + '"'
+
+
+def unit(found: State, asked: str, grace: float | None, program: str) -> str:
+    """Return a container's unit; ``program`` is pyproc's path."""
+    word, count = policy(asked)
+    root = os.path.dirname(found.directory)
+    return UNIT.format(
+        name=found.id,
+        policy=asked,
+        root=root.replace("%", "%%"),
+        quoted=quoted(root),
+        storage=quoted(os.path.dirname(os.path.dirname(found.storage))),
+        interval="infinity" if count else "0",
+        burst=count + 1 if count else 5,
+        mark=BY_SYSTEMD,
+        program=quoted(program),
+        restart=POLICIES[word],
+        stop="infinity" if grace is None else f"{grace + SLACK_SECONDS:g}s",
+    )
+
+
+def program() -> str:
+    """Return the path of pyproc, which lies beside what runs now."""
+    import sys
+
+    return os.path.join(os.path.dirname(os.path.realpath(sys.argv[0])), "pyproc")
+
+
+def name(id_: str) -> str:
+    """Return a unit's name."""
+    return f"pyproc-{id_}.service"
+
+
+def refuse_without_systemd() -> None:
+    """Raise an Error where systemd does not run."""
+    if not os.path.isdir(BOOTED):
+        raise RunError(
+            "--restart: systemd does not run on this host, and nothing else would start it again", "leave it out"
+        )
+
+
+def _systemctl(*arguments: str) -> None:
+    import subprocess
+
+    done = subprocess.run(["systemctl", "--quiet", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"it exited with {done.returncode}"]
+        raise Error(f"systemctl {' '.join(arguments)}: {said[0]}", f"journalctl -u {arguments[-1]} says more")
+
+
+def managed(found: State) -> str:
+    """Return the name of the unit that looks after a container, "" where none does, or it is the one that asks."""
+    if RESTART not in found.annotations or BY_SYSTEMD in os.environ or not os.path.isdir(BOOTED):
+        return ""
+    return name(found.id) if os.path.exists(f"{UNITS}/{name(found.id)}") else ""
+
+
+def install(found: State, text: str) -> None:
+    """Write a container's unit and start it; leaves nothing of it if it does not start."""
+    called, word = name(found.id), policy(found.annotations[RESTART])[0]
+    with open(f"{UNITS}/{called}", "x", encoding="utf-8") as file:
+        file.write(text)
+    try:
+        _systemctl("daemon-reload")
+        if word in BOOT:
+            _systemctl("enable", called)
+        _systemctl("start", called)
+    except BaseException:
+        remove(found)
+        raise
+
+
+def start(found: State, called: str) -> None:
+    """Have it started."""
+    if policy(found.annotations[RESTART])[0] in BOOT:
+        _systemctl("enable", called)
+    _systemctl("start", called)
+
+
+def stop(found: State, called: str) -> None:
+    """Have it stopped; one that is to run unless it was stopped does not come back with the next boot."""
+    if policy(found.annotations[RESTART])[0] == "unless-stopped":
+        _systemctl("disable", called)
+    _systemctl("stop", called)
+
+
+def remove(found: State) -> None:
+    """Stop it and remove its unit; what is not there is fine."""
+    called = name(found.id)
+    for arguments in (("disable", called), ("stop", called)):
+        try:
+            _systemctl(*arguments)
+        except Error:
+            continue
+    try:
+        os.unlink(f"{UNITS}/{called}")
+    except FileNotFoundError:
+        return
+    _systemctl("daemon-reload")
+    try:
+        _systemctl("reset-failed", called)
+    except Error:  # it had not failed
+        return

@@ -1,0 +1,39 @@
+"""``pyproc generate systemd``: the unit by which systemd starts a container, at boot and again."""
+
+from __future__ import annotations
+
+import sys
+
+from runtime import state
+from runtime.errors import RunError
+from runtime.options import Option
+from runtime.verbs import Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERB = Verb(
+    "generate",
+    "Print the systemd unit of a container.",
+    "systemd ID",
+    2,
+    2,
+    (Option(("--restart-policy",), "When it is started again (what it was made with, else always)", "POLICY"),),
+)
+
+
+def run(args: Sequence[str]) -> int:
+    """Print it."""
+    parsed = VERB.read(args)
+    if parsed is None:
+        return 0
+    if parsed.rest[0] != "systemd":
+        raise RunError(f"generate {parsed.rest[0]!r}: unknown", "only systemd units can be generated")
+    from runtime.lifecycle import again, ending, service
+
+    found = state.get(parsed["root"], parsed.rest[1])
+    again.kept(found)
+    asked = parsed["restart_policy"] or found.annotations.get(state.RESTART, "always")
+    sys.stdout.write(service.unit(found, asked, ending.manner(found, None, None)[1], service.program()))
+    return 0

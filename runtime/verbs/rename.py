@@ -1,0 +1,71 @@
+"""``pyproc rename``: call a container that has ended by another name."""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.errors import Error
+from runtime import places, state, units
+from runtime.errors import RunError
+from runtime.kernel.removal import remove_tree
+from runtime.lifecycle import cleanup, outcome
+from runtime.verbs import Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+VERB = Verb("rename", "Call a container that has ended by another name.", "ID NAME", 2, 2)
+
+
+def rename(root: str, old: str, new: str) -> None:
+    """Do it; raises an Error if it runs or the name is taken. Killed midway, one of both names has all of it."""
+    if not units.is_name(new):
+        raise RunError(f"{new!r}: not a name", "use letters, digits, _ . and -, a letter or digit first")
+    held = state.lock(root, old)
+    try:
+        found = state.load(root, old)
+        if (now := state.status(root, found, locked=True)) != state.STOPPED:
+            why = "its cgroups and its files of /proc bear its name"
+            raise Error(f"container {old!r} can't be renamed: it is {now}, and {why}", f"pyproc stop {old}, first")
+        if state.RESTART in found.annotations:
+            raise Error(f"container {old!r} can't be renamed: systemd starts it again by that name", "make it anew")
+        if found.unit:
+            raise Error(f"container {old!r} can't be renamed: its systemd scope bears its name", "make it anew")
+        if not found.storage:
+            raise Error(f"container {old!r} is an engine's, which knows it by that name", "rename it there")
+        cleanup.ended(found, places.layout(found.cgroup))
+        config, claimed = state.config(found), state.claim(root, new)
+        try:
+            _move(found, config, f"{root}/{new}", new)
+        finally:
+            os.close(claimed)
+    finally:
+        os.close(held)
+
+
+def _move(found: state.State, config: dict[str, Any], directory: str, new: str) -> None:
+    storage = f"{os.path.dirname(found.storage)}/{new}"
+    changed = found.replace(
+        id=new,
+        directory=directory,
+        bundle=directory,
+        storage=storage,
+        cgroup=f"/pyproc/{new}" if found.cgroup else "",
+        pid=0,
+        exit_code=outcome.of(found).exit_code,
+    )
+    linux = {**config["linux"], **({"cgroupsPath": changed.cgroup} if found.cgroup else {})}
+    state.write(f"{directory}/config.json", {**config, "linux": linux})
+    state.save(changed)
+    os.rename(found.storage, storage)
+    remove_tree(found.directory)
+
+
+def run(args: Sequence[str]) -> int:
+    """Rename it."""
+    parsed = VERB.read(args)
+    if parsed is not None:
+        rename(parsed["root"], state.find(parsed["root"], parsed.rest[0]), parsed.rest[1])
+    return 0

@@ -1,0 +1,27 @@
+"""``pyproc restart``: stop containers and start them again."""
+
+from __future__ import annotations
+
+from runtime.verbs import Verb, start, stop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERB = Verb("restart", "Stop containers and start them again.", "ID...", 1, None, (stop.SIGNAL, stop.TIME))
+
+
+def run(args: Sequence[str]) -> int:
+    """Do it, one after the other; those that can't be started again are not stopped."""
+    parsed = VERB.read(args)
+    if parsed is None:
+        return 0
+    from runtime import state
+    from runtime.lifecycle import again
+
+    for found in [state.get(parsed["root"], text) for text in parsed.rest]:
+        again.kept(found)
+        stop.stop(parsed, found.id)
+        if code := start.start(parsed, found.id):
+            return code
+    return 0

@@ -1,0 +1,132 @@
+"""``pyproc stats``: what containers use, as a table that goes on, as JSON, or as a picture."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from lxcfs_py.errors import Error
+from runtime import state
+from runtime.options import Option
+from runtime.verbs import Verb
+from runtime.verbs.list import table
+from runtime.verbs.pull import JSON
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from runtime.lifecycle.usage import Reader, Sample
+    from runtime.options import Parsed
+
+VERB = Verb(
+    "stats",
+    "Show what containers use of what they may: those that run, or those named.",
+    "[ID...]",
+    0,
+    None,
+    (
+        Option(("--no-stream",), "Show it once", kind="flag"),
+        Option(("--interval",), "Time between two looks (1s)", "SECONDS", "interval"),
+        Option(("--graph",), "Draw CPU and memory over time, against the limit", kind="flag"),
+        JSON,
+    ),
+)
+COLUMNS = ("ID", "CPU %", "CPUS", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS")
+HEIGHT = 5
+"""Lines of a plot."""
+KEPT = 500
+"""How many looks a picture remembers."""
+CLEAR = "\x1b[H\x1b[J"
+
+
+def row(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return one container's columns."""
+    from runtime.images.progress import size
+
+    net = [found["received_bytes"], found["sent_bytes"]]
+    return (
+        found["id"],
+        f"{found['cpu_percent']:.2f}%",
+        f"{found['cpus']:g}",
+        f"{size(found['memory_bytes'])} / {size(found['memory_limit_bytes'])}",
+        f"{found['memory_percent']:.2f}%",
+        "--" if None in net else " / ".join(map(size, net)),
+        f"{size(found['read_bytes'])} / {size(found['written_bytes'])}",
+        str(found["pids"]),
+    )
+
+
+def picture(history: Sequence[Sequence[Mapping[str, Any]]], width: int) -> str:
+    """Return the plots of all containers of the last look; a container that was not there before used nothing."""
+    from runtime.images.progress import size
+    from runtime.lifecycle import graph
+
+    half, lines = max(graph.AXIS + 10, (width - 2) // 2), []
+    for now in history[-1]:
+        past = [{each["id"]: each for each in look}.get(now["id"]) for look in history]
+        cpu = [each["cpu_percent"] if each else 0.0 for each in past]
+        memory = [float(each["memory_bytes"]) if each else 0.0 for each in past]
+        most, limit = now["cpus"] * 100, now["memory_limit_bytes"]
+        of = f"memory {size(now['memory_bytes'])} of {size(limit)} ({now['memory_percent']:.0f}%)"
+        lines += graph.beside([f"{now['id']}: CPU {now['cpu_percent']:.1f}% of {most:g}%"[:half]], [of], half)
+        lines += graph.beside(
+            graph.plot(cpu, most, half, HEIGHT, f"{most:g}%"),
+            graph.plot(memory, limit, half, HEIGHT, size(limit).replace(" ", "")),
+            half,
+        )
+    return "".join(f"{line}\n" for line in lines) or "no container runs\n"
+
+
+def samples(reader: Reader, root: str, named: Sequence[str]) -> dict[str, Sample]:
+    """Return a sample of each container that runs; raises an Error if one that was named does not."""
+    found = {}
+    for id_ in named or state.ids(root):
+        try:
+            sample = reader.sample(state.load(root, id_))
+        except Error:
+            if named:
+                raise
+            continue
+        if sample is not None:
+            found[id_] = sample
+        elif named:
+            raise Error(f"container {id_!r} uses nothing: it does not run", f"pyproc start {id_} starts it")
+    return found
+
+
+def _shown(parsed: Parsed, history: Sequence[Sequence[Mapping[str, Any]]]) -> str:
+    if parsed["json"]:
+        import json
+
+        return json.dumps(history[-1]) + "\n"
+    tty = os.isatty(1)
+    if parsed["graph"]:
+        text = picture(history, os.get_terminal_size(1).columns if tty else 80)
+    else:
+        text = table(map(row, history[-1]), COLUMNS)
+    return CLEAR + text if tty and not parsed["no_stream"] else text
+
+
+def run(args: Sequence[str]) -> int:
+    """Show it again and again, or once, after a first look that is not shown: CPU time is used between two."""
+    parsed = VERB.read(args)
+    if parsed is None:
+        return 0
+    from runtime.lifecycle.usage import Reader, between
+
+    root, reader = parsed["root"], Reader()
+    named = [state.find(root, text) for text in parsed.rest]
+    history: list[list[dict[str, Any]]] = []
+    before = samples(reader, root, named)
+    while True:
+        time.sleep(parsed["interval"] or 1.0)
+        now = samples(reader, root, named)
+        history = [*history[-KEPT:], between(before, now)]
+        before = now
+        sys.stdout.write(_shown(parsed, history))
+        sys.stdout.flush()
+        if parsed["no_stream"]:
+            return 0

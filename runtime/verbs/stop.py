@@ -1,0 +1,41 @@
+"""``pyproc stop``: ask containers to end, and kill those that don't."""
+
+from __future__ import annotations
+
+import os
+
+from runtime import state
+from runtime.options import Option
+from runtime.verbs import Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runtime.options import Parsed
+
+TIME = Option(("-t", "--timeout", "--time"), "Time to end in before it is killed (-1s: any)", "SECONDS", "grace")
+SIGNAL = Option(("-s", "--signal"), "What asks it to end (the image's, else TERM)", "SIGNAL")
+VERB = Verb("stop", "Ask containers to end, and kill those that don't in time.", "ID...", 1, None, (SIGNAL, TIME))
+
+
+def stop(parsed: Parsed, text: str) -> state.State:
+    """Stop one, and return what it was; one that has ended stays so."""
+    from runtime.lifecycle import ending, service
+
+    root = parsed["root"]
+    found = state.get(root, text)
+    if unit := service.managed(found):
+        service.stop(found, unit)
+    ending.stop(root, found, *ending.manner(found, parsed["signal"], parsed["time"]))
+    return found
+
+
+def run(args: Sequence[str]) -> int:
+    """Stop each, and print its id."""
+    parsed = VERB.read(args)
+    if parsed is None:
+        return 0
+    for text in parsed.rest:
+        os.write(1, f"{stop(parsed, text).id}\n".encode())
+    return 0

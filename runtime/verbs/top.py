@@ -1,0 +1,35 @@
+"""``pyproc top``: the processes of a container that runs, in ps(1)'s columns."""
+
+from __future__ import annotations
+
+from lxcfs_py.errors import Error
+from runtime import state
+from runtime.lifecycle import oci
+from runtime.verbs import Verb, ps
+from runtime.verbs.pull import JSON
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERB = Verb(
+    "top",
+    "Show the processes of a container that runs.",
+    "ID [PS-OPTION]...",
+    1,
+    None,
+    (JSON,),
+    interspersed=False,
+)
+
+
+def run(args: Sequence[str]) -> int:
+    """Show them."""
+    parsed = VERB.read(args)
+    if parsed is None:
+        return 0
+    found = state.get(parsed["root"], parsed.rest[0])
+    if (now := oci.status(parsed["root"], found)) == state.STOPPED:
+        raise Error(f"container {found.id!r} has no processes: it is {now}", "pyproc start starts it")
+    ps.processes(found, parsed.rest[1:], as_json=parsed["json"])
+    return 0

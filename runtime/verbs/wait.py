@@ -1,0 +1,32 @@
+"""``pyproc wait``: wait until containers have ended, and print how."""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.errors import Error
+from runtime import state
+from runtime.verbs import Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERB = Verb("wait", "Wait until containers have ended, and print their exit codes.", "ID...", 1, None)
+
+
+def run(args: Sequence[str]) -> int:
+    """Wait for one after the other; an exit code that nobody has written down is an Error."""
+    parsed = VERB.read(args)
+    if parsed is None:
+        return 0
+    from runtime.lifecycle import ending
+
+    root = parsed["root"]
+    for found in [state.get(root, text) for text in parsed.rest]:
+        code = ending.follow(root, found).exit_code
+        if code is None:
+            why = "its parent, an engine or a process that was killed, did not tell"
+            raise Error(f"container {found.id!r} has ended, its exit code is not known", why)
+        os.write(1, f"{code}\n".encode())
+    return 0

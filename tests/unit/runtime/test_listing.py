@@ -1,0 +1,144 @@
+"""What a list says of containers, and which of them are asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lxcfs_py.errors import Error
+from runtime.lifecycle import graph, listing
+from runtime.lifecycle.happening import Seen, changes
+
+SECOND = 1_000_000_000
+NOW = 1_700_000_000 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.4, "Less than a second"), (1.2, "1 second"), (59, "59 seconds"), (61, "About a minute"),
+        (125, "2 minutes"), (3601, "About an hour"), (7300, "2 hours"), (47 * 3600, "47 hours"),
+        (49 * 3600, "2 days"),
+        (15 * 86400, "2 weeks"), (90 * 86400, "3 months"), (800 * 86400, "2 years"),
+    ],
+)  # fmt: skip
+def test_span(seconds: float, words: str) -> None:
+    """Times are told in Docker's words."""
+    assert listing.span(seconds) == words
+
+
+def container(**changed: Any) -> dict[str, Any]:
+    """Return a description."""
+    return {
+        "id": "web", "status": "running", "image": "alpine:3.20", "annotations": {"tier": "front"},
+        "nsec": (NOW - 9 * SECOND, NOW - 5 * SECOND, 0), **changed,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, "Up 5 seconds"),
+        ({"status": "paused"}, "Up 5 seconds (Paused)"),
+        ({"status": "created"}, "Created"),
+        ({"status": "broken", "nsec": (0, 0, 0)}, "Broken"),
+        ({"status": "stopped", "exitCode": 3, "nsec": (0, 0, NOW - 120 * SECOND)}, "Exited (3) 2 minutes ago"),
+        ({"status": "stopped"}, "Exited (?)"),
+    ],
+)
+def test_sentence(changed: dict[str, Any], words: str) -> None:
+    """A status is a sentence; an exit code nobody knows is not made up."""
+    assert listing.sentence(container(**changed), NOW) == words
+
+
+@pytest.mark.parametrize(
+    ("asked", "fits"),
+    [
+        ((), True),
+        (("id=we",), True),
+        (("id=eb",), False),
+        (("name=eb",), True),
+        (("status=running",), True),
+        (("status=exited",), False),
+        (("status=exited", "status=running"), True),
+        (("status=running", "name=db"), False),
+        (("ancestor=alpine",), True),
+        (("ancestor=alpine:3.20",), True),
+        (("ancestor=alp",), False),
+        (("label=tier",), True),
+        (("label=tier=front",), True),
+        (("label=tier=back",), False),
+        (("exited=0",), False),
+    ],
+)
+def test_filters(asked: tuple[str, ...], fits: bool) -> None:
+    """Values of one key are alternatives, keys add up."""
+    assert listing.matches(container(), listing.filters(asked)) == fits
+
+
+def test_exited_by_code() -> None:
+    """Zero is a code like any other."""
+    assert listing.matches(container(status="stopped", exitCode=0), listing.filters(["exited=0"]))
+
+
+@pytest.mark.parametrize("text", ["size=1", "name", "status=dead"])
+def test_unknown_filters(text: str) -> None:
+    """A filter that is none is refused by name."""
+    with pytest.raises(Error, match="--filter"):
+        listing.filters([text])
+
+
+RUNNING, ENDED = Seen("running", 5), Seen("stopped", 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (None, Seen("created"), "create"),
+        (None, RUNNING, "create start"),
+        (None, ENDED, "create start die"),
+        (Seen("created"), RUNNING, "start"),
+        (RUNNING, ENDED, "die"),
+        (RUNNING, Seen("paused", 5), "pause"),
+        (Seen("paused", 5), RUNNING, "unpause"),
+        (Seen("paused", 5), ENDED, "die"),
+        (RUNNING, RUNNING.replace(oom_kills=2), "oom"),
+        (RUNNING, Seen("running", 7), "die start"),
+        (ENDED, Seen("running", 7), "start"),
+        (ENDED, Seen("stopped", 7, 0), "start die"),
+        (RUNNING, None, "die destroy"),
+        (ENDED, None, "destroy"),
+        (RUNNING, RUNNING, ""),
+        (ENDED, ENDED, ""),
+    ],
+)
+def test_changes(before: Seen | None, after: Seen | None, words: str) -> None:
+    """Two looks differ by what has happened, in order."""
+    one, other = ({} if seen is None else {"web": seen} for seen in (before, after))
+    found = changes(one, other, NOW)
+    assert " ".join(event.event for event in found) == words
+    assert [event.attributes.get("exitCode") for event in found if event.event == "die"] in ([], [3], [0], [None])
+
+
+def test_an_event_as_text() -> None:
+    """A line has time, kind, event, container and what else is known."""
+    (event,) = changes({"web": RUNNING}, {"web": ENDED.replace(image="alpine")}, NOW)
+    assert str(event) == "2023-11-14T22:13:20.000000000Z container die web (image=alpine, exitCode=3)"
+    assert event.as_json()["attributes"] == {"image": "alpine", "exitCode": 3}
+
+
+def test_a_plot() -> None:
+    """The newest value is at the right, the limit at the upper edge."""
+    assert graph.plot([0, 25, 50, 100], 100, graph.AXIS + 4, 2, "100%") == ["   100% ┤   █", "      0 ┤ ▄██"]
+
+
+@given(st.lists(st.floats(0, 1e18), max_size=40), st.floats(0, 1e12), st.integers(1, 60), st.integers(1, 8))
+def test_any_plot_has_its_size(values: list[float], limit: float, width: int, height: int) -> None:
+    """Whatever the values, a plot is as wide and high as it was to be, and a use never looks like none."""
+    lines = graph.plot(values, limit, width + graph.AXIS, height, "top")
+    assert [len(line) for line in lines] == [width + graph.AXIS] * height
+    for value, bar in zip(values[-width:], lines[-1][-len(values[-width:]) :] if values else "", strict=False):
+        assert (bar != " ") == (value > 0)

@@ -1,0 +1,281 @@
+"""What the verbs of a container's life decide."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxcfs_py.errors import Error
+from runtime import state, units
+from runtime.config import spec
+from runtime.images.manifest import Config
+from runtime.images.resolve import Resolved
+from runtime.kernel import holder
+from runtime.lifecycle import again, attach, ending, inspect, service, usage
+from runtime.lifecycle.log import Log
+from runtime.request import Request
+from runtime.state import State
+from runtime.verbs import attach as attaching
+from runtime.verbs import cp, logs
+from runtime.verbs import inspect as inspecting
+
+BASE = 1_700_000_000_000_000_000
+
+
+def made(tmp_path: Path, **fields: Any) -> State:
+    """Return a container whose log says three things at three times."""
+    root, base = tmp_path / "root", tmp_path / "storage/containers/web"
+    os.close(state.claim(str(root), "web"))
+    base.mkdir(parents=True)
+    found = State(
+        "web", f"{root}/web", f"{root}/web", str(base), "/pyproc/web", BASE, ("sh",), detached=True, **fields
+    )
+    state.save(found)
+    pieces = [b"one\ntw", b"o\nthree", b"\nfour\n"]
+    (base / "log").write_bytes(b"".join(pieces))
+    offsets = [sum(map(len, pieces[:n])) for n in range(3)]
+    notes = [struct.pack(holder.TIME, BASE // 10**9 + n, 5, offset) for n, offset in enumerate(offsets)]
+    (base / "log.times").write_bytes(b"".join(notes) + b"cut")
+    return found
+
+
+def test_timestamps(tmp_path: Path) -> None:
+    """A line's time is that of the piece it begins in."""
+    log = Log(made(tmp_path))
+    text = log.read(timestamps=True).decode()
+    stamp = "2023-11-14T22:13:2{}.000000005Z {}\n".format
+    assert text == stamp(0, "one") + stamp(0, "two") + stamp(1, "three") + stamp(2, "four")
+    assert log.read(timestamps=True) == b""
+
+
+@pytest.mark.parametrize(
+    ("since", "left"), [(0, b"one\ntwo\nthree\nfour\n"), (1, b"three\nfour\n"), (2, b"four\n"), (3, b"")]
+)
+def test_since(tmp_path: Path, since: int, left: bytes) -> None:
+    """Only lines that were begun then or later are shown, whole."""
+    log = Log(made(tmp_path))
+    log.since(BASE + since * 10**9)
+    assert log.read(timestamps=False) == left
+
+
+@pytest.mark.parametrize(("count", "left"), [(0, b""), (1, b"four\n"), (3, b"two\nthree\nfour\n"), (9, None)])
+def test_tail(tmp_path: Path, count: int, left: bytes | None) -> None:
+    """The last lines are the last lines, and all where there are no more."""
+    log = Log(made(tmp_path))
+    log.tail(count)
+    assert log.read(timestamps=False) == (b"one\ntwo\nthree\nfour\n" if left is None else left)
+
+
+def test_the_tail_of_a_long_log(tmp_path: Path) -> None:
+    """A log of many chunks is not read but from its end; its last line need not be ended."""
+    found = made(tmp_path)
+    Path(found.storage, "log").write_bytes(b"".join(b"%d\n" % n for n in range(100_000)) + b"end")
+    log = Log(found)
+    log.tail(2)
+    assert log.read(timestamps=False) == b"99999\nend"
+    log.at = 0
+    log.tail(50_000)
+    assert log.read(timestamps=False).startswith(b"50001\n")
+
+
+def test_moments() -> None:
+    """A time is a length before now, seconds since 1970, or a date."""
+    now = 10**18
+    assert logs.moment("10m", now) == now - 600 * 10**9
+    assert logs.moment("1700000000", now) == BASE
+    assert logs.moment("2023-11-14T22:13:20Z", now) == BASE
+    for text in ("soon", "2023-13-14", "-5m", ""):
+        with pytest.raises(Error, match="--since"):
+            logs.moment(text, now)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "passed", "left"),
+    [
+        ([b"ls\n"], b"ls\n", False),
+        ([b"a\x10", b"b"], b"a\x10b", False),
+        ([b"a\x10", b"\x11b"], b"a", True),
+        ([b"\x10\x10\x11"], b"", True),
+    ],
+)
+def test_keys_to_leave(pieces: list[bytes], passed: bytes, left: bool) -> None:
+    """The keys to leave are found across pieces, and their beginning alone is typed all the same."""
+    keys, got, gone = attach.Keys(attach.KEYS), b"", False
+    for piece in pieces:
+        try:
+            got += keys.take(piece)
+        except attach.Leave:
+            gone = True
+    assert (got.startswith(passed) and got in passed, gone) == (not left or got == b"" or got in passed, left)
+
+
+def test_detach_keys() -> None:
+    """Keys are written as Docker writes them."""
+    assert attaching.keys(None) == b"\x10\x11"
+    assert attaching.keys("ctrl-x,q") == b"\x18q"
+    assert attaching.keys("") == b""
+    with pytest.raises(Error, match="'shift-a' is no key"):
+        attaching.keys("shift-a")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "signal", "seconds", "expected"),
+    [
+        ({}, None, None, (15, 10.0)),
+        ({spec.STOP_SIGNAL: "SIGQUIT"}, None, None, (3, 10.0)),
+        ({spec.STOP_SIGNAL: "SIGQUIT", spec.STOP_TIMEOUT: "2.5"}, "USR1", None, (10, 2.5)),
+        ({spec.STOP_TIMEOUT: "-1"}, None, None, (15, None)),
+        ({spec.STOP_TIMEOUT: "5"}, None, 0.0, (15, 0.0)),
+    ],
+)
+def test_how_it_is_stopped(
+    tmp_path: Path, annotations: dict[str, str], signal: str | None, seconds: float | None, expected: object
+) -> None:
+    """What is said now counts before what was said when it was made, and that before the usual."""
+    assert ending.manner(made(tmp_path, annotations=annotations), signal, seconds) == expected
+
+
+def test_grace() -> None:
+    """No time and any time are times to end in."""
+    assert [units.grace(text, "-t") for text in ("0", "-1", "0s", "3", "1m")] == [0.0, -1.0, 0.0, 3.0, 60.0]
+    with pytest.raises(Error, match="-t 'x': not a time"):
+        units.grace("x", "-t")
+
+
+def test_a_request_is_kept(tmp_path: Path) -> None:
+    """What was asked for comes back whole, by the name and with the limits the container has now."""
+    found = made(tmp_path)
+    spec: dict[str, Any] = {"process": {"args": ["sh"]}, "linux": {"cgroupsPath": "/pyproc/web"}, "annotations": {}}
+    asked = Request(
+        "old", spec, rootfs="/srv", init=True, root=str(tmp_path / "root"), storage=str(tmp_path / "storage")
+    )
+    again.keep(asked, found.storage)
+    state.write(f"{found.directory}/config.json", {**spec, "hostname": "now"})
+    assert again.kept(found) == asked.replace(id="web", spec={**spec, "hostname": "now"})
+    image = Resolved("a:1", "f00", ("/l/1", "/l/2"), ("1", "2"), Config(entrypoint=("sh",), labels={"class": "b"}))
+    again.keep(asked.replace(image=image), found.storage)
+    assert again.kept(found).image == image
+    with pytest.raises(Error, match="it is removed when it ends"):
+        again.kept(found.replace(remove=True))
+    Path(found.storage, again.REQUEST).write_text('{"//class": "os:nothing"}')
+    with pytest.raises(Error, match="can't be read"):
+        again.kept(found)
+    os.unlink(f"{found.storage}/{again.REQUEST}")
+    with pytest.raises(Error, match="'web' can't be started: it is stopped"):
+        again.kept(found)
+
+
+def test_after_a_boot(tmp_path: Path) -> None:
+    """A container whose state went with the boot is there again, ended; another root's is not."""
+    found = made(tmp_path)
+    root, storage = str(tmp_path / "root"), str(tmp_path / "storage")
+    spec: dict[str, Any] = {
+        "process": {"args": ["sh"]},
+        "linux": {"cgroupsPath": "/pyproc/web"},
+        "annotations": {"a": "b"},
+    }
+    again.keep(Request("web", spec, root=root, storage=storage, detach=True), found.storage)
+    os.rename(root, tmp_path / "gone")
+    again.revive("/elsewhere", storage)
+    again.revive(root, storage)
+    anew = state.load(root, "web")
+    assert (anew.command, anew.annotations, anew.detached) == (("sh",), {"a": "b"}, True)
+    assert state.status(root, anew) == state.STOPPED
+    assert again.kept(anew).spec == spec
+    again.revive(root, storage)
+
+
+def test_units_of_systemd(tmp_path: Path) -> None:
+    """A unit starts and stops the container by name, and again as the policy says."""
+    found = made(tmp_path)
+    text = service.unit(found, "on-failure:3", 7, "/usr/bin/pyproc")
+    place = f'--root "{tmp_path}/root" --storage "{tmp_path}/storage" web'
+    for line in (
+        f'ExecStart="/usr/bin/pyproc" start {place}', f'ExecStop="/usr/bin/pyproc" stop {place}',
+        "Restart=on-failure",
+        "StartLimitBurst=4", "StartLimitIntervalSec=infinity", "TimeoutStopSec=27s",
+        f"PIDFile={tmp_path}/root/web/holder.pid",
+    ):  # fmt: skip
+        assert f"{line}\n" in text
+    assert "Restart=always\n" in service.unit(found, "unless-stopped", None, "/p")
+    assert "TimeoutStopSec=infinity\n" in service.unit(found, "always", None, "/p")
+    assert service.quoted('/a b/"$%\\') == '"/a b/\\"$$%%\\\\"'
+    for wrong in ("sometimes", "always:3", "on-failure:", "on-failure:0", "on-failure:x"):
+        with pytest.raises(Error, match=r"--restart .*choose no, on-failure\[:N\], always or unless-stopped"):
+            service.policy(wrong)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        ("web:/etc", "x", (("web", "/etc"), ("", "x"))),
+        ("./a:b", "web:/", (("", "./a:b"), ("web", "/"))),
+        ("-", "web:d", (("", "-"), ("web", "d"))),
+    ],
+)
+def test_sides_of_a_copy(source: str, target: str, expected: tuple[tuple[str, str], ...]) -> None:
+    """One side is a container's."""
+    assert tuple((each.container, each.path) for each in cp.sides(source, target)) == expected
+
+
+@pytest.mark.parametrize(("source", "target"), [("a:b", "c:d"), ("/a", "/b"), ("a:", "/b")])
+def test_no_sides_of_a_copy(source: str, target: str) -> None:
+    """Two containers, or none, are refused."""
+    with pytest.raises(Error, match="cp: "):
+        cp.sides(source, target)
+
+
+def test_templates() -> None:
+    """Values are taken by their keys, as text or JSON; what is not there is named."""
+    value = {"State": {"Status": "running", "Pid": 7}, "Args": ["a"]}
+    assert inspecting.filled("{{.State.Status}}/{{.State.Pid}} {{json .Args}}!", value) == 'running/7 ["a"]!'
+    for template, text in (
+        ("{{.State.X}}", "no X; there are Status, Pid"),
+        ("{{x}}", "not understood"),
+        ("{{.A", "not"),
+    ):
+        with pytest.raises(Error, match=text):
+            inspecting.filled(template, value)
+
+
+def test_inspect(tmp_path: Path) -> None:
+    """Limits and state are told by Docker's keys, in its units; an unknown exit code is null."""
+    config = {
+        "process": {"args": ["sh", "-c"], "cwd": "/", "terminal": True, "user": {"uid": 5, "gid": 6}},
+        "mounts": [{"type": "bind", "source": "/a", "destination": "/b", "options": ["bind", "ro"]}],
+        "linux": {
+            "resources": {"memory": {"limit": 64}, "cpu": {"quota": 150_000}},
+            "namespaces": [{"type": "network"}],
+        },
+    }
+    found = inspect.describe(str(tmp_path / "root"), made(tmp_path), config)
+    assert (found["HostConfig"]["Memory"], found["HostConfig"]["NanoCpus"]) == (64, 1_500_000_000)
+    assert (found["State"]["Status"], found["State"]["ExitCode"], found["Path"], found["Args"]) == (
+        "exited",
+        None,
+        "sh",
+        ["-c"],
+    )
+    assert found["Mounts"] == [{"Type": "bind", "Source": "/a", "Destination": "/b", "RW": False}]
+    assert (found["HostConfig"]["NetworkMode"], found["Config"]["User"]) == ("none", "5:6")
+
+
+def test_usage() -> None:
+    """CPU time between two samples is per cent of one CPU; a container just seen has used nothing yet."""
+    first = usage.Sample(0, 1_000_000, 1.5, 32 << 20, 64 << 20, 3)
+    later = first.replace(when_nsec=2 * 10**9, cpu_usec=2_000_000)
+    ((found), new) = usage.between({"web": first}, {"web": later, "new": later})
+    assert (found["cpu_percent"], found["memory_percent"], found["cpus"]) == (50.0, 50.0, 1.5)
+    assert new["cpu_percent"] == 0.0
+    assert usage.cpu_percent(later, first) == 0.0
+
+
+def test_network() -> None:
+    """All interfaces but the loopback count."""
+    row = "{:>6}: {} 1 0 0 0 0 0 0 {} 2 0 0 0 0 0 0\n"
+    text = "Inter-|\n face |\n" + row.format("lo", 9, 9) + row.format("eth0", 10, 20) + row.format("eth1", 1, 2)
+    assert usage.network(text) == (11, 22)
