@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 REQUEST = "request.json"
 """In a container's storage: the request, as ``keep`` writes it."""
-CLASS = "//class"
-"""The key of a record's class among its fields."""
+CLASS, RANGE = "//class", "//range"
+"""The keys of a record's class among its fields, and of a range's ends."""
 
 
 class Before(Record):
@@ -35,6 +35,8 @@ def _plain(value: Any) -> Any:
         about = type(value)
         fields = {name: _plain(field) for name, field in value.as_dict().items()}
         return {CLASS: f"{about.__module__}:{about.__name__}", **fields}
+    if isinstance(value, range):
+        return {RANGE: [value.start, value.stop]}
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
@@ -42,6 +44,8 @@ def _whole(value: Any) -> Any:
     """Return what ``_plain`` was made of; records hold no lists."""
     if isinstance(value, list):
         return tuple(map(_whole, value))
+    if isinstance(value, dict) and RANGE in value:
+        return range(*value[RANGE])
     if not isinstance(value, dict) or CLASS not in value:
         return value
     module, _, name = value[CLASS].partition(":")

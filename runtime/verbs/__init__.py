@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from runtime.options import Option, Parsed
 
 VERBS = (
-    "attach", "commit", "cp", "create", "delete", "diff", "events", "exec", "export", "features",
-    "generate", "history", "images", "import", "info", "inspect", "kill", "list", "logs", "network", "pause", "prune", "ps", "pull", "push",
-    "rename", "restart", "resume", "rmi", "run", "spec", "start", "state", "stats", "stop", "tag", "top", "update",
-    "volume", "wait",
+    "attach", "commit", "cp", "create", "delete", "diff", "events", "exec", "export", "features", "generate",
+    "history", "images", "import", "info", "inspect", "kill", "list", "logs", "network", "pause", "prune", "ps",
+    "pull", "push", "rename", "restart", "resume", "rmi", "run", "spec", "start", "state", "stats", "stop", "tag", "top",
+    "update", "volume", "wait",
 )  # fmt: skip
 ALIASES = {"ls": "list", "rm": "delete", "unpause": "resume"}
 

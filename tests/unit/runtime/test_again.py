@@ -1,0 +1,26 @@
+"""What a container was asked to be is read back as it was written, whatever it holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime import options, state
+from runtime.config import spec
+from runtime.lifecycle import again
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_request_comes_back(tmp_path: Path) -> None:
+    """Networks, published ports, names and volumes among it."""
+    words = ["--network", "bridge", "-p", "8000-8002:80-82/udp", "--dns", "192.0.2.1", "-v", "data:/data"]
+    request = spec.build(options.parse(["--root", str(tmp_path), *words, "true"]), caller={})
+    again.keep(request, str(tmp_path))
+    found = state.State("web", f"{tmp_path}/web", f"{tmp_path}/web", str(tmp_path), "", 1, ("true",))
+    (tmp_path / "web").mkdir()
+    state.write(f"{tmp_path}/web/config.json", request.spec)
+    back = again.kept(found)
+    assert back == request.replace(id="web", root=str(tmp_path), storage=back.storage, spec=state.config(found))
+    assert back.network is not None
+    assert back.network.ports[0].container == range(80, 83)
