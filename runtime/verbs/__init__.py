@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 VERBS = (
     "attach", "commit", "cp", "create", "delete", "diff", "events", "exec", "export", "features", "generate",
     "history", "images", "import", "info", "inspect", "kill", "list", "logs", "network", "pause", "prune", "ps",
-    "pull", "push", "rename", "restart", "resume", "rmi", "run", "spec", "start", "state", "stats", "stop", "tag", "top",
-    "update", "volume", "wait",
+    "pull", "push", "rename", "restart", "resume", "rmi", "run", "spec", "start", "state", "stats", "stop", "tag",
+    "top", "update", "volume", "wait",
 )  # fmt: skip
 ALIASES = {"ls": "list", "rm": "delete", "unpause": "resume"}
 
