@@ -31,6 +31,8 @@ RESTART = "io.lxcfs-py.restart"
 """The annotation that --restart becomes."""
 SOCKET, HOLDER, EXIT = "start", "holder.pid", "exit"
 """In its directory: what a created one listens on; who holds a detached one, and what that writes of its end."""
+REQUEST = "request.json"
+"""In a container's storage: what it was asked to be (``lifecycle.again``)."""
 NEW = ".new."
 """What the name of a directory that is being claimed begins with."""
 

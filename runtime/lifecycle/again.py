@@ -16,10 +16,19 @@ if TYPE_CHECKING:
 
     from runtime.state import State
 
-REQUEST = "request.json"
-"""In a container's storage: the request, as ``keep`` writes it."""
-CLASS, RANGE = "//class", "//range"
-"""The keys of a record's class among its fields, and of a range's ends."""
+CLASS, RANGE, MAPPING = "class", "range", "mapping"
+"""The keys of a record's class among its fields, of a range's ends, and of a mapping: what that holds, an image's
+labels among it, is somebody else's text, and is never looked into."""
+KNOWN = {
+    "Request": "runtime.request",
+    "Names": "runtime.request",
+    "Resolved": "runtime.images.resolve",
+    "Config": "runtime.images.manifest",
+    "Wish": "runtime.network.wish",
+    "Published": "runtime.network.ports",
+    "Volume": "runtime.volumes",
+}
+"""The records there can be, and the modules they are from."""
 
 
 class Before(Record):
@@ -30,41 +39,71 @@ class Before(Record):
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: records become objects that name their class, tuples lists."""
+    """Return a value as JSON has it: tuples become lists, and everything else but plain values says what it is."""
     if isinstance(value, Record):
-        about = type(value)
-        fields = {name: _plain(field) for name, field in value.as_dict().items()}
-        return {CLASS: f"{about.__module__}:{about.__name__}", **fields}
+        name = type(value).__name__
+        if KNOWN.get(name) != type(value).__module__:
+            raise TypeError(f"{type(value)} is not in KNOWN")
+        return {CLASS: name, **{field: _plain(each) for field, each in value.as_dict().items()}}
     if isinstance(value, range):
         return {RANGE: [value.start, value.stop]}
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return {MAPPING: value} if isinstance(value, dict) else value
 
 
 def _whole(value: Any) -> Any:
-    """Return what ``_plain`` was made of; records hold no lists."""
+    """Return what ``_plain`` was made of; raises LookupError, TypeError or ValueError for anything else."""
     if isinstance(value, list):
         return tuple(map(_whole, value))
-    if isinstance(value, dict) and RANGE in value:
-        return range(*value[RANGE])
-    if not isinstance(value, dict) or CLASS not in value:
+    if not isinstance(value, dict):
         return value
-    module, _, name = value[CLASS].partition(":")
-    fields = {key: _whole(field) for key, field in value.items() if key != CLASS}
-    return getattr(__import__(module, fromlist=(name,)), name)(**fields)
+    if MAPPING in value:
+        return value[MAPPING]
+    if RANGE in value:
+        return range(*value[RANGE])
+    name = value[CLASS]
+    kind = getattr(__import__(KNOWN[name], fromlist=(name,)), name)
+    return kind(**{field: _whole(each) for field, each in value.items() if field != CLASS})
+
+
+def room(root: str, id_: str, base: str) -> int:
+    """Claim a name and make its storage; return the lock. Raises an Error if either is another container's.
+
+    That of one which is gone with the last boot, but for its files, has no name until somebody asks for it.
+    """
+    held = state.claim(root, id_)
+    try:
+        os.makedirs(base, mode=0o700, exist_ok=True)
+        if os.path.exists(f"{base}/{state.REQUEST}"):
+            raise state.taken(id_)
+    except BaseException:
+        state.settle(f"{root}/{id_}")
+        os.rmdir(f"{root}/{id_}")
+        os.close(held)
+        raise
+    return held
 
 
 def keep(request: Request, base: str) -> None:
     """Write a request down."""
-    state.write(f"{base}/{REQUEST}", _plain(request))
+    state.write(f"{base}/{state.REQUEST}", _plain(request))
 
 
 def _read(base: str) -> Request | None:
     try:
-        with open(f"{base}/{REQUEST}", "rb") as file:
+        with open(f"{base}/{state.REQUEST}", "rb") as file:
             found = _whole(json_text.loads(file.read()))
-    except (OSError, ValueError, TypeError, AttributeError, ImportError):  # or written by another version
+    except (OSError, ValueError, TypeError, LookupError):  # or written by another version
         return None
     return found if isinstance(found, Request) else None
+
+
+def renew(found: State) -> None:
+    """Write a container's request down as it is now: its name, its limits."""
+    asked = _read(found.storage) if found.storage else None
+    if asked is not None:
+        keep(asked.replace(id=found.id, spec=state.config(found)), found.storage)
 
 
 def kept(found: State) -> Request:
@@ -73,8 +112,13 @@ def kept(found: State) -> Request:
         raise Error(f"container {found.id!r} can't be started again: it is removed when it ends", "leave out --rm")
     asked = _read(found.storage) if found.storage else None
     if asked is None:
-        why = "delete it and create it anew" if not found.storage else f"{found.storage}/{REQUEST} can't be read"
+        why = (
+            "delete it and create it anew" if not found.storage else f"{found.storage}/{state.REQUEST} can't be read"
+        )
         raise Error(f"container {found.id!r} can't be started: it is stopped", why)
+    if any(namespace.get("path") for namespace in asked.spec["linux"].get("namespaces", ())):
+        why = "it was in another one's namespaces, which may be gone"
+        raise Error(f"container {found.id!r} can't be started again: {why}", "delete it and create it anew")
     root, storage = os.path.dirname(found.directory), os.path.dirname(os.path.dirname(found.storage))
     return asked.replace(id=found.id, spec=state.config(found), root=root, storage=storage)
 
@@ -100,7 +144,7 @@ def revive(root: str, storage: str) -> None:
 
 def _stand(directory: str, base: str, asked: Request) -> State:
     """Write down the state of a container that has ended, and return it."""
-    since, spec = os.stat(f"{base}/{REQUEST}").st_mtime_ns, asked.spec
+    since, spec = os.stat(f"{base}/{state.REQUEST}").st_mtime_ns, asked.spec
     found = state.State(
         os.path.basename(directory),
         directory,
@@ -124,10 +168,9 @@ def put(request: Request) -> State:
     from runtime.config import bundle
 
     request = request.replace(spec=bundle.complete(request.spec))
-    held = state.claim(request.root, request.id)
+    base = f"{request.storage}/containers/{request.id}"
+    held = room(request.root, request.id, base)
     try:
-        base = f"{request.storage}/containers/{request.id}"
-        os.makedirs(base, mode=0o700, exist_ok=True)
         keep(request, base)
         if request.image is not None:
             from runtime.images import resolve
@@ -138,5 +181,10 @@ def put(request: Request) -> State:
 
             volumes.claim(request.volumes, request.storage, base)
         return _stand(f"{request.root}/{request.id}", base, request)
+    except BaseException:
+        from runtime.lifecycle import cleanup
+
+        cleanup.cleanup(state.remains(request.root, request.storage, request.id), volumes=True)
+        raise
     finally:
         os.close(held)

@@ -168,6 +168,8 @@ def sweep(root: str, storage: str) -> None:
                 left = (never or found.remove) and state.status(root, found, locked=True) == state.STOPPED
             except Error:
                 found, left = state.remains(root, storage, id_), not os.path.exists(f"{root}/{id_}/state.json")
+                if left and os.path.exists(f"{found.storage}/{state.REQUEST}"):  # its name was to come back
+                    found = found.replace(storage="")
             if left:
                 cleanup(found, volumes=True)
         except (Error, OSError):  # somebody else's trouble must not stop this start; pyproc delete will say it

@@ -163,10 +163,10 @@ class Create:
             if self.before is not None:
                 self.lock = self.before.lock
                 cleanup.reset(self.before.state, places.layout(self.before.state.cgroup))
+            elif self.base:
+                self.lock = again.room(self.request.root, self.request.id, self.base)
             else:
                 self.lock = state.claim(self.request.root, self.request.id)
-            if self.base:
-                os.makedirs(self.base, mode=0o700, exist_ok=True)
         except PermissionError as error:
             raise RunError(reason(error), "give a --root and a --storage of your own") from error
         state.write(f"{self.state.directory}/config.json", self.request.spec)

@@ -46,6 +46,8 @@ def apart(act: Callable[[int], int], said: str) -> int:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)
         return act(writer) if os.getppid() == parent else 1
     os.close(writer)
+    for number in (_signal.SIGINT, _signal.SIGTERM):  # the child, who gets them too or is killed with us, undoes it
+        _signal.signal(number, _signal.SIG_IGN)
     if os.read(reader, 1):
         os.write(1, said.encode())
         return 0
@@ -73,6 +75,7 @@ class Streams:
 
 def stay(create: Create, streams: Streams, say: int) -> int:
     """Be the holder of what has been started. Never returns."""
+    program = _program(create.child)
     found = create.state
     place = create.base
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -88,7 +91,7 @@ def stay(create: Create, streams: Streams, say: int) -> int:
         _signal.signal(number, _signal.SIG_IGN)
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
     os.write(say, b"!")
-    holder.become(_program(create.child), (*files, status), found.id)
+    holder.become(program, (*files, status), found.id)
 
 
 def _program(pid: int) -> int:

@@ -102,12 +102,15 @@ def _by_systemd(request: Request) -> int:
     asked = request.spec["annotations"][state.RESTART]
     service.policy(asked)
     service.refuse_without_systemd()
+    cleanup.sweep(request.root, request.storage)
     found = again.put(request)
     try:
         grace = ending.manner(found, None, None)[1]
         service.install(found, service.unit(found, asked, grace, service.program()))
     except BaseException:
+        held = state.lock(request.root, request.id)
         cleanup.cleanup(state.load(request.root, request.id), volumes=True)  # it may have begun, and have cgroups
+        os.close(held)
         raise
     os.write(1, f"{request.id}\n".encode())
     return 0

@@ -8,7 +8,7 @@ from lxcfs_py.errors import Error
 from runtime import places, state, units
 from runtime.errors import RunError
 from runtime.kernel.removal import remove_tree
-from runtime.lifecycle import cleanup, outcome
+from runtime.lifecycle import again, cleanup, outcome
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ VERB = Verb("rename", "Call a container that has ended by another name.", "ID NA
 def rename(root: str, old: str, new: str) -> None:
     """Do it; raises an Error if it runs or the name is taken. Killed midway, one of both names has all of it."""
     if not units.is_name(new):
-        raise RunError(f"{new!r}: not a name", "use letters, digits, _ . and -, a letter or digit first")
+        raise RunError(f"{new!r}: not a name", units.NAME_HINT)
     held = state.lock(root, old)
     try:
         found = state.load(root, old)
@@ -35,6 +35,8 @@ def rename(root: str, old: str, new: str) -> None:
             raise Error(f"container {old!r} can't be renamed: its systemd scope bears its name", "make it anew")
         if not found.storage:
             raise Error(f"container {old!r} is an engine's, which knows it by that name", "rename it there")
+        if os.path.lexists(f"{os.path.dirname(found.storage)}/{new}"):  # of one whose state went with the last boot
+            raise state.taken(new)
         cleanup.ended(found, places.layout(found.cgroup))
         config, claimed = state.config(found), state.claim(root, new)
         try:
@@ -60,6 +62,8 @@ def _move(found: state.State, config: dict[str, Any], directory: str, new: str) 
     state.write(f"{directory}/config.json", {**config, "linux": linux})
     state.save(changed)
     os.rename(found.storage, storage)
+    again.renew(changed)
+    state.settle(directory)
     remove_tree(found.directory)
 
 

@@ -48,18 +48,19 @@ def start(parsed: Parsed, text: str, *, attach: bool = False, interactive: bool 
         again.revive(root, parsed["storage"])
         id_ = state.find(root, text)
     held = state.lock(root, id_)
-    found = state.load(root, id_)
-    now = oci.status(root, found, locked=True)
-    if now == state.STOPPED:
-        from runtime.lifecycle import service
+    try:
+        found = state.load(root, id_)
+        now = oci.status(root, found, locked=True)
+        if now == state.STOPPED:
+            from runtime.lifecycle import service
 
-        if unit := "" if attach else service.managed(found):
+            if not (unit := "" if attach else service.managed(found)):
+                return _again(found, os.dup(held), attach=attach, interactive=interactive)
             os.close(held)
+            held = -1
             service.start(found, unit)
             os.write(1, f"{id_}\n".encode())
             return 0
-        return _again(found, held, attach=attach, interactive=interactive)
-    try:
         if now != state.CREATED:
             what, hint = WHY[now]
             raise Error(f"container {id_!r} can't be started: {what}", hint)
@@ -69,7 +70,8 @@ def start(parsed: Parsed, text: str, *, attach: bool = False, interactive: bool 
         filter_ = seccomp.of(config, id_, found.bundle, kept=f"{parsed['storage']}/filters")
         start.begin(found, held, filter_, config.get("hooks", {}))
     finally:
-        os.close(held)
+        if held >= 0:
+            os.close(held)
     return 0
 
 

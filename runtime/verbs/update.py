@@ -67,7 +67,7 @@ def run(args: Sequence[str]) -> int:
     if parsed is None:
         return 0
     from runtime import places
-    from runtime.lifecycle import members
+    from runtime.lifecycle import again, members
     from runtime.process import cgroups
 
     root = parsed["root"]
@@ -86,6 +86,7 @@ def run(args: Sequence[str]) -> int:
             f"{found.directory}/config.json",
             {**config, "linux": {**linux, "resources": merged(linux.get("resources", {}), new)}},
         )
+        again.renew(found)
     finally:
         os.close(held)
     return 0

@@ -15,7 +15,7 @@ from runtime.config import spec
 from runtime.images.manifest import Config
 from runtime.images.resolve import Resolved
 from runtime.kernel import holder
-from runtime.lifecycle import again, attach, ending, inspect, service, usage
+from runtime.lifecycle import again, attach, cleanup, ending, inspect, service, usage
 from runtime.lifecycle.log import Log
 from runtime.request import Request
 from runtime.state import State
@@ -156,17 +156,50 @@ def test_a_request_is_kept(tmp_path: Path) -> None:
     again.keep(asked, found.storage)
     state.write(f"{found.directory}/config.json", {**spec, "hostname": "now"})
     assert again.kept(found) == asked.replace(id="web", spec={**spec, "hostname": "now"})
-    image = Resolved("a:1", "f00", ("/l/1", "/l/2"), ("1", "2"), Config(entrypoint=("sh",), labels={"class": "b"}))
+    image = Resolved(
+        "a:1",
+        "f00",
+        ("/l/1", "/l/2"),
+        ("1", "2"),
+        Config(entrypoint=("sh",), labels={"class": "subprocess:Popen", "range": "1"}),
+    )
     again.keep(asked.replace(image=image), found.storage)
     assert again.kept(found).image == image
     with pytest.raises(Error, match="it is removed when it ends"):
         again.kept(found.replace(remove=True))
-    Path(found.storage, again.REQUEST).write_text('{"//class": "os:nothing"}')
+    Path(found.storage, state.REQUEST).write_text('{"class": "subprocess:Popen"}')
     with pytest.raises(Error, match="can't be read"):
         again.kept(found)
-    os.unlink(f"{found.storage}/{again.REQUEST}")
+    os.unlink(f"{found.storage}/{state.REQUEST}")
     with pytest.raises(Error, match="'web' can't be started: it is stopped"):
         again.kept(found)
+
+
+def test_whose_namespaces_may_be_gone(tmp_path: Path) -> None:
+    """Who was in another container's namespaces is not started again in whatever has their number now."""
+    found = made(tmp_path)
+    spec: dict[str, Any] = {"linux": {"namespaces": [{"type": "network", "path": "/proc/77/ns/net"}]}}
+    again.keep(Request("web", spec), found.storage)
+    with pytest.raises(Error, match="in another one's namespaces"):
+        again.kept(found)
+
+
+def test_a_name_that_comes_back(tmp_path: Path) -> None:
+    """The name of a container whose state went with the boot is taken, and nobody touches its files."""
+    root, storage = str(tmp_path / "root"), str(tmp_path / "storage")
+    base = f"{storage}/containers/web"
+    os.close(again.room(root, "web", base))
+    again.keep(Request("web", {"process": {"args": ["sh"]}, "annotations": {}}, root=root, storage=storage), base)
+    os.rmdir(f"{root}/web/{state.CLAIMED}")
+    os.rmdir(f"{root}/web")
+    with pytest.raises(Error, match="'web' is taken"):
+        again.room(root, "web", base)
+    assert os.listdir(root) == []
+    os.close(state.claim(root, "web"))  # and if we are killed while it comes back
+    cleanup.sweep(root, storage)
+    assert (os.listdir(root), os.listdir(base)) == ([], [state.REQUEST])
+    again.revive(root, storage)
+    assert state.load(root, "web").command == ("sh",)
 
 
 def test_after_a_boot(tmp_path: Path) -> None:
