@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import select
-import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lxcfs_py.counters import Table
 from lxcfs_py.fuse import protocol
+from lxcfs_py.fuse.triggers import WRITER
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -50,9 +50,11 @@ def mourn(task: Task, numbers: Collection[int]) -> None:
     if task.relay:
         for number in numbers:
             slot = shared.relay(number)
-            unique = int.from_bytes(slot[protocol.UNIQUE_OFFSET : protocol.UNIQUE_OFFSET + 8], sys.byteorder)
+            opcode, unique, *_ = protocol.asked(slot)
             unanswered = unique and _write(task.fuse, protocol.error(unique, errno.EIO))
             slot[: protocol.UNIQUE_OFFSET + 8] = bytes(protocol.UNIQUE_OFFSET + 8)  # not before: we may be killed
+            if unanswered and opcode == protocol.RELEASE:  # the kernel does not say twice that a file is closed
+                shared.release(protocol.handle(slot) & ~WRITER)
             if unanswered and (taken := shared.took(number, since[number])) >= 0:
                 shared.untake(taken)
     else:

@@ -15,7 +15,7 @@ import pytest
 
 from lxcfs_py import process
 from lxcfs_py.daemon import workers
-from lxcfs_py.daemon.mourning import mourn_generation
+from lxcfs_py.daemon.mourning import mourn, mourn_generation
 from lxcfs_py.daemon.processes import Processes, Template
 from lxcfs_py.daemon.session import WORKERS, Session
 from lxcfs_py.daemon.task import Task
@@ -71,9 +71,9 @@ class Scene:
         self.children.remove(pid)
         os.waitpid(pid, 0)
 
-    def hold_request(self, number: int, unique: int) -> None:
+    def hold_request(self, number: int, unique: int, opcode: int = protocol.READ, handle: int = 0) -> None:
         """Have a worker's slot say that it is at a request."""
-        struct.pack_into("=IIQ", self.task.shared().relay(number), 0, 40, protocol.READ, unique)
+        struct.pack_into("=IIQ24xQ", self.task.shared().relay(number), 0, 48, opcode, unique, handle)
 
     def noted(self, number: int) -> int:
         """Return the request that a worker's slot names."""
@@ -226,3 +226,16 @@ def test_a_worker_is_known_before_it_serves(scene: Scene, monkeypatch: pytest.Mo
     assert scene.heard() == [(errno.EIO, 10)]
     os.close(told)
     os.close(tell)
+
+
+def test_a_file_that_was_being_closed(scene: Scene) -> None:
+    """A file whose closing died with a worker is closed, once: its slot may be another's by then."""
+    shared = scene.task.shared()
+    handle = shared.open(0, b"about", 1, "web")
+    scene.hold_request(0, 7, protocol.RELEASE, handle)
+    mourn(scene.task, [0])
+    assert (shared.taken(), scene.heard()) == (0, [(errno.EIO, 7)])
+    other = shared.open(0, b"about", 1, "web")
+    scene.hold_request(0, 9, protocol.RELEASE, handle)
+    mourn(scene.task, [0])
+    assert shared.opened(other) is not None
