@@ -14,13 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-def _guarded(program: str, act: Callable[[Sequence[str]], int]) -> int:
+def _guarded(program: str, act: Callable[[], int]) -> int:
     try:
-        if f"_{program.replace('-', '_').upper()}_COMPLETE" in os.environ:
-            from runtime import help  # noqa: A004  (named after what it is for)
-
-            return help.complete(program) or 0
-        code = act(sys.argv[1:])
+        code = act()
         sys.stdout.flush()  # the launchers leave by _exit, which does not
     except Error as error:
         _say(program, str(error))
@@ -94,11 +90,18 @@ def _verb(argv: Sequence[str]) -> int:
     if module.VERB.mapped and places.rootless():
         from runtime.process import rootless
 
-        rootless.inside(lambda: (module.run((*before, *after)), sys.stdout.flush()))
-        return 0
+        return rootless.inside(lambda: _guarded("pyproc", lambda: int(module.run((*before, *after)))))
     return int(module.run((*before, *after)))
+
+
+def _act(program: str) -> int:
+    if f"_{program.replace('-', '_').upper()}_COMPLETE" in os.environ:
+        from runtime import help  # noqa: A004  (named after what it is for)
+
+        return help.complete(program) or 0
+    return (_run if program == "pyproc-run" else _verb)(sys.argv[1:])
 
 
 def main(program: str) -> int:
     """Be ``pyproc-run`` or ``pyproc``; return the exit code."""
-    return _guarded(program, _run if program == "pyproc-run" else _verb)
+    return _guarded(program, lambda: _act(program))

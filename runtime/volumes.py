@@ -123,26 +123,41 @@ def claim(volumes: Iterable[Volume], storage: str, container: str) -> None:
 
 
 def _used(container: str) -> list[dict[str, Any]]:
+    """Return what a container's storage says it uses; raises an Error for what can't be read: it may use any."""
+    path = f"{container}/{USES}"
     try:
-        with open(f"{container}/{USES}", "rb") as file:
+        with open(path, "rb") as file:
             found = json_text.loads(file.read())["volumes"]
-        return [use for use in found if isinstance(use["name"], str)]
-    except (OSError, ValueError, KeyError, TypeError):
+        return [{"name": _text(use["name"]), "anonymous": bool(use.get("anonymous"))} for use in found]
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise Error(reason(error), "run it as root, or as the container's user") from error
+    except (ValueError, KeyError, TypeError, AttributeError):
+        hint = f"remove the container: pyproc rm {os.path.basename(container)}"
+        raise Error(f"{path}: not a list of volumes", hint) from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
 
 
 def anonymous(container: str) -> list[str]:
     """Return the names of the volumes that were made up for a container; its storage is given."""
-    return [use["name"] for use in _used(container) if use.get("anonymous")]
+    return [use["name"] for use in _used(container) if use["anonymous"]]
 
 
 def uses(storage: str) -> dict[str, list[str]]:
-    """Return the containers that have each volume, running or not; ones that have none are not in it."""
+    """Return the containers that have each volume, running or not; raises an Error if one's can't be known."""
     found: dict[str, list[str]] = {}
     try:
         containers = sorted(os.listdir(f"{storage}/containers"))
-    except OSError:
+    except FileNotFoundError:
         containers = []
+    except OSError as error:
+        raise Error(reason(error), "run it as root, or give the --storage the volumes are in") from error
     for container in containers:
         for use in _used(f"{storage}/containers/{container}"):
             found.setdefault(use["name"], []).append(container)
@@ -212,10 +227,14 @@ def remove(storage: str, wanted: Iterable[str], *, but: str = "") -> None:
 
 def forget(storage: str, container: str, name: str) -> None:
     """Remove the anonymous volumes of a container that is being removed, but for those others use."""
-    for volume in anonymous(container):
+    try:
+        wanted = anonymous(container)
+    except Error:  # damaged: it goes all the same, and leaves them to ``volume prune``
+        return
+    for volume in wanted:
         try:
             remove(storage, [volume], but=name)
-        except Error:  # another has it, or it has gone
+        except Error:  # another has it, or may have, or it has gone
             continue
 
 

@@ -105,14 +105,20 @@ def _kill(found: State, there: Layout) -> None:
     control.remove(host(), there, found.cgroup)
 
 
-def _remove(storage: str) -> None:
-    """Remove its files; a user's container has files of ids that are not the user's own."""
+def _remove(found: State, *, volumes: bool) -> None:
+    """Remove its files, and its anonymous volumes if asked; a user's have owners that are not the user itself."""
+
+    def act() -> None:
+        if volumes:
+            forget(os.path.dirname(os.path.dirname(found.storage)), found.storage, found.id)
+        remove_tree(found.storage)
+
     if not places.rootless():
-        remove_tree(storage)
-    elif os.path.isdir(storage):
+        act()
+    elif os.path.isdir(found.storage):
         from runtime.process import rootless
 
-        rootless.inside(lambda: remove_tree(storage))
+        rootless.inside(act)
 
 
 def cleanup(found: State, there: Layout | None = None, *, volumes: bool = False) -> None:
@@ -122,9 +128,7 @@ def cleanup(found: State, there: Layout | None = None, *, volumes: bool = False)
     """
     ended(found, there or places.layout(found.cgroup))
     if found.storage:
-        if volumes:
-            forget(os.path.dirname(os.path.dirname(found.storage)), found.storage, found.id)
-        _remove(found.storage)
+        _remove(found, volumes=volumes)
         _prune(os.path.dirname(found.storage))
     config = _config(found)
     resctrl.remove((config.get("linux") or {}).get("intelRdt"), found.id)

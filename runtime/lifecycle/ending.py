@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 10.0
 """What Docker gives before it kills."""
+MOST_SECONDS = 1e9
+"""What poll(2) can wait."""
 LAST_WORD_SECONDS = 10.0
 """How long its parent may take to say how it ended, on a busy machine."""
 
@@ -81,6 +83,28 @@ def follow(root: str, found: State) -> Outcome:
                 os.close(descriptor)
 
 
+def code(found: State, known: Outcome) -> int:
+    """Return the exit code of a container that has ended; one that nobody has written down is an Error."""
+    if known.exit_code is None:
+        parent = "its parent, an engine or a process that was killed, did not tell"
+        why = "it was removed at its end (--rm), before that could be read" if found.remove else parent
+        raise Error(f"container {found.id!r} has ended, its exit code is not known", why)
+    return known.exit_code
+
+
+def _grace(found: State) -> float:
+    """Return the seconds that were said when it was made; a bundle may say anything."""
+    text = found.annotations.get(STOP_TIMEOUT, f"{GRACE_SECONDS}")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = MOST_SECONDS
+    if not -MOST_SECONDS < seconds < MOST_SECONDS:  # nor is it if it is no number
+        hint = "give --timeout"
+        raise Error(f"container {found.id!r}: annotation {STOP_TIMEOUT} {text!r} is not a number of seconds", hint)
+    return seconds
+
+
 def manner(found: State, signal: str | None, seconds: float | None) -> tuple[int, float | None]:
     """Return the signal that asks a container to end, and the seconds it has then (None: as long as it takes).
 
@@ -88,7 +112,7 @@ def manner(found: State, signal: str | None, seconds: float | None) -> tuple[int
     """
     about = found.annotations
     number = signals.number(signal or about.get(STOP_SIGNAL) or "TERM")
-    grace = seconds if seconds is not None else float(about.get(STOP_TIMEOUT, GRACE_SECONDS))
+    grace = seconds if seconds is not None else _grace(found)
     return number, None if grace < 0 else grace
 
 

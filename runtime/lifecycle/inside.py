@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 class Place:
     """Where paths begin: a container's root by descriptor, or the host's."""
 
-    def __init__(self, top: int = -1) -> None:
+    def __init__(self, top: int = -1, owner: tuple[int, int] = (0, 0)) -> None:
         self.top = top
+        self.owner = owner
+        """The host's ids of root there."""
 
     def open(self, path: str, flags: int) -> int:
         """Return a descriptor; raises OSError naming the path."""
@@ -34,20 +36,47 @@ class Place:
         return mountapi.openat2(self.top, path or "/", flags)
 
 
+def root_id(text: str) -> int:
+    """Return the host's id of a user namespace's root, by its map (user_namespaces(7)); raises an Error without."""
+    for line in text.splitlines():
+        inner, outer, _ = map(int, line.split())
+        if inner == 0:
+            return outer
+    raise Error("the container's user namespace has no root", "give --archive, which keeps owners")
+
+
+def _owner(pid: int) -> tuple[int, int]:
+    found = []
+    for name in ("uid_map", "gid_map"):
+        try:
+            with open(f"/proc/{pid}/{name}", encoding="utf-8") as file:
+                found.append(root_id(file.read()))
+        except FileNotFoundError:  # a kernel without user namespaces
+            found.append(0)
+    return found[0], found[1]
+
+
 def opened(root: str, found: State, held: int) -> Place:
     """Return a container's root; ``held`` is its lock, which keeps an ended one from being started meanwhile.
 
-    That of an ended one is mounted for this process alone, in a mount namespace of its own.
+    That of an ended one is mounted for this process alone, in a mount namespace of its own. Raises an Error for
+    ordinary users, who have the right to neither.
     """
+    if places.rootless():
+        raise Error(
+            f"container {found.id!r}: cp is for root alone so far",
+            "as an ordinary user give the container a volume (-v), or pass a tar through pyproc exec",
+        )
     if state.status(root, found, locked=True) != state.STOPPED:
         os.close(held)
         try:
             top = os.open(f"/proc/{found.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
+            owner = _owner(found.pid)
+        except (FileNotFoundError, ProcessLookupError):
             top = -1
         if top < 0 or not state.alive(found.pid, found.start_ticks):  # the pid may have been another's by then
             raise Error(f"container {found.id!r} has just ended", "try again")
-        return Place(top)
+        return Place(top, owner)
     request = again.kept(found)
     with open("/proc/self/mountinfo", "rb") as file:
         facts = rootfs.gather(request.lowers, found.storage, file.read(), user=places.unprivileged())

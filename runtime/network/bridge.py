@@ -28,6 +28,7 @@ def connect(wish: Wish, storage: str, root: str, id_: str, hosts: str, pid: int)
         before = file.load()
         book = before.kept(lambda lease: lease.interface in there)
         network = networks.use(storage, wish.name, ipv6=sysctls.ipv6())
+        network = networks.as_up(network, book.networks.get(network.bridge))
         cable = f"veth{os.urandom(4).hex()}"
         who = leases.Lease(
             root, id_, network.bridge, cable, hosts, "", "", "",

@@ -193,6 +193,17 @@ def use(storage: str, name: str, *, ipv6: bool) -> Network:
     return network
 
 
+def as_up(network: Network, up: Network | None) -> Network:
+    """Return a network with the addresses its bridge was made with, if that is ``up``.
+
+    The default network of every --storage has the same bridge, and may have been given another subnet.
+    """
+    if up is None:
+        return network
+    six = {"subnet6": up.subnet6, "gateway6": up.gateway6} if network.subnet6 else {}
+    return network.replace(subnet=up.subnet, gateway=up.gateway, **six)
+
+
 def remove(storage: str, name: str) -> None:
     """Forget a network; the caller has seen that nobody uses it."""
     os.unlink(f"{directory(storage)}/{name}.json")

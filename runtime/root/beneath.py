@@ -51,15 +51,19 @@ class Beneath(Step):
     places: tuple[tuple[str, str], ...]
     user: bool = False
     """Whether ids may be unknown here, in a user's namespace (``attributes.own``)."""
+    hidden: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """What of the layers below must not show: the name of a part, and paths in it."""
 
     def execute(self, _tree: Tree) -> None:
         """Find each place as the kernel will, and make what is missing."""
         made = [_Part(*part, user=self.user) for part in self.parts]
+        parts = {part.name: part for part in made}
         try:
+            for name, paths in self.hidden:
+                for path in paths:
+                    parts[os.fsencode(name)].hide(os.fsencode(path))
             for path, source in self.places:
-                _make(
-                    {part.name: part for part in made}, os.fsencode(path), whole=not source or os.path.isdir(source)
-                )
+                _make(parts, os.fsencode(path), whole=not source or os.path.isdir(source))
             for part in made:
                 part.finish()
         finally:
@@ -100,6 +104,16 @@ class _Part:
         else:
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
             os.close(os.open(path, flags, 0o644, dir_fd=self.top))
+
+    def hide(self, path: bytes) -> None:
+        """Let what is below not show, by overlayfs's mark: a character device 0:0."""
+        parts = path.split(b"/")
+        try:
+            for end in range(1, len(parts)):
+                self._above(b"/".join(parts[:end]))
+            os.mknod(path, 0o020000, 0, dir_fd=self.top)
+        except (FileExistsError, NotADirectoryError):  # the container was started before: hidden already, or a place
+            return
 
     def _above(self, path: bytes) -> None:
         if _own(self.top, path) is not None:

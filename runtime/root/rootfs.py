@@ -13,7 +13,7 @@ import os
 from lxcfs_py.record import Record
 from runtime.root.beneath import Beneath
 from runtime.root.mounts import Mask, Mount, Overlay, escaped
-from runtime.root.steps import Directory, Link, Step, Whiteout
+from runtime.root.steps import Directory, Link, Step
 
 SHOWN = ("usr", "opt", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 """What of the host's / shows; where one of them is a link it stays one."""
@@ -23,6 +23,8 @@ SECRETS = (
     "wpa_supplicant", "openvpn", "sudoers", "sudoers.d", "hosts", "hostname", "resolv.conf",
 )  # fmt: skip
 """Of /etc, beside what the world can't read: secrets, and the files a container has of its own."""
+MOST = 4096
+"""Directories of /etc that are looked into."""
 SKELETON = (
     ("root", 0o700), ("home", 0o755), ("tmp", 0o1777), ("run", 0o755), ("srv", 0o755), ("mnt", 0o755),
     ("media", 0o755), ("var/tmp", 0o1777), ("var/log", 0o755), ("var/lib", 0o755), ("var/cache", 0o755),
@@ -69,15 +71,40 @@ def gather(lowers: Sequence[str], storage: str, mountinfo: bytes, *, user: bool 
             shown.append((name, os.readlink(f"/{name}")))
         elif os.path.isdir(f"/{name}"):
             shown.append((name, ""))
-    found = [name for name in SECRETS if os.path.lexists(f"/etc/{name}")]
-    with os.scandir("/etc") as entries:
-        for entry in entries:
-            about = entry.stat(follow_symlinks=False)
-            if not entry.is_symlink() and not about.st_mode & 0o004 and entry.name not in found:
-                found.append(entry.name)
     tops = (mount.mount_point.split("/")[1:] for mount in mounts)
     covered = frozenset(top[0] for top in tops if user and len(top) > 1) & frozenset(SHOWN)
-    return Facts(tuple(shown), tuple(found), fstype, user, covered)
+    return Facts(tuple(shown), secrets("/etc"), fstype, user, covered)
+
+
+def secrets(top: str) -> tuple[str, ...]:
+    """Return what of the host's /etc is hidden, relative to it: ``SECRETS``, and what others can't read.
+
+    A directory that others can't list and enter, or that we can't, is hidden whole; so are those beyond ``MOST``.
+    """
+    found = dict.fromkeys(name for name in SECRETS if os.path.lexists(f"{top}/{name}"))
+    todo = [""]
+    for above in todo:  # which grows
+        try:
+            entries = os.scandir(f"{top}/{above}")
+        except OSError:
+            if not above:
+                raise
+            found[above[:-1]] = None
+            continue
+        with entries:
+            for entry in entries:
+                name = above + entry.name
+                if entry.is_symlink() or name in found:
+                    continue
+                try:
+                    mode = entry.stat(follow_symlinks=False).st_mode
+                except FileNotFoundError:  # removed meanwhile
+                    continue
+                if mode & 0o170000 == 0o040000 and mode & 0o005 == 0o005 and len(todo) < MOST:
+                    todo.append(f"{name}/")
+                elif mode & 0o170000 == 0o040000 or not mode & 0o004:
+                    found[name] = None
+    return tuple(found)
 
 
 def in_memory(facts: Facts) -> bool:
@@ -120,9 +147,7 @@ def _skeleton(base: str, facts: Facts) -> list[Step]:
     found: list[Step] = [Directory(f"{root}/{name}", mode) for name, mode in SKELETON]
     for name, target in facts.shown:
         found.append(Link(target, f"{root}/{name}") if target else Directory(f"{root}/{name}"))
-    if "etc" in facts.covered:
-        return found
-    return [*found, *(Whiteout(f"{init(base, 'etc')}/{secret}") for secret in facts.secrets)]
+    return found
 
 
 def steps(
@@ -145,7 +170,8 @@ def steps(
         ]
     found += _skeleton(base, facts) if not lowers else []
     about = tuple((name, init(base, name), layers, upper(base, name)) for name, layers in made.items())
-    found.append(Beneath(about, places, facts.user))
+    hidden = (("etc", facts.secrets),) if "etc" in made else ()
+    found.append(Beneath(about, places, facts.user, hidden))
     found += [_overlay(layers, base, name, f"{root}/{name}", user=facts.user) for name, layers in made.items()]
     for name in (name for name, target in facts.shown if not target and name in facts.covered):
         found.append(Mount(f"/{name}", f"{root}/{name}", "bind", ("rbind", "rro", "rnodev", "rprivate")))

@@ -119,22 +119,6 @@ class Node(Step):
             os.close(parent)
 
 
-class Whiteout(Step):
-    """Hide, in an upper layer, what the lower ones have there; whatever is there already does that, too."""
-
-    path: str
-
-    def execute(self, tree: Tree) -> None:
-        """Make a character device 0:0 (overlayfs.rst)."""
-        parent, name = tree.parent(self.path)
-        try:
-            os.mknod(name, 0o020000, 0, dir_fd=parent)
-        except FileExistsError:  # the container was started before, and has made something
-            return
-        finally:
-            os.close(parent)
-
-
 class Text(Step):
     """Write a small file."""
 

@@ -67,4 +67,4 @@ def run(args: Sequence[str]) -> int:
     )
     if not there.run():
         return 0
-    return ending.told(root, found, holder).exit_code or 0
+    return ending.code(found, ending.told(root, found, holder))

@@ -134,9 +134,9 @@ def copy(parsed: Parsed, one: Side, other: Side) -> None:
     from runtime.lifecycle import copying
 
     root, out = parsed["root"], bool(one.container)
-    owner = None if parsed["archive"] else (os.getuid(), os.getgid()) if out else (0, 0)
     place = _place(root, one.container or other.container)
     outside = _place(root, "")
+    owner = None if parsed["archive"] else (os.getuid(), os.getgid()) if out else place.owner
     if one == Side("", "-"):
         directory = place.open(other.path, os.O_RDONLY | os.O_DIRECTORY)
         with open(os.dup(0), "rb") as file, copying.Piped(file, "the standard input") as stream:

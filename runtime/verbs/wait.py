@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from lxcfs_py.errors import Error
 from runtime import state
 from runtime.verbs import Verb
 
@@ -24,9 +23,6 @@ def run(args: Sequence[str]) -> int:
 
     root = parsed["root"]
     for found in [state.get(root, text) for text in parsed.rest]:
-        code = ending.follow(root, found).exit_code
-        if code is None:
-            why = "its parent, an engine or a process that was killed, did not tell"
-            raise Error(f"container {found.id!r} has ended, its exit code is not known", why)
+        code = ending.code(found, ending.follow(root, found))
         os.write(1, f"{code}\n".encode())
     return 0

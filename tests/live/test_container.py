@@ -27,16 +27,19 @@ def canaries() -> Iterator[list[Path]]:
     """Yield files a container must not be able to read."""
     places = ["/root", "/home", "/var/lib", "/etc", "/etc/ssl/private"]
     found = [Path(place, f".{CANARY}") for place in places if os.path.isdir(place)]
-    own = Path(f"/{CANARY}")
-    own.mkdir(exist_ok=True)
-    found.append(own / "file")
+    made = [Path(path) for path in (f"/{CANARY}", f"/etc/.{CANARY}.d", f"/etc/.{CANARY}.d/main")]
+    for own in made:
+        own.mkdir(exist_ok=True)
+        own.chmod(0o755)
+    found += [made[0] / "file", made[-1] / "secret.conf"]
     for path in found:
         path.write_text(CANARY)
         path.chmod(0o600)
     yield found
     for path in found:
         path.unlink()
-    own.rmdir()
+    for own in reversed(made):
+        own.rmdir()
 
 
 def test_secrets_of_the_host(clean: Box, canaries: list[Path]) -> None:
@@ -44,6 +47,11 @@ def test_secrets_of_the_host(clean: Box, canaries: list[Path]) -> None:
     names = " ".join(map(str, [*canaries, "/etc/shadow"]))
     done = clean.run("--rm", "--", "sh", "-c", f"cat {names}; ls -a / /root /home", check=False)
     assert CANARY not in done.stdout
+    place = canaries[-1].parent
+    script = f"cd {place}; stat -c '%a %u %g %Y' .; ls -A; echo x >new; cat new"
+    shown = clean.run("--rm", "--", "sh", "-c", script, check=False).stdout.splitlines()
+    about = place.stat()
+    assert shown == [f"755 {about.st_uid} {about.st_gid} {int(about.st_mtime)}", "x"]
     assert "root:*" not in done.stdout
     assert "root:!" not in done.stdout
 

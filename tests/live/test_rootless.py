@@ -169,6 +169,45 @@ def wait_for(mine: User, condition: object) -> None:
 
 
 @pytest.mark.anywhere
+def test_files_of_other_ids(mine: User) -> None:
+    """What belongs to ids of the container's goes like what is the user's own: volumes with --rm, and by prune."""
+    volumes = mine.inside / str(mine.base)[1:] / "home/.local/share/pyproc/volumes"
+    made = "mkdir -m 700 {0}/d && touch {0}/d/f && chown -R 5:6 {0}/d && chown 5:6 {0}"
+    mine.run("--rm", "-v", "/v", "--", "sh", "-c", made.format("/v"))
+    assert os.listdir(volumes) == [".lock"]
+    mine.run("--name", "one", "--", "sh", "-c", made.format("/srv"))
+    assert mine.pyproc("prune", "--containers").stdout.splitlines()[0] == "removed one"
+
+
+@pytest.mark.anywhere
+def test_how_verbs_among_the_users_ids_end(mine: User) -> None:
+    """A reader that has left is no error, and one that is has its message once."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*mine.enter, str(BIN / "pyproc"), "volume", "ls"],
+        stdin=-3,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+    missing = mine.pyproc("volume", "rm", "nosuch", check=False)
+    assert (missing.returncode, missing.stderr.count("'nosuch' does not exist")) == (1, 1), missing.stderr
+
+
+@pytest.mark.anywhere
+def test_cp_is_refused(mine: User) -> None:
+    """A user is told what to do instead, for a container that runs and for one that has ended."""
+    mine.run("--name", "ended", "--", "true")
+    mine.run("-d", "--name", "runs", "--", "sleep", "1000")
+    for name in ("ended", "runs"):
+        done = mine.pyproc("cp", f"{name}:/etc/passwd", "-", check=False)
+        assert (done.returncode, "cp is for root alone so far; as an ordinary user" in done.stderr) == (1, True), done
+
+
+@pytest.mark.anywhere
 def test_limits_that_are_not_held(mine: User) -> None:
     """Without a cgroup of the user's own the container runs, and is told what does not limit it."""
     done = mine.run("--rm", "-m", "64m", "--cpus", "0.5", "--pids-limit", "50", "--", "true")

@@ -62,6 +62,32 @@ def test_only_what_is_missing_is_made(tmp_path: Path) -> None:
     assert [tree(base / name) for name in ("top", "low", "usr")] == before
 
 
+def test_what_is_hidden(tmp_path: Path) -> None:
+    """A mark hides it, however deep; directories above look as they do below, and a place may be made of it."""
+    base = made(tmp_path)
+    os.chmod(base / "usr/lib", 0o2751)
+    os.utime(base / "usr/lib", ns=(0, 10**18))
+    (base / "usr/lib/db").mkdir(mode=0o711)
+    parts = (
+        ("", str(base / "init"), (str(base / "top"),), str(base / "upper")),
+        ("usr", str(base / "init-usr"), (str(base / "usr"),), str(base / "upper-usr")),
+    )
+    step = Beneath(parts, (("/usr/lib/db/key", str(base / "low/etc/hosts")),), False, (
+        ("usr", ("lib/db/conf", "lib/db/key", "lib/private", "top")),
+    ))  # fmt: skip
+    step.execute(Tree())
+    hidden = {"lib/db/conf", "lib/private", "top"}
+    assert set(tree(base / "init-usr")) == {"lib", "lib/db", "lib/db/key", *hidden}
+    marks = {path: os.stat(base / "init-usr" / path) for path in hidden}
+    assert {(about.st_mode & 0o170000, about.st_rdev) for about in marks.values()} == {(0o020000, 0)}
+    for path in ("lib", "lib/db"):
+        about, below = os.stat(base / "init-usr" / path), os.stat(base / "usr" / path)
+        assert (about.st_mode, about.st_mtime_ns) == (below.st_mode, below.st_mtime_ns), path
+    more = step.replace(hidden=(("usr", ("lib/private/deep/er", "lib/db/conf", "lib/new")),))
+    more.execute(Tree())  # started again: a directory that was hidden whole stays so
+    assert set(tree(base / "init-usr")) == {"lib", "lib/db", "lib/db/key", "lib/new", *hidden}
+
+
 def test_a_container_that_is_started_again(tmp_path: Path) -> None:
     """What is there is left alone; of its upper layer nothing is changed."""
     base = made(tmp_path)

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from lxcfs_py.errors import Error
-from runtime import state, units
+from runtime import places, state, units
 from runtime.config import spec
 from runtime.images.manifest import Config
 from runtime.images.resolve import Resolved
 from runtime.kernel import holder
-from runtime.lifecycle import again, attach, cleanup, ending, inspect, service, usage
+from runtime.lifecycle import again, attach, cleanup, ending, inside, inspect, service, usage
 from runtime.lifecycle.log import Log
+from runtime.lifecycle.outcome import Outcome
 from runtime.request import Request
 from runtime.state import State
 from runtime.verbs import attach as attaching
@@ -137,6 +138,41 @@ def test_how_it_is_stopped(
 ) -> None:
     """What is said now counts before what was said when it was made, and that before the usual."""
     assert ending.manner(made(tmp_path, annotations=annotations), signal, seconds) == expected
+
+
+@pytest.mark.parametrize("text", ["abc", "", "nan", "inf", "1e12", "5s"])
+def test_a_bundle_that_says_no_time(tmp_path: Path, text: str) -> None:
+    """An annotation that is no number of seconds is an Error that names it, unless a time is said now."""
+    found = made(tmp_path, annotations={spec.STOP_TIMEOUT: text})
+    with pytest.raises(Error, match=f"'web': annotation {spec.STOP_TIMEOUT} '{text}' is not a number of seconds"):
+        ending.manner(found, None, None)
+    assert ending.manner(found, None, 3.0) == (15, 3.0)
+
+
+def test_an_end_that_nobody_told(tmp_path: Path) -> None:
+    """It is no success; 0 that was told is."""
+    found = made(tmp_path)
+    assert [ending.code(found, Outcome(number)) for number in (0, 7)] == [0, 7]
+    with pytest.raises(Error, match="'web' has ended, its exit code is not known; its parent, an engine"):
+        ending.code(found, Outcome())
+    with pytest.raises(Error, match="--rm"):
+        ending.code(found.replace(remove=True), Outcome())
+
+
+def test_whose_root_a_copy_becomes() -> None:
+    """It is the one of the container's user namespace; without one there nothing is copied to the host's."""
+    assert inside.root_id("         0          0 4294967295\n") == 0
+    assert inside.root_id("         1     300000      65536\n         0       4242          1\n") == 4242
+    for text in ("", "1 300000 65536\n"):
+        with pytest.raises(Error, match="has no root; give --archive"):
+            inside.root_id(text)
+
+
+def test_a_users_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused with what to do instead, before anything is opened."""
+    monkeypatch.setattr(places, "USER", 1000)
+    with pytest.raises(Error, match="cp is for root alone so far; as an ordinary user give the container a volume"):
+        inside.opened(str(tmp_path / "root"), made(tmp_path), -1)
 
 
 def test_grace() -> None:

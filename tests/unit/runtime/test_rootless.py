@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,12 +11,17 @@ import pytest
 from lxcfs_py.cgroup.layout import Hierarchy, Layout
 from lxcfs_py.cgroup.limits import Limits
 from lxcfs_py.errors import Error
-from runtime import options, places
+from runtime import cli, options, places, volumes
 from runtime.config import rootless, spec
+from runtime.lifecycle import cleanup
 from runtime.process import delegated, ids
+from runtime.process import rootless as process_rootless
 from runtime.root import mounts, plan, rootfs
+from runtime.state import State
+from runtime.verbs import prune
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 OWN = ids.Own(ids.rows(1000, [(100000, 65536)]), ids.rows(1000, [(100000, 65536)]))
@@ -70,17 +76,70 @@ def test_the_hosts_network() -> None:
 
 def test_layers_of_a_user() -> None:
     """A user's overlay marks what is deleted in attributes of its own; what has mounts below it is bound instead."""
-    facts = rootfs.Facts((("usr", ""), ("etc", "")), ("shadow",), "ext4", user=True, covered=frozenset(("etc",)))
+    shown, secrets = (("usr", ""), ("etc", "")), ("shadow", "db/conf")
+    facts = rootfs.Facts(shown, secrets, "ext4", user=True, covered=frozenset(("etc",)))
     _, steps = rootfs.steps((), "/base", facts, ())
     overlays = {step.target: step for step in steps if isinstance(step, mounts.Overlay)}
     assert overlays.keys() == {"/base/root/", "/base/root/usr"}
     assert overlays["/base/root/usr"].lowers == ("/base/init/usr", "/usr")
     assert all("userxattr" in overlay.options for overlay in overlays.values())
     assert mounts.Mount("/etc", "/base/root/etc", "bind", ("rbind", "rro", "rnodev", "rprivate")) in steps
-    assert mounts.Mask("/base/root/etc/shadow") in steps
+    assert all(mounts.Mask(f"/base/root/etc/{secret}") in steps for secret in secrets)
     text = b"1 0 8:1 / / rw - ext4 x rw\n2 1 8:1 /h /etc/hosts rw - ext4 x rw\n3 1 8:2 / /usr rw - ext4 x rw\n"
     assert rootfs.gather((), "/base", text, user=True).covered == {"etc"}
     assert rootfs.gather((), "/base", text).covered == set()
+
+
+def test_who_is_root_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody makes a user namespace within one: what is asked for is done at once, and its exit code returned."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    done: list[int] = []
+
+    def act() -> int:
+        done.append(os.getpid())
+        return 7
+
+    assert process_rootless.inside(act) == 7
+    assert process_rootless.inside(lambda: None) == 0
+    assert done == [os.getpid()]
+
+
+@pytest.mark.parametrize(("raised", "code"), [(None, 3), (BrokenPipeError(), 141), (KeyboardInterrupt(), 130)])
+def test_how_a_verb_among_a_users_ids_ends(
+    monkeypatch: pytest.MonkeyPatch, raised: BaseException | None, code: int
+) -> None:
+    """A verb that works in a user namespace has the exit code it would have without."""
+
+    def run(_args: object) -> int:
+        if raised is not None:
+            raise raised
+        return 3
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(places, "USER", 1000)
+    monkeypatch.setattr(prune, "run", run)
+    monkeypatch.setattr(sys, "argv", ["pyproc", "prune"])
+    assert cli.main("pyproc") == code
+
+
+def test_removing_a_users_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its volumes and its files go by one act among the user's ids, and none is made for what has gone."""
+    acts: list[object] = []
+
+    def inside(act: Callable[[], None]) -> None:
+        acts.append(act)
+        act()
+
+    monkeypatch.setenv(places.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(places, "USER", 1000)
+    monkeypatch.setattr(process_rootless, "inside", inside)
+    base = tmp_path / "containers/web"
+    base.mkdir(parents=True)
+    volumes.claim([volumes.Volume("f" * 64, anonymous=True), volumes.Volume("v")], str(tmp_path), str(base))
+    found = State("web", str(tmp_path / "web"), "", str(base), "", 1, ())
+    cleanup.cleanup(found, Layout({}), volumes=True)
+    cleanup.cleanup(found, Layout({}), volumes=True)
+    assert (len(acts), volumes.names(str(tmp_path)), base.exists()) == (1, ["v"], False)
 
 
 @pytest.fixture

@@ -201,6 +201,26 @@ def test_prune(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "volumes")) == [".lock", "a", "c"]
 
 
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"volumes": 1}', '{"volumes": [1]}', '{"volumes": [{"name": 1}]}']
+)
+def test_uses_that_cant_be_known(tmp_path: Path, text: str) -> None:
+    """A damaged list may name any volume: none is removed and the file is named, yet its container can go."""
+    storage, made = str(tmp_path), Volume("f" * 64, anonymous=True)
+    at = container(tmp_path, "web", Volume("v"))
+    other = container(tmp_path, "other", made)
+    (tmp_path / "containers/web/volumes.json").write_text(text)
+    for act in (lambda: volumes.prune(storage, lambda _: True), lambda: volumes.remove(storage, ["v"])):
+        with pytest.raises(Error, match=f"{at}/volumes.json: not a list of volumes; remove .*: pyproc rm web"):
+            act()
+    volumes.forget(storage, at, "web")
+    volumes.forget(storage, other, "other")
+    assert volumes.names(storage) == [made.name, "v"]
+    os.unlink(f"{at}/{volumes.USES}")
+    volumes.forget(storage, other, "other")
+    assert volumes.prune(storage, lambda _: True) == ["v"] and volumes.names(storage) == []
+
+
 def test_made_at_the_same_time(tmp_path: Path) -> None:
     """Of many who want a volume at once one makes it, and nothing else is left."""
     made: list[Any] = []

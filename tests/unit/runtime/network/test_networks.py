@@ -9,7 +9,7 @@ import pytest
 from lxcfs_py import json_text
 from lxcfs_py.errors import Error
 from runtime import options
-from runtime.network import addresses, leases, links, names, networks, programs, rules, sysctls, wish
+from runtime.network import addresses, bridge, leases, links, names, networks, programs, rules, sysctls, wish
 from runtime.network.leases import Book, Lease
 from runtime.network.networks import Asked, Network
 from runtime.network.ports import Port
@@ -320,3 +320,34 @@ def test_what_is_passed_on() -> None:
 def test_what_is_missing_is_named(program: str, done: Done, lines: tuple[str, ...], message: str) -> None:
     """A program that is not there is named with its package, what the kernel lacks with its module."""
     assert message in str(programs.problem(program, done, lines))
+
+
+def test_the_default_networks_bridge_of_another_storage() -> None:
+    """A network has the addresses its bridge has, of IPv6 as far as it has it; else its own."""
+    own = Network("bridge", "pyproc0", "10.91.0.0/16", "10.91.0.1", "fd01::/64", "fd01::1")
+    up = Network("bridge", "pyproc0", "10.90.0.0/16", "10.90.0.1", "fd02::/64", "fd02::1")
+    assert networks.as_up(own, None) == own
+    assert networks.as_up(own, up) == up
+    plain = own.replace(subnet6="", gateway6="")
+    assert networks.as_up(plain, up) == up.replace(subnet6="", gateway6="")
+    assert networks.as_up(own, up.replace(subnet6="", gateway6="")).subnet6 == ""
+
+
+def test_a_second_storages_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets an address and a gateway of the bridge that is up, whatever subnet its own storage chose."""
+    up = Network("bridge", "pyproc0", "10.90.0.0/16", "10.90.0.1")
+    own = up.replace(subnet="10.91.0.0/16", gateway="10.91.0.1")
+    (tmp_path / "networks").mkdir()
+    (tmp_path / "networks/bridge.json").write_bytes(json_text.dumps(own.as_dict()))
+    first = leases.Lease("/r", "one", "pyproc0", "veth1", "/h", "10.90.0.2", "", "02:00:00:00:00:01")
+    monkeypatch.setenv("LXCFS_PY_RUNTIME_DIR", str(tmp_path))
+    with leases.Locked() as file:
+        file.save(leases.Book().with_(up, first))
+    said: list[str] = []
+    monkeypatch.setattr(leases, "interfaces", lambda: frozenset(("pyproc0", "veth1")))
+    monkeypatch.setattr(programs, "ip", lambda lines, *_place: said.extend(lines))
+    monkeypatch.setattr(programs, "nft", lambda _text: None)
+    monkeypatch.setattr(sysctls, "write", lambda _wanted, **_how: None)
+    monkeypatch.setattr(sysctls, "ipv6", lambda: False)
+    bridge.connect(Wish("bridge"), str(tmp_path), "/r", "two", "/h", 1)
+    assert {"address add 10.90.0.3/16 dev eth0", "route add default via 10.90.0.1"} <= set(said)
