@@ -77,7 +77,6 @@ def work(task: Task, number: int) -> NoReturn:
         reader = Reader(task.host, Files(affordable(2048)), shared, loads=Loads(task.loads))
         nodes, pressure = Nodes(task.table), Pressure(reader, Triggers(task.triggers))
         row = Table(task.counters, 2 * task.workers).row(number, first_seen)
-        row.start()
         operations = Operations(number, reader, shared, nodes, tell, pressure, row)
         slot = shared.relay(number)[: protocol.REQUEST_BYTES] if task.relay else None
         code = driver.serve(operations, task.fuse, task.init, slot)
@@ -96,6 +95,7 @@ class Flock:
         self._processes = Processes(task.record)
         self._running: dict[int, tuple[int, float]] = {}
         self._messages = socket.socket(fileno=task.messages)
+        self._table = Table(task.counters, 2 * task.workers)
 
     def _note(self, number: int, what: str) -> None:
         say(self._messages, log.Line(what, "", f"worker {number}", detail=True))
@@ -128,6 +128,7 @@ class Flock:
         if pid == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             die_with_parent(self._own)
+            self._table.row(number).start()  # before anybody looks there for us
             self._processes.note_worker(number, os.getpid())  # the parent may be killed before it could
             work(self._task, number)
         self._note(number, f"pid {pid} takes the session over")

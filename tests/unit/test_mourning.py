@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from lxcfs_py import process
+from lxcfs_py.counters import BUSY_SINCE_NSEC, Table
 from lxcfs_py.daemon import workers
 from lxcfs_py.daemon.mourning import mourn_generation
 from lxcfs_py.daemon.processes import Processes, Template
@@ -225,4 +226,27 @@ def test_a_worker_is_known_before_it_serves(scene: Scene, monkeypatch: pytest.Mo
     assert flock.tend() == LEFT
     assert scene.heard() == [(errno.EIO, 10)]
     os.close(told)
+    os.close(tell)
+
+
+def test_a_worker_begins_with_a_row_of_its_own(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a worker is known, its row tells of no request that its predecessor died at."""
+    table = Table(scene.task.counters, 2 * COUNT)
+    table.row(0).words[BUSY_SINCE_NSEC] = 1
+    found, tell = os.pipe()
+    note = scene.processes.note_worker
+
+    def note_worker(number: int, pid: int) -> None:
+        if pid:
+            os.write(tell, b"%d" % table.request(number)[0])
+        note(number, pid)
+
+    monkeypatch.setattr(workers, "work", lambda _task, _number: os._exit(LEFT))
+    flock = scene.flock()
+    monkeypatch.setattr(flock._processes, "note_worker", note_worker)
+    flock.start(0)
+    assert os.read(found, 10) == b"0"
+    flock.leave(0, None)
+    assert flock.tend() == LEFT
+    os.close(found)
     os.close(tell)
