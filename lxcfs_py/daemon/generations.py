@@ -106,7 +106,7 @@ async def _retire(session: Session, task: Task, generation: int, template: Templ
         os.kill(template.pid, signal.SIGKILL)  # if it is still there: its workers die with it
     await _ended(template.pid)
     if session.processes.hold(generation):
-        mourn_generation(task, session.processes, generation)
+        await trio.to_thread.run_sync(mourn_generation, task, session.processes, generation)  # it waits
         session.processes.let_go(generation)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import signal
 import socket
 import struct
@@ -170,6 +171,29 @@ def test_the_dying_are_waited_for(scene: Scene) -> None:
 
     scene.processes.note_worker(0, scene.child(last))
     mourn_generation(scene.task, scene.processes, 0)
+    assert scene.heard() == [(errno.EIO, 10)]
+
+
+def test_the_dying_are_waited_for_with_many_descriptors(scene: Scene) -> None:
+    """Also who has more than 1024 open, as the supervisor may, waits for them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 1200
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    taken: list[int] = []
+
+    def last() -> None:
+        time.sleep(0.1)
+        scene.hold_request(0, 10)
+
+    scene.processes.note_worker(0, scene.child(last))
+    try:
+        while not taken or taken[-1] < 1024:
+            taken.append(os.open("/dev/null", os.O_RDONLY))
+        mourn_generation(scene.task, scene.processes, 0)
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert scene.heard() == [(errno.EIO, 10)]
 
 
