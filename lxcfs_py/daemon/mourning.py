@@ -50,7 +50,7 @@ def mourn(task: Task, numbers: Collection[int]) -> None:
     when the kernel asks all requests again, those of the workers that were just then at one of them.
     """
     shared, table, now_nsec = task.shared(), Table(task.counters, 2 * task.workers), time.monotonic_ns()
-    since = [table.request(number)[0] or now_nsec for number in range(table.workers)]
+    since = [table.request(number).since_nsec or now_nsec for number in range(table.workers)]
     if task.relay:
         for number in numbers:
             slot = shared.relay(number)

@@ -262,7 +262,7 @@ def test_a_worker_begins_with_a_row_of_its_own(scene: Scene, monkeypatch: pytest
 
     def note_worker(number: int, pid: int) -> None:
         if pid:
-            os.write(tell, b"%d" % table.request(number)[0])
+            os.write(tell, b"%d" % table.request(number).since_nsec)
         note(number, pid)
 
     monkeypatch.setattr(workers, "work", lambda _task, _number: os._exit(LEFT))
