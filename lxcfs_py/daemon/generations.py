@@ -55,7 +55,12 @@ async def keep(session: Session, task: Task, parent: int, serving: Callable[[], 
             await _retire(session, task, 0, before.pop(0))
         generation = 1 if 0 in before else 0
         first = generation * session.workers
-        template = _start(task.replace(first=first), parent)
+        try:
+            template = _start(task.replace(first=first), parent)
+        except OSError as error:  # too many processes, or no memory, for now: those that serve go on
+            log.write(f"no template of workers was started: {log.cause(error)}")
+            await trio.sleep(PAUSE_SECONDS)
+            continue
         try:
             while processes.template(generation).pid != template.pid or first not in processes.workers():
                 if template.poll() is not None:

@@ -94,6 +94,8 @@ class Flock:
         self._task, self._own, self._leaving = task, os.getpid(), False
         self._processes = Processes(task.record)
         self._running: dict[int, tuple[int, float]] = {}
+        self._missing: list[int] = []
+        """Numbers that no process could be forked for yet."""
         self._messages = socket.socket(fileno=task.messages)
         self._table = Table(task.counters, 2 * task.workers)
 
@@ -123,8 +125,13 @@ class Flock:
             os.kill(pid, signal.SIGTERM)
 
     def start(self, number: int) -> None:
-        """Fork a worker."""
-        pid = os.fork()
+        """Fork a worker; if that can't be just now, ``tend`` does."""
+        try:
+            pid = os.fork()
+        except OSError as error:
+            say(self._messages, log.Line(log.cause(error), "", f"worker {number} was not started"))
+            self._missing.append(number)
+            return
         if pid == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             die_with_parent(self._own)
@@ -136,8 +143,16 @@ class Flock:
 
     def tend(self) -> int:
         """Replace workers that die; return why that is over (``driver.UNMOUNTED`` or ``driver.LEFT``)."""
-        while self._running:
-            pid, status = os.wait()
+        while self._running or self._missing:
+            if self._missing:
+                time.sleep(PAUSE_SECONDS)
+                missing, self._missing = self._missing, []
+                for number in missing:
+                    if not self._leaving:
+                        self.start(number)
+            pid, status = os.waitpid(-1, os.WNOHANG if self._missing else 0) if self._running else (0, 0)
+            if not pid:
+                continue
             number, since = self._running.pop(pid)
             how = (
                 f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit status {os.WEXITSTATUS(status)}"

@@ -23,7 +23,7 @@ from lxcfs_py.daemon.session import WORKERS, Session
 from lxcfs_py.daemon.task import Task
 from lxcfs_py.fuse import protocol
 from lxcfs_py.fuse.boundary import EXHAUSTED
-from lxcfs_py.fuse.driver import LEFT
+from lxcfs_py.fuse.driver import LEFT, UNMOUNTED
 from lxcfs_py.host import Host
 
 if TYPE_CHECKING:
@@ -251,6 +251,43 @@ def test_a_worker_is_known_before_it_serves(scene: Scene, monkeypatch: pytest.Mo
     assert scene.heard() == [(errno.EIO, 10)]
     os.close(told)
     os.close(tell)
+
+
+def test_a_fork_that_fails_is_tried_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no process can be forked for a while, the workers that serve go on, and others come when they can."""
+    fork, failures = os.fork, iter(range(3))
+
+    def failing() -> int:
+        if next(failures, None) is not None:
+            raise BlockingIOError(errno.EAGAIN, "no process more")
+        return fork()
+
+    def work(_task: Task, _number: int) -> NoReturn:
+        until(lambda: len(scene.processes.workers()) == COUNT)
+        os._exit(UNMOUNTED)
+
+    monkeypatch.setattr(workers, "work", work)
+    flock = scene.flock()
+    flock.start(0)
+    monkeypatch.setattr(os, "fork", failing)
+    flock.start(1)
+    assert flock.tend() == UNMOUNTED
+    assert next(failures, None) is None
+    for pid in flock._running:
+        os.waitpid(pid, 0)
+
+
+def test_who_could_not_be_forked_keeps_nobody(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A template without a worker leaves when it is told to."""
+
+    def failing() -> int:
+        raise BlockingIOError(errno.EAGAIN, "no process more")
+
+    monkeypatch.setattr(os, "fork", failing)
+    flock = scene.flock()
+    flock.start(0)
+    flock.leave(0, None)
+    assert flock.tend() == LEFT
 
 
 def test_a_worker_begins_with_a_row_of_its_own(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
