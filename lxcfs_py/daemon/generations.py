@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from lxcfs_py.daemon.task import Task
 
 PAUSE_SECONDS = 0.2
+BEGIN_SECONDS = 30.0
+"""A template that has not entered itself by then hangs (who is in the table is watched: ``hangs``)."""
 LEAVE_SECONDS = 1.0
 """Workers that have not left by then are killed: they are at a request that takes long, and others wait."""
+DIE_SECONDS = 10.0
+"""A template that has not died by then is held by the kernel, and its generation with it: nobody waits for that."""
 
 
 def _start(task: Task, parent: int) -> subprocess.Popen[bytes]:
@@ -61,10 +65,13 @@ async def keep(session: Session, task: Task, parent: int, serving: Callable[[], 
             log.write(f"no template of workers was started: {log.cause(error)}")
             await trio.sleep(PAUSE_SECONDS)
             continue
+        deadline = trio.current_time() + BEGIN_SECONDS
         try:
             while processes.template(generation).pid != template.pid or first not in processes.workers():
                 if template.poll() is not None:
                     break
+                if trio.current_time() > deadline and processes.template(generation).pid != template.pid:
+                    template.kill()
                 await trio.sleep(0.01)
             else:
                 for number, each in before.items():
@@ -109,7 +116,8 @@ async def _retire(session: Session, task: Task, generation: int, template: Templ
         with trio.move_on_after(LEAVE_SECONDS):
             await _ended(template.pid)
         os.kill(template.pid, signal.SIGKILL)  # if it is still there: its workers die with it
-    await _ended(template.pid)
+    with trio.move_on_after(DIE_SECONDS):
+        await _ended(template.pid)
     if session.processes.hold(generation):
         await trio.to_thread.run_sync(mourn_generation, task, session.processes, generation)  # it waits
         session.processes.let_go(generation)

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import lxcfs_py.fuse.lean  # noqa: F401  (before pyfuse3)
@@ -122,7 +123,8 @@ class Flock:
         """Let each worker leave between two requests."""
         self._leaving = True
         for pid in tuple(self._running):
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # we have waited for it, and not noted that yet
+                os.kill(pid, signal.SIGTERM)
 
     def start(self, number: int) -> None:
         """Fork a worker; if that can't be just now, ``tend`` does."""

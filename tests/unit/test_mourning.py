@@ -41,7 +41,7 @@ class Scene:
         self.kernel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.kernel.setblocking(False)
         self.messages, self.triggers = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        session = Session.begin({"fuse": ours.detach()}, "/mnt", protocol.Init(*range(5)), COUNT)
+        self.session = session = Session.begin({"fuse": ours.detach()}, "/mnt", protocol.Init(*range(5)), COUNT)
         self.descriptors = session.descriptors
         self.task = Task(
             **{name: session.descriptors[name] for name in WORKERS},
@@ -287,6 +287,23 @@ def test_who_could_not_be_forked_keeps_nobody(scene: Scene, monkeypatch: pytest.
     flock = scene.flock()
     flock.start(0)
     flock.leave(0, None)
+    assert flock.tend() == LEFT
+
+
+def test_the_living_leave_also_if_one_has_gone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is told to leave when a worker has just been waited for tells the others."""
+
+    def work(_task: Task, _number: int) -> NoReturn:
+        signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(LEFT))
+        until(lambda: False)
+        raise AssertionError
+
+    monkeypatch.setattr(workers, "work", work)
+    flock = scene.flock()
+    flock._running[scene.dead()] = 1, 0.0
+    flock.start(0)
+    flock.leave(0, None)
+    del flock._running[next(iter(flock._running))]
     assert flock.tend() == LEFT
 
 
