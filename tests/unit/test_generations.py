@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,8 @@ import pytest
 import trio
 
 from lxcfs_py.daemon import generations
+from lxcfs_py.daemon.processes import Processes
+from lxcfs_py.daemon.session import living
 from tests.unit.test_mourning import Scene
 
 if TYPE_CHECKING:
@@ -46,3 +50,32 @@ def test_another_template_is_started(scene: Scene, monkeypatch: pytest.MonkeyPat
 
     trio.run(keep)
     assert [each.returncode for each in started] == [-9, 0]
+
+
+def test_who_served_before_an_upgrade_is_told_of_who_serves_now(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the memory was begun anew, a template is in the table before as soon as it has been started: a keeper
+    that still has that one finds who is to leave there, also if we are killed at once. Who is there leaves when told.
+    """
+    memory = os.memfd_create("former")
+    former = Processes(memory)
+    scene.session.former = former
+    sleeping = subprocess.Popen(["sleep", "1000"])
+    monkeypatch.setattr(generations, "_start", lambda *_arguments: sleeping)
+
+    async def begin() -> None:
+        with trio.fail_after(SECONDS):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(generations.keep, scene.session, scene.task, 0, lambda: None)
+                while not (there := living(former, scene.task.host)):
+                    await trio.sleep(0.01)
+                nursery.cancel_scope.cancel()
+        assert there[0].pid == sleeping.pid
+        with trio.fail_after(SECONDS):
+            await generations.dismiss(former, scene.task)
+
+    trio.run(begin)
+    os.close(memory)
+    sleeping.returncode = None
+    assert sleeping.wait() == -signal.SIGTERM
