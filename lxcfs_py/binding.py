@@ -19,6 +19,8 @@ from lxcfs_py.serving import paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lxcfs_py.host import Host
 
 KINDS = {"proc": mountapi.PROC_SUPER_MAGIC, "sys": mountapi.SYSFS_MAGIC}
@@ -55,16 +57,23 @@ def give(host: Host, container: Asked) -> None:
     copies = _copies(base, there)
     if not ancestry.inside(host, container.pid):
         mountapi.enter(f"{host.proc}/{container.pid}/ns/mnt", mountapi.CLONE_NEWNS)
-    targets = _targets(container.rootfs, there)
+    _attach(copies, _targets(container.rootfs, there), container.rootfs)
+
+
+def _attach(copies: Mapping[str, int], targets: Mapping[str, int], rootfs: str) -> None:
+    """Mount all copies that have a target, or none of them."""
     attached: list[str] = []
     try:
         for path, target in targets.items():
             if path in copies:
-                mountapi.move_mount(copies[path], target, f"{container.rootfs}/{path}")
+                mountapi.move_mount(copies[path], target, f"{rootfs}/{path}")
                 attached.append(path)
     except OSError:
         for path in attached:
-            mountapi.detach(copies[path], f"{container.rootfs}/{path}")
+            try:
+                mountapi.detach(copies[path], f"{rootfs}/{path}")
+            except OSError:  # the others are to go all the same
+                continue
         raise
 
 

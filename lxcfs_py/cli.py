@@ -121,7 +121,7 @@ def serve(
         if held:  # what was held is mounted no more: so it was unmounted, which is the end
             return
         session = _begin(mountpoint, count, keeper, nonempty=lxcfs_options.NONEMPTY in mount_options.split(","))
-    if session.begun and keeper == "systemd":
+    if session.begun and session.former is None and keeper == "systemd":
         notify.keep(session.descriptors)
     from lxcfs_py.daemon import supervisor
     from lxcfs_py.daemon.processes import GENERATIONS
@@ -130,9 +130,8 @@ def serve(
     try:
         code = supervisor.run(options, session)
     except Error as error:
-        if not any(
-            session.processes.template(generation).pid for generation in GENERATIONS
-        ):  # it has never begun, and would not the next time
+        begun = any(session.processes.template(generation).pid for generation in GENERATIONS)
+        if not begun and session.former is None:  # it has never begun, and would not the next time
             mount.umount(mountpoint)
             error.exit_code = holder.GIVE_UP if held else error.exit_code
         raise

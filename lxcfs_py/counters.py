@@ -105,6 +105,15 @@ class Worker(Record):
         return next((name for name, opcode in OPCODES.items() if opcode == self.opcode), "")
 
 
+class Request(Record):
+    """Which request a worker is at, in a ``Worker``'s words."""
+
+    since_nsec: int = 0
+    opcode: int = IDLE
+    unique: int = 0
+    requests: int = 0
+
+
 def digest(key: str) -> bytes:
     """Return what a container is counted under."""
     return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=KEY_BYTES).digest()
@@ -177,10 +186,10 @@ class Table:
         """Return a worker's row, for that worker."""
         return Row(self._memory, number, first)
 
-    def request(self, number: int) -> tuple[int, int, int]:
-        """Return ``busy_since_nsec``, ``opcode`` and ``unique`` of what ``worker`` would."""
+    def request(self, number: int) -> Request:
+        """Return what a worker is at; it may be between two, but not for long."""
         words = _rows(self._memory)[number][:_CELLS_AT].cast("Q")
-        return words[BUSY_SINCE_NSEC], words[OPCODE], words[UNIQUE]
+        return Request(words[BUSY_SINCE_NSEC], words[OPCODE], words[UNIQUE], words[REQUESTS])
 
     def worker(self, number: int) -> Worker:
         """Return what a worker's row says now."""

@@ -114,7 +114,10 @@ def _say(id_: str, text: str) -> None:
     import _socket
 
     line = f"{id_}{': ' if id_ else ''}{text}".encode("utf-8", "replace")
-    os.write(2, b"lxcfs-py hook: %s\n" % line)
+    try:
+        os.write(2, b"lxcfs-py hook: %s\n" % line)
+    except OSError:  # it is closed, or full
+        pass
     log = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
     try:
         log.connect("/dev/log")

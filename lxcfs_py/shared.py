@@ -51,6 +51,8 @@ FREE, TAKEN, DOUBTED = range(3)
 """What a slot is; doubted: perhaps nobody has its handle, because the worker that took it died."""
 _TAKE = struct.Struct("=qq")
 """The slot a worker took last, and when (CLOCK_MONOTONIC)."""
+_BASE = struct.Struct("=Q")
+"""At random for each memory, and part of its handles: one of another memory, left from before an upgrade, is none."""
 _SLOT = struct.Struct("=I8s")
 """How often it was given away, and to whom: zeros for nobody."""
 _OPEN = struct.Struct("=IIq?7x")
@@ -79,14 +81,18 @@ class Shared:
         self._copy_bytes = _COPY.size + cpus * _CPU_BYTES
         self._account_bytes = _HEAD.size + 2 * self._copy_bytes
         self._takes_at = _pages(ACCOUNTS * self._account_bytes)
-        self._used_at = self._takes_at + workers * _TAKE.size
+        base_at = self._takes_at + workers * _TAKE.size
+        self._used_at = base_at + _BASE.size
         self._slots_at = self._used_at + self._slots
         self._opens_at = _pages(self._slots_at + self._slots * _SLOT.size)
         self._relays_at = self._opens_at + self._slots * OPEN_BYTES
         self._relay_bytes = _pages(relay_bytes)
         self._texts_at = self._relays_at + workers * self._relay_bytes
+        if not os.fstat(descriptor).st_size:
+            os.pwrite(descriptor, os.urandom(_BASE.size), base_at)
         os.ftruncate(descriptor, self._texts_at + self._slots * TEXT_BYTES)
         self._map = mmap.mmap(descriptor, self._texts_at)
+        self._base: int = _BASE.unpack_from(self._map, base_at)[0]
 
     def relay(self, worker: int) -> memoryview:
         """Return where a worker's relay notes the request it is at."""
@@ -181,7 +187,10 @@ class Shared:
         at = self._opens_at + slot * OPEN_BYTES
         _OPEN.pack_into(self._map, at, pid, len(about), -1, False)
         self._map[at + _OPEN.size : at + _OPEN.size + len(about)] = about
-        return int(generation) << 32 | slot
+        return self._handle(slot, generation)
+
+    def _handle(self, slot: int, generation: int) -> int:
+        return (self._base + generation & 0x7FFFFFFF) << 32 | slot
 
     def _held(self, first: int, whose: bytes) -> int:
         """Return how many of a worker's slots are an owner's."""
@@ -193,7 +202,7 @@ class Shared:
         slot = handle & 0xFFFFFFFF
         if slot >= self._slots or (state := self._map[self._used_at + slot]) == FREE:
             return None
-        if _SLOT.unpack_from(self._map, self._slots_at + slot * _SLOT.size)[0] != handle >> 32:
+        if self._handle(slot, _SLOT.unpack_from(self._map, self._slots_at + slot * _SLOT.size)[0]) != handle:
             return None
         if state != TAKEN:  # doubted, but somebody has it
             self._map[self._used_at + slot] = TAKEN

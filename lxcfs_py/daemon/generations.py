@@ -11,22 +11,26 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from lxcfs_py import log
+from lxcfs_py import log, process
 from lxcfs_py.daemon import notify
 from lxcfs_py.daemon.mourning import ask_again, mourn_generation
+from lxcfs_py.daemon.processes import Processes, Template
 from lxcfs_py.daemon.session import living
 from lxcfs_py.daemon.task import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from lxcfs_py.daemon.processes import Template
     from lxcfs_py.daemon.session import Session
     from lxcfs_py.daemon.task import Task
 
 PAUSE_SECONDS = 0.2
+BEGIN_SECONDS = 30.0
+"""A template that has not entered itself by then hangs (who is in the table is watched: ``hangs``)."""
 LEAVE_SECONDS = 1.0
 """Workers that have not left by then are killed: they are at a request that takes long, and others wait."""
+DIE_SECONDS = 10.0
+"""A template that has not died by then is held by the kernel, and its generation with it: nobody waits for that."""
 
 
 def _start(task: Task, parent: int) -> subprocess.Popen[bytes]:
@@ -47,27 +51,34 @@ async def keep(session: Session, task: Task, parent: int, serving: Callable[[], 
     ``serving`` is told whenever a generation has begun and the one before has left.
     """
     processes, former = session.processes, session.former
-    if former is not None:
-        await _dismiss(task, living(former, task.host))
     while True:
         before = session.templates(task.host)
         if len(before) == 2:  # a supervisor was killed while one followed the other
             await _retire(session, task, 0, before.pop(0))
         generation = 1 if 0 in before else 0
         first = generation * session.workers
-        template = _start(task.replace(first=first), parent)
+        try:
+            template = _start(task.replace(first=first), parent)
+        except OSError as error:  # too many processes, or no memory, for now: those that serve go on
+            log.write(f"no template of workers was started: {log.cause(error)}")
+            await trio.sleep(PAUSE_SECONDS)
+            continue
+        begun = process.stat(task.host, template.pid)
+        if former is not None and begun is not None:  # who comes next is given its record, if the holder keeps it
+            former.note_template(generation, Template(template.pid, begun.start_ticks))
+        deadline = trio.current_time() + BEGIN_SECONDS
         try:
             while processes.template(generation).pid != template.pid or first not in processes.workers():
                 if template.poll() is not None:
                     break
+                if trio.current_time() > deadline and processes.template(generation).pid != template.pid:
+                    template.kill()
                 await trio.sleep(0.01)
             else:
                 for number, each in before.items():
                     await _retire(session, task, number, each)
                 notify.notify("READY=1")
                 serving()
-                if former is not None:  # who comes next may be given its record, if the keeper is the holder
-                    former.note_template(generation, processes.template(generation))
                 await _ended(template.pid)
         except trio.Cancelled:
             template.returncode = 0  # it goes on, or the mount goes: nobody waits for it
@@ -79,11 +90,12 @@ async def keep(session: Session, task: Task, parent: int, serving: Callable[[], 
         await trio.sleep(PAUSE_SECONDS)
 
 
-async def _dismiss(task: Task, templates: Mapping[int, Template]) -> None:
+async def dismiss(former: Processes, task: Task) -> None:
     """Have the workers leave whose memory has another layout: a file that they open is none that ours know.
 
     One that stays is killed only where the kernel asks again: of what it holds nobody can tell the number.
     """
+    templates = living(former, task.host)
     for signals in (signal.SIGTERM, 0 if task.relay else signal.SIGKILL):
         for template in templates.values():
             with suppress(ProcessLookupError):
@@ -104,9 +116,10 @@ async def _retire(session: Session, task: Task, generation: int, template: Templ
         with trio.move_on_after(LEAVE_SECONDS):
             await _ended(template.pid)
         os.kill(template.pid, signal.SIGKILL)  # if it is still there: its workers die with it
-    await _ended(template.pid)
+    with trio.move_on_after(DIE_SECONDS):
+        await _ended(template.pid)
     if session.processes.hold(generation):
-        mourn_generation(task, session.processes, generation)
+        await trio.to_thread.run_sync(mourn_generation, task, session.processes, generation)  # it waits
         session.processes.let_go(generation)
 
 

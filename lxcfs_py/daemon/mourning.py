@@ -31,8 +31,12 @@ def mourn_generation(task: Task, processes: Processes, generation: int) -> None:
     for pid in dead.values():
         with suppress(ProcessLookupError):
             pidfd = os.pidfd_open(pid)
-            select.select([pidfd], [], [], max(0.0, deadline - time.monotonic()))
-            os.close(pidfd)
+            try:
+                ended = select.poll()  # select(2) takes no descriptor above 1023
+                ended.register(pidfd, select.POLLIN)
+                ended.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            finally:
+                os.close(pidfd)
     if dead:
         mourn(task, tuple(dead))
     for number in dead:  # not before: if we die now, they are mourned by whoever comes
@@ -46,7 +50,7 @@ def mourn(task: Task, numbers: Collection[int]) -> None:
     when the kernel asks all requests again, those of the workers that were just then at one of them.
     """
     shared, table, now_nsec = task.shared(), Table(task.counters, 2 * task.workers), time.monotonic_ns()
-    since = [table.request(number)[0] or now_nsec for number in range(table.workers)]
+    since = [table.request(number).since_nsec or now_nsec for number in range(table.workers)]
     if task.relay:
         for number in numbers:
             slot = shared.relay(number)

@@ -95,6 +95,10 @@ class Supervisor:
 
     async def _serve_session(self, scope: trio.CancelScope) -> None:
         parent = os.getpid() if self.options.keeper == NOBODY else 0
+        if self.session.former is not None:
+            await generations.dismiss(self.session.former, self.task)
+            if self.options.keeper == SYSTEMD:  # not before: what it keeps until then names who is to leave
+                notify.keep(self.session.descriptors)
         await generations.keep(self.session, self.task, parent, self.triggers.resume)
         log.write(f"{self.session.mountpoint} was unmounted")
         scope.cancel()

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import lxcfs_py.fuse.lean  # noqa: F401  (before pyfuse3)
@@ -77,7 +78,6 @@ def work(task: Task, number: int) -> NoReturn:
         reader = Reader(task.host, Files(affordable(2048)), shared, loads=Loads(task.loads))
         nodes, pressure = Nodes(task.table), Pressure(reader, Triggers(task.triggers))
         row = Table(task.counters, 2 * task.workers).row(number, first_seen)
-        row.start()
         operations = Operations(number, reader, shared, nodes, tell, pressure, row)
         slot = shared.relay(number)[: protocol.REQUEST_BYTES] if task.relay else None
         code = driver.serve(operations, task.fuse, task.init, slot)
@@ -95,7 +95,10 @@ class Flock:
         self._task, self._own, self._leaving = task, os.getpid(), False
         self._processes = Processes(task.record)
         self._running: dict[int, tuple[int, float]] = {}
+        self._missing: list[int] = []
+        """Numbers that no process could be forked for yet."""
         self._messages = socket.socket(fileno=task.messages)
+        self._table = Table(task.counters, 2 * task.workers)
 
     def _note(self, number: int, what: str) -> None:
         say(self._messages, log.Line(what, "", f"worker {number}", detail=True))
@@ -120,14 +123,21 @@ class Flock:
         """Let each worker leave between two requests."""
         self._leaving = True
         for pid in tuple(self._running):
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # we have waited for it, and not noted that yet
+                os.kill(pid, signal.SIGTERM)
 
     def start(self, number: int) -> None:
-        """Fork a worker."""
-        pid = os.fork()
+        """Fork a worker; if that can't be just now, ``tend`` does."""
+        try:
+            pid = os.fork()
+        except OSError as error:
+            say(self._messages, log.Line(log.cause(error), "", f"worker {number} was not started"))
+            self._missing.append(number)
+            return
         if pid == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             die_with_parent(self._own)
+            self._table.row(number).start()  # before anybody looks there for us
             self._processes.note_worker(number, os.getpid())  # the parent may be killed before it could
             work(self._task, number)
         self._note(number, f"pid {pid} takes the session over")
@@ -135,8 +145,16 @@ class Flock:
 
     def tend(self) -> int:
         """Replace workers that die; return why that is over (``driver.UNMOUNTED`` or ``driver.LEFT``)."""
-        while self._running:
-            pid, status = os.wait()
+        while self._running or self._missing:
+            if self._missing:
+                time.sleep(PAUSE_SECONDS)
+                missing, self._missing = self._missing, []
+                for number in missing:
+                    if not self._leaving:
+                        self.start(number)
+            pid, status = os.waitpid(-1, os.WNOHANG if self._missing else 0) if self._running else (0, 0)
+            if not pid:
+                continue
             number, since = self._running.pop(pid)
             how = (
                 f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit status {os.WEXITSTATUS(status)}"

@@ -118,7 +118,7 @@ def test_a_worker_that_cannot_be_killed(frozen: Path, tmp_path: Path, time_scale
         found = [list(map(float, each.communicate(timeout=60 * box.scale)[0].split())) for each in reading]
         print(found)
         assert sum(failed for failed, _ in found) <= (relay == "1") * 2, found
-        assert max(worst for _, worst in found) < 2 * BOUND_SECONDS * box.scale, found
+        assert max(worst for _, worst in found) < 3 * BOUND_SECONDS * box.scale, found
         now = workers(daemon)
         assert len(now) == 2
         assert not set(now) & set(before)

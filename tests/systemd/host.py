@@ -21,12 +21,21 @@ STAGED = PROJECT / "build/root"
 SERVICE, MOUNT = "lxcfs-py.service", "lxcfs-py-mount.service"
 MOUNTPOINT = "/var/lib/lxcfs"
 BIN = Path("/usr/local/bin")
+CONNECTIONS = Path("/sys/fs/fuse/connections")
 DROP_IN = Path(f"/run/systemd/system/{SERVICE}.d/test.conf")
 
 
 def run(*command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
+    """Run a command to its end; after 300 s it hangs, and so may whoever waits for it until the mount is aborted."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            out, err = process.communicate(timeout=300)
+        except BaseException:
+            process.kill()
+            abort()
+            raise
+    done = subprocess.CompletedProcess(command, process.returncode, out, err)
     assert not check or done.returncode == 0, (command, done.returncode, done.stdout, done.stderr, journal())
     return done
 
@@ -111,6 +120,23 @@ def kill(*pids: int) -> int:
             os.kill(pid, signal.SIGKILL)
             killed += 1
     return killed
+
+
+def served(path: str) -> str:
+    """Return what a served file says, read by a process that may hang and we not."""
+    return run("timeout", "--signal=KILL", "20", "cat", f"{MOUNTPOINT}/{path}").stdout
+
+
+def abort() -> None:
+    """Have the kernel fail all that waits for the mount: nothing else ends it once nobody answers."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    for device in [line.split()[2] for line in lines if line.split()[4] == MOUNTPOINT]:
+        connection = CONNECTIONS / device.partition(":")[2]
+        if not connection.exists():
+            subprocess.run(["mount", "-t", "fusectl", "fusectl", CONNECTIONS], timeout=20, check=False)
+        with contextlib.suppress(OSError):  # it is unmounted by now, or no FUSE
+            print(f"{connection}: {(connection / 'waiting').read_text().strip()} requests wait; aborted")
+            (connection / "abort").write_text("1\n")
 
 
 def tree(*roots: str) -> set[str]:

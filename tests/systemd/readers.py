@@ -76,7 +76,6 @@ KINDS = (
 """What each reader does: eight read files, on the host or in the container, and one makes system calls."""
 END_SECONDS = 20
 """After so long a reader that was told to end hangs."""
-CONNECTIONS = Path("/sys/fs/fuse/connections")
 
 
 class Readers:
@@ -86,20 +85,19 @@ class Readers:
         self.until, self.scale = directory / "until", scale
         self.script = directory / "reader.py"
         self.script.write_text(READER)
+        self.found: list[subprocess.Popen[bytes]] = []
+
+    def begin(self) -> None:
+        """Start them, and wait until each reads."""
+        directory = self.script.parent
         shared = ("-v", f"{directory}:{directory}")
         busy = "while :; do for i in 1 2 3 4 5 6 7 8 9; do :; done; sleep .1; done"  # a counter that counts
         host.run(BIN / "pyproc-run", "-d", "--name", CONTAINER, "-m", "64m", *shared, "--", "sh", "-c", busy)
         python = ["/usr/bin/python3", str(self.script)]
         inside = [str(BIN / "pyproc"), "exec", CONTAINER, "--", *python]
-        self.found = [
-            subprocess.Popen(
-                [*(python if kind == "host" else inside), kind, path, str(self.until)], stdout=subprocess.PIPE
-            )
-            for kind, path in KINDS
-        ]
-
-    def begun(self) -> None:
-        """Wait until each reads."""
+        for kind, path in KINDS:
+            command = [*(python if kind == "host" else inside), kind, path, str(self.until)]
+            self.found.append(subprocess.Popen(command, stdout=subprocess.PIPE))
         for reader in self.found:
             assert reader.stdout is not None
             assert reader.stdout.readline() == b"begun\n", host.journal()
@@ -108,7 +106,7 @@ class Readers:
         """End them; return what each has seen. One that hangs fails the test, which then says where it does."""
         hanging = self._stop()
         assert not hanging, "\n".join((*hanging, host.journal()))
-        return [json.loads(reader.communicate(timeout=END_SECONDS)[0]) for reader in self.found]
+        return [json.loads(reader.communicate(timeout=END_SECONDS * self.scale)[0]) for reader in self.found]
 
     def _stop(self) -> list[str]:
         """Tell them to end; return where those are that don't. (What each says fits into a pipe.)"""
@@ -134,11 +132,13 @@ class Readers:
         """Leave nothing of them, also if they hang: then what they wait for is made to fail."""
         if hanging := self._stop():
             print(*hanging, host.journal(), sep="\n")
-            abort()
+            host.abort()
             host.kill(*self._running())
-        for reader in self.found:
-            reader.communicate(timeout=END_SECONDS)
-        host.run(BIN / "pyproc", "delete", "--force", CONTAINER)
+        try:
+            for reader in self.found:
+                reader.communicate(timeout=END_SECONDS * self.scale)
+        finally:
+            host.run(BIN / "pyproc", "delete", "--force", CONTAINER)
 
 
 def whereabouts(pid: int) -> str:
@@ -151,14 +151,3 @@ def whereabouts(pid: int) -> str:
             text = str(error)
         found.append(f"  {name}: {text[-1000:].strip()}")
     return "\n".join(found)
-
-
-def abort() -> None:
-    """Have the kernel fail all that waits for the mount: nothing else ends it once nobody answers."""
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    for device in [line.split()[2] for line in lines if line.split()[4] == MOUNTPOINT]:
-        connection = CONNECTIONS / device.partition(":")[2]
-        if not connection.exists():
-            host.run("mount", "-t", "fusectl", "fusectl", CONNECTIONS)
-        print(f"{connection}: {(connection / 'waiting').read_text().strip()} requests wait; aborted")
-        (connection / "abort").write_text("1\n")

@@ -54,7 +54,7 @@ def test_started(service: None) -> None:
     """Once it is started, it serves, the host sees the mount, and it runs as the unit says."""
     assert about("ActiveState") == "active"
     assert len(host.mounts()) == 1
-    assert Path(f"{MOUNTPOINT}/proc/meminfo").read_text().startswith("MemTotal:")
+    assert host.served("proc/meminfo").startswith("MemTotal:")
     own = Path(f"/proc/{host.main_pid()}")
     assert (own / "oom_score_adj").read_text() == "-900\n"
     assert "NoNewPrivs:\t1" in (own / "status").read_text()
@@ -233,7 +233,7 @@ def test_watchdog(service: None, time_scale: float) -> None:
     host.wait(lambda: host.main_pid() not in (0, pid), time_scale, 60)
     host.wait(lambda: about("ActiveState") == "active", time_scale)
     assert "Watchdog timeout" in host.journal()
-    assert Path(f"{MOUNTPOINT}/proc/meminfo").read_text().startswith("MemTotal:")
+    assert host.served("proc/meminfo").startswith("MemTotal:")
 
 
 def test_an_absent_mount_point_is_made(time_scale: float) -> None:
@@ -267,7 +267,7 @@ def test_another_daemon_is_left_alone(time_scale: float) -> None:
         systemctl("start", SERVICE, check=False)
         assert about("ActiveState") == "failed"
         host.wait(lambda: about("ActiveState", MOUNT) == "inactive", time_scale)
-        assert Path(f"{MOUNTPOINT}/proc/meminfo").read_text().startswith("MemTotal:")
+        assert host.served("proc/meminfo").startswith("MemTotal:")
     finally:
         other.terminate()
         other.wait(20 * time_scale)

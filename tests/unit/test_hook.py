@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lxcfs_py import ancestry, hook, registry, wrapper
+from lxcfs_py import ancestry, binding, hook, mountapi, registry, wrapper
 from lxcfs_py.binding import Asked
 from lxcfs_py.errors import Error
 from lxcfs_py.host import Host
@@ -180,3 +181,33 @@ def test_the_hook_of_engines() -> None:
     assert tuple(found["stages"]) == wrapper.STAGES
     assert found["hook"]["timeout"] == wrapper.SECONDS > hook.SECONDS
     assert found["hook"]["args"][1:] == ["hook"]
+
+
+def test_all_mounts_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one of the mounts fails, those before it go again, also if one of them does not; its error is told."""
+    there: list[int] = []
+
+    def move_mount(copy: int, _target: int, path: str) -> None:
+        if copy == 3:
+            raise OSError(errno.EPERM, "may not", path)
+        there.append(copy)
+
+    def detach(copy: int, path: str) -> None:
+        if copy == 1:
+            raise OSError(errno.EINVAL, "is none", path)
+        there.remove(copy)
+
+    monkeypatch.setattr(mountapi, "move_mount", move_mount)
+    monkeypatch.setattr(mountapi, "detach", detach)
+    paths = {"proc/stat": 1, "proc/uptime": 2, "proc/swaps": 3}
+    with pytest.raises(PermissionError, match="/root/proc/swaps"):
+        binding._attach(paths, paths, "/root")
+    assert there == [1]
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
+def test_the_hook_without_stderr(stderr: str) -> None:
+    """Where nobody can hear what it has to say, the hook's exit code is the same."""
+    command = ["sh", "-c", f'"$0" hook </dev/null {stderr}; echo $?', str(BIN / "lxcfs-py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("1\n", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import signal
 import socket
 import struct
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from lxcfs_py import process
+from lxcfs_py.counters import BUSY_SINCE_NSEC, Table
 from lxcfs_py.daemon import workers
 from lxcfs_py.daemon.mourning import mourn, mourn_generation
 from lxcfs_py.daemon.processes import Processes, Template
@@ -21,7 +23,7 @@ from lxcfs_py.daemon.session import WORKERS, Session
 from lxcfs_py.daemon.task import Task
 from lxcfs_py.fuse import protocol
 from lxcfs_py.fuse.boundary import EXHAUSTED
-from lxcfs_py.fuse.driver import LEFT
+from lxcfs_py.fuse.driver import LEFT, UNMOUNTED
 from lxcfs_py.host import Host
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class Scene:
         self.kernel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.kernel.setblocking(False)
         self.messages, self.triggers = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        session = Session.begin({"fuse": ours.detach()}, "/mnt", protocol.Init(*range(5)), COUNT)
+        self.session = session = Session.begin({"fuse": ours.detach()}, "/mnt", protocol.Init(*range(5)), COUNT)
         self.descriptors = session.descriptors
         self.task = Task(
             **{name: session.descriptors[name] for name in WORKERS},
@@ -172,6 +174,29 @@ def test_the_dying_are_waited_for(scene: Scene) -> None:
     assert scene.heard() == [(errno.EIO, 10)]
 
 
+def test_the_dying_are_waited_for_with_many_descriptors(scene: Scene) -> None:
+    """Also who has more than 1024 open, as the supervisor may, waits for them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 1200
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    taken: list[int] = []
+
+    def last() -> None:
+        time.sleep(0.1)
+        scene.hold_request(0, 10)
+
+    scene.processes.note_worker(0, scene.child(last))
+    try:
+        while not taken or taken[-1] < 1024:
+            taken.append(os.open("/dev/null", os.O_RDONLY))
+        mourn_generation(scene.task, scene.processes, 0)
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert scene.heard() == [(errno.EIO, 10)]
+
+
 def test_the_kernel_asks_again(resending: Scene) -> None:
     """Where the kernel can ask again it is told to, once for all who died, and not if nobody did."""
     mourn_generation(resending.task, resending.processes, 0)
@@ -239,3 +264,80 @@ def test_a_file_that_was_being_closed(scene: Scene) -> None:
     scene.hold_request(0, 9, protocol.RELEASE, handle)
     mourn(scene.task, [0])
     assert shared.opened(other) is not None
+
+
+def test_a_fork_that_fails_is_tried_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no process can be forked for a while, the workers that serve go on, and others come when they can."""
+    fork, failures = os.fork, iter(range(3))
+
+    def failing() -> int:
+        if next(failures, None) is not None:
+            raise BlockingIOError(errno.EAGAIN, "no process more")
+        return fork()
+
+    def work(_task: Task, _number: int) -> NoReturn:
+        until(lambda: len(scene.processes.workers()) == COUNT)
+        os._exit(UNMOUNTED)
+
+    monkeypatch.setattr(workers, "work", work)
+    flock = scene.flock()
+    flock.start(0)
+    monkeypatch.setattr(os, "fork", failing)
+    flock.start(1)
+    assert flock.tend() == UNMOUNTED
+    assert next(failures, None) is None
+    for pid in flock._running:
+        os.waitpid(pid, 0)
+
+
+def test_who_could_not_be_forked_keeps_nobody(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A template without a worker leaves when it is told to."""
+
+    def failing() -> int:
+        raise BlockingIOError(errno.EAGAIN, "no process more")
+
+    monkeypatch.setattr(os, "fork", failing)
+    flock = scene.flock()
+    flock.start(0)
+    flock.leave(0, None)
+    assert flock.tend() == LEFT
+
+
+def test_the_living_leave_also_if_one_has_gone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is told to leave when a worker has just been waited for tells the others."""
+
+    def work(_task: Task, _number: int) -> NoReturn:
+        signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(LEFT))
+        until(lambda: False)
+        raise AssertionError
+
+    monkeypatch.setattr(workers, "work", work)
+    flock = scene.flock()
+    flock._running[scene.dead()] = 1, 0.0
+    flock.start(0)
+    flock.leave(0, None)
+    del flock._running[next(iter(flock._running))]
+    assert flock.tend() == LEFT
+
+
+def test_a_worker_begins_with_a_row_of_its_own(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a worker is known, its row tells of no request that its predecessor died at."""
+    table = Table(scene.task.counters, 2 * COUNT)
+    table.row(0).words[BUSY_SINCE_NSEC] = 1
+    found, tell = os.pipe()
+    note = scene.processes.note_worker
+
+    def note_worker(number: int, pid: int) -> None:
+        if pid:
+            os.write(tell, b"%d" % table.request(number).since_nsec)
+        note(number, pid)
+
+    monkeypatch.setattr(workers, "work", lambda _task, _number: os._exit(LEFT))
+    flock = scene.flock()
+    monkeypatch.setattr(flock._processes, "note_worker", note_worker)
+    flock.start(0)
+    assert os.read(found, 10) == b"0"
+    flock.leave(0, None)
+    assert flock.tend() == LEFT
+    os.close(found)
+    os.close(tell)

@@ -225,3 +225,30 @@ def test_a_slot_in_doubt(memory: shared.Shared) -> None:
     assert memory.opened(used) == (b"used", 20, -1, False)
     memory.release(used)
     assert memory.taken() == 0
+
+
+def test_handles_of_another_memory_are_none(memory: shared.Shared) -> None:
+    """A file that was opened before the memory was begun anew is not taken for one that was opened since; all who
+    have one memory know its handles.
+    """
+    other = shared.make(WORKERS, 2, 4096)
+    again = shared.Shared(memory.descriptor, WORKERS, 2, 4096)
+    old, new = (each.open(0, b"about", 1, "web@1") for each in (other, memory))
+    assert memory.opened(old) is None
+    memory.release(old)
+    assert again.opened(new) == (b"about", 1, -1, False)
+    assert old & 0xFFFFFFFF == new & 0xFFFFFFFF
+    os.close(other.descriptor)
+
+
+@pytest.mark.parametrize("base", [0, 0x7FFFFFFF, 0x80000000, (1 << 64) - 1])
+def test_handles_at_any_base(memory: shared.Shared, base: int) -> None:
+    """Wherever the numbers begin, a handle is a positive number that is no longer one's once it is given back."""
+    memory._base = base
+    handles = []
+    for _ in range(3):
+        handles.append(memory.open(0, b"x", 1, "web@1"))
+        assert memory.opened(handles[-1]) is not None
+        memory.release(handles[-1])
+        assert all(0 <= handle < 1 << 63 and memory.opened(handle) is None for handle in handles)
+    assert len(set(handles)) == 3
