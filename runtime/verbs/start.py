@@ -54,10 +54,11 @@ def start(parsed: Parsed, text: str, *, attach: bool = False, interactive: bool 
         if now == state.STOPPED:
             from runtime.lifecycle import service
 
-            if not (unit := "" if attach else service.managed(found)):
-                return _again(found, os.dup(held), attach=attach, interactive=interactive)
-            os.close(held)
-            held = -1
+            unit = "" if attach else service.managed(found)
+            lock, held = held, held if not attach and not unit else -1
+            if not unit:  # who stays with it lets go of the lock meanwhile
+                return _again(found, lock, attach=attach, interactive=interactive)
+            os.close(lock)
             service.start(found, unit)
             os.write(1, f"{id_}\n".encode())
             return 0
@@ -71,8 +72,15 @@ def start(parsed: Parsed, text: str, *, attach: bool = False, interactive: bool 
         start.begin(found, held, filter_, config.get("hooks", {}))
     finally:
         if held >= 0:
-            os.close(held)
+            _let_go(held)
     return 0
+
+
+def _let_go(held: int) -> None:
+    try:
+        os.close(held)
+    except OSError:  # a child that is to hold the container, and could not start it, has done so
+        return
 
 
 def _again(found: State, held: int, *, attach: bool, interactive: bool) -> int:
