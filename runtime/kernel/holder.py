@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 INPUT, LOG, TIMES, SOURCE, STATUS = range(5)
 """What the container's input is written to, or nothing; its four files."""
 NAME = "pyproc-holder"
-EXE = f"/memfd:{NAME} (deleted)"
 TIME = "=QQQ"
 """One note: seconds and nanoseconds since 1970, and the log's length before the piece."""
 TIME_BYTES = 24

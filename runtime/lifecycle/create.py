@@ -136,13 +136,10 @@ class Create:
             mounts = self.files.read(f"{self.host.proc}/self/mountinfo")
             root = rootfs.gather(request.lowers, self.base, mounts, user=self.unprivileged)
             self.parts = {} if rootfs.in_memory(root) else rootfs.parts(request.lowers, root)
-            facts = facts.replace(
-                root=root,
-                resolv=self._resolv(),
-            )
+            facts = facts.replace(root=root, resolv=self._resolv())
         channel = plan.Channel(self.go, self.theirs.fileno())
         self.steps = plan.build(request, self.base, self.cgroup, facts, channel, self.told(state.CREATING))
-        if not request.bundle and rootfs.in_memory(facts.root):
+        if not request.bundle and not self.parts:
             text = f"{request.storage} ({facts.root.fstype}) can't carry an overlay's upper layer"
             os.write(2, f"pyproc-run: {text}: a tmpfs does, and what is written counts as memory\n".encode())
         if self.unlimited:

@@ -109,8 +109,10 @@ def _by_systemd(request: Request) -> int:
         service.install(found, service.unit(found, asked, grace, service.program()))
     except BaseException:
         held = state.lock(request.root, request.id)
-        cleanup.cleanup(state.load(request.root, request.id), volumes=True)  # it may have begun, and have cgroups
-        os.close(held)
+        try:
+            cleanup.cleanup(state.load(request.root, request.id), volumes=True)  # it may have begun, and have cgroups
+        finally:
+            os.close(held)
         raise
     os.write(1, f"{request.id}\n".encode())
     return 0

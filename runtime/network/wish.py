@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lxcfs_py.record import Record
+from runtime import units
 from runtime.errors import RunError
 from runtime.network import addresses, ports
 
@@ -16,7 +17,7 @@ DEFAULT = "bridge"
 CNI = "cni:"
 ONLY = ("publish", "ip", "ip6", "mac_address", "network_alias")
 """The options that need a network of the container's own."""
-WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+WORD = units.WORD | frozenset("_.-")
 
 
 class Wish(Record):

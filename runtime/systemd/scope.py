@@ -12,6 +12,7 @@ import time
 
 from lxcfs_py.procfs import proc_cgroup
 from lxcfs_py.record import Record
+from runtime import units
 from runtime.errors import RunError
 from runtime.kernel import syscalls as sc
 from runtime.systemd import properties as converted
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 SLICE, PREFIX = "system.slice", "pyproc"
 """Where a container's scope is, and what its name begins with, if that is left to us."""
-WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\@")
+WORD = units.WORD | frozenset(":-_.\\@")
 """What a unit's name may have (systemd.unit(5))."""
 MAX_NAME = 255
 SECONDS = 2.0

@@ -48,20 +48,11 @@ def start(parsed: Parsed, text: str, *, attach: bool = False, interactive: bool 
         again.revive(root, parsed["storage"])
         id_ = state.find(root, text)
     held = state.lock(root, id_)
+    found = state.load(root, id_)
+    now = oci.status(root, found, locked=True)
+    if now == state.STOPPED:
+        return _ended(found, held, attach=attach, interactive=interactive)
     try:
-        found = state.load(root, id_)
-        now = oci.status(root, found, locked=True)
-        if now == state.STOPPED:
-            from runtime.lifecycle import service
-
-            unit = "" if attach else service.managed(found)
-            lock, held = held, held if not attach and not unit else -1
-            if not unit:  # who stays with it lets go of the lock meanwhile
-                return _again(found, lock, attach=attach, interactive=interactive)
-            os.close(lock)
-            service.start(found, unit)
-            os.write(1, f"{id_}\n".encode())
-            return 0
         if now != state.CREATED:
             what, hint = WHY[now]
             raise Error(f"container {id_!r} can't be started: {what}", hint)
@@ -71,9 +62,25 @@ def start(parsed: Parsed, text: str, *, attach: bool = False, interactive: bool 
         filter_ = seccomp.of(config, id_, found.bundle, kept=f"{parsed['storage']}/filters")
         start.begin(found, held, filter_, config.get("hooks", {}))
     finally:
-        if held >= 0:
-            _let_go(held)
+        os.close(held)
     return 0
+
+
+def _ended(found: State, held: int, *, attach: bool, interactive: bool) -> int:
+    """Start one that has ended, and let go of its lock."""
+    from runtime.lifecycle import service
+
+    if attach:  # who stays with it lets go of the lock meanwhile
+        return _again(found, held, attach=True, interactive=interactive)
+    if unit := service.managed(found):
+        os.close(held)
+        service.start(found, unit)
+        os.write(1, f"{found.id}\n".encode())
+        return 0
+    try:
+        return _again(found, held, attach=False, interactive=interactive)
+    finally:
+        _let_go(held)
 
 
 def _let_go(held: int) -> None:

@@ -88,7 +88,7 @@ def test_it_is_small(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     place = Path(f"/proc/{found.pid}")
-    assert os.readlink(place / "exe") == holder.EXE
+    assert os.readlink(place / "exe") == f"/memfd:{holder.NAME} (deleted)"
     assert (place / "cmdline").read_bytes() == b"pyproc-holder\0test\0"
     (resident,) = [
         line.split()[1] for line in (place / "status").read_text().splitlines() if line.startswith("VmRSS")
