@@ -117,13 +117,13 @@ class Bundle:
 
 
 class Runtime:
-    """A runtime with a directory of state of its own."""
+    """A runtime with a directory of state of its own; no daemon serves it but one of the test's."""
 
     def __init__(self, name: str, base: Path, scale: float, **environment: str) -> None:
         self.name, self.scale = name, scale
         program = str(BIN / "pyproc") if name == "pyproc" else name
         self.command = [program, "--root", str(base / f"{name}-state")]
-        self.environment = {**os.environ, **environment}
+        self.environment = {**os.environ, "LXCFS_PY_RUNTIME_DIR": str(base / "run"), **environment}
 
     def start(self, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
         """Begin a command."""

@@ -43,7 +43,7 @@ def parents() -> Iterator[None]:
 @pytest.fixture
 def runtime(tmp_path: Path, time_scale: float, parents: None) -> Iterator[Runtime]:
     """Yield our runtime, and see that nothing is left of its containers."""
-    found = Runtime("pyproc", tmp_path, time_scale, LXCFS_PY_RUNTIME_DIR=str(tmp_path / "run"))
+    found = Runtime("pyproc", tmp_path, time_scale)
     yield found
     for id_ in found("list", "-q").stdout.split():
         found("delete", "--force", id_)

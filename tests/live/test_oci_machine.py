@@ -83,9 +83,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self) -> None:
         """Begin with none."""
         names = ("pyproc", *([self.other] if self.other else []))
-        self.runtimes = [
-            Runtime(each, self.base, self.scale, LXCFS_PY_RUNTIME_DIR=str(self.base / "run")) for each in names
-        ]
+        self.runtimes = [Runtime(each, self.base, self.scale) for each in names]
         if self.other == "crun" and os.path.isdir(UNIFIED):  # it refuses a hybrid host
             self.runtimes[1].command = [*HIDDEN, *self.runtimes[1].command]
         self.model = dict.fromkeys(IDS, NONE)
