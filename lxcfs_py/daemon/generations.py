@@ -129,7 +129,7 @@ async def _follow(
 
 
 async def _entered(processes: Processes, generation: int, template: subprocess.Popen[bytes]) -> bool:
-    """Wait until a template has entered itself: it could serve; return False if it has ended, or hung and was killed."""
+    """Wait until a template has entered itself: it could serve; return False if it ended, or hung and was killed."""
     with trio.move_on_after(BEGIN_SECONDS):
         while template.poll() is None:
             if processes.template(generation).pid == template.pid:

@@ -139,7 +139,19 @@ class Flock:
                 os.kill(pid, signal.SIGTERM)
 
     def start(self, number: int) -> None:
-        """Fork a worker; if that can't be just now, ``tend`` does."""
+        """Fork a worker; if that can't be just now, ``tend`` does.
+
+        SIGTERM waits meanwhile: ``leave`` would miss a worker that is not known, and a worker in which Python has not
+        begun again would miss the signal.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+        try:
+            if not self._leaving:
+                self._fork(number)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+
+    def _fork(self, number: int) -> None:
         try:
             pid = os.fork()
         except OSError as error:
@@ -148,16 +160,12 @@ class Flock:
             return
         if pid == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
             die_with_parent(self._own)
             self._table.row(number).start()  # before anybody looks there for us
             self._processes.note_worker(number, os.getpid())  # the parent may be killed before it could
-            if self._leaving:  # SIGTERM came before we had our own way with it
-                os._exit(driver.LEFT)
             work(self._task, number)
         self._running[pid] = number, time.monotonic()
-        if self._leaving:  # it came before ``leave`` could know of this one
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
         self._note(number, f"pid {pid} takes the session over")
 
     def tend(self) -> int:
@@ -167,8 +175,7 @@ class Flock:
                 time.sleep(PAUSE_SECONDS)
                 missing, self._missing = self._missing, []
                 for number in missing:
-                    if not self._leaving:
-                        self.start(number)
+                    self.start(number)
             pid, status = os.waitpid(-1, os.WNOHANG if self._missing else 0) if self._running else (0, 0)
             if not pid:
                 continue
@@ -182,9 +189,7 @@ class Flock:
             if os.waitstatus_to_exitcode(status) not in (driver.UNMOUNTED, driver.LEFT):
                 mourn(self._task, [number])
             self._processes.note_worker(number, 0)  # not before: if we die now, the next template mourns it
-            if self._leaving:
-                continue
-            if time.monotonic() - since < QUICK_SECONDS:
+            if time.monotonic() - since < QUICK_SECONDS and not self._leaving:
                 time.sleep(PAUSE_SECONDS)
             self.start(number)
         return driver.LEFT

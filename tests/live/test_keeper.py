@@ -240,10 +240,10 @@ def test_an_upgrade_to_what_can_not_serve(own: Box, tmp_path: Path, broken: list
     holder = own.start_daemon(keeper="process", PYTHONPATH=str(home.parent))
     before = Processes(holder.pid, own.base)
     sound = {}
-    for path, good, bad in map(BREAKAGES.__getitem__, broken):
-        sound[home / path] = text = (home / path).read_text()
+    for name, good, bad in map(BREAKAGES.__getitem__, broken):
+        sound[home / name] = text = (home / name).read_text()
         assert good in text
-        (home / path).write_text(text.replace(good, bad, 1))
+        (home / name).write_text(text.replace(good, bad, 1))
     begin_anew(holder.pid, own.base)
     until(lambda: own.log.read_text().count("those of before serve on") > 1, own, read=True)
     now = Processes(holder.pid, own.base)
