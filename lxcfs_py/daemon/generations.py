@@ -7,87 +7,136 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from lxcfs_py import log, process
+from lxcfs_py import log
 from lxcfs_py.daemon import notify
 from lxcfs_py.daemon.mourning import ask_again, mourn_generation
-from lxcfs_py.daemon.processes import Processes, Template
 from lxcfs_py.daemon.session import living
 from lxcfs_py.daemon.task import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from lxcfs_py.daemon.processes import Processes, Template
     from lxcfs_py.daemon.session import Session
     from lxcfs_py.daemon.task import Task
 
-PAUSE_SECONDS = 0.2
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 10.0
+"""Before another template is started; it doubles up to the second while none gets as far as to serve."""
 BEGIN_SECONDS = 30.0
 """A template that has not entered itself by then hangs (who is in the table is watched: ``hangs``)."""
+LOOK_SECONDS = 0.01
 LEAVE_SECONDS = 1.0
 """Workers that have not left by then are killed: they are at a request that takes long, and others wait."""
 DIE_SECONDS = 10.0
 """A template that has not died by then is held by the kernel, and its generation with it: nobody waits for that."""
 
 
-def _start(task: Task, parent: int) -> subprocess.Popen[bytes]:
-    """Start a template."""
+def _start(task: Task, parent: int, *, rehearse: bool) -> subprocess.Popen[bytes]:
+    """Start a template, which waits to be told to serve; ``rehearse``: it proves first that its workers can."""
     module = [sys.executable, "-m", "lxcfs_py.daemon.workers"]
     return subprocess.Popen(
-        [*module, pack(task), str(parent)],
+        [*module, pack(task), str(parent), f"{rehearse:d}"],
         pass_fds=task.descriptors,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         cwd="/",
         start_new_session=True,  # the terminal's Ctrl-C is ours
     )
 
 
-async def keep(session: Session, task: Task, parent: int, serving: Callable[[], None]) -> None:
+class Stages(NamedTuple):
+    """What is done on the way to a generation that serves."""
+
+    ready: Callable[[], Awaitable[None]]
+    """Before the first workers serve, when they could."""
+    serving: Callable[[], None]
+    """Whenever a generation has begun and the one before has left."""
+
+
+async def keep(session: Session, task: Task, parent: int, stages: Stages) -> None:
     """Have workers serve until the mount is gone; they die with process ``parent``, 0 for nobody.
 
-    ``serving`` is told whenever a generation has begun and the one before has left.
+    Who serves is told to leave when others have proved that they can, and not before.
     """
     processes, former = session.processes, session.former
+    begun, failures = False, 0
     while True:
         before = session.templates(task.host)
         if len(before) == 2:  # a supervisor was killed while one followed the other
             await _retire(session, task, 0, before.pop(0))
         generation = 1 if 0 in before else 0
         first = generation * session.workers
+        others = before or (living(former, task.host) if former and not begun else {})
         try:
-            template = _start(task.replace(first=first), parent)
+            template = _start(task.replace(first=first), parent, rehearse=bool(others))
         except OSError as error:  # too many processes, or no memory, for now: those that serve go on
             log.write(f"no template of workers was started: {log.cause(error)}")
             await trio.sleep(PAUSE_SECONDS)
             continue
-        begun = process.stat(task.host, template.pid)
-        if former is not None and begun is not None:  # who comes next is given its record, if the holder keeps it
-            former.note_template(generation, Template(template.pid, begun.start_ticks))
-        deadline = trio.current_time() + BEGIN_SECONDS
         try:
-            while processes.template(generation).pid != template.pid or first not in processes.workers():
-                if template.poll() is not None:
-                    break
-                if trio.current_time() > deadline and processes.template(generation).pid != template.pid:
-                    template.kill()
-                await trio.sleep(0.01)
-            else:
-                for number, each in before.items():
-                    await _retire(session, task, number, each)
-                notify.notify("READY=1")
-                serving()
+            if served := await _entered(processes, generation, template):
+                if not begun:
+                    await stages.ready()
+                    begun = True
+                served = await _follow(session, task, generation, template, before)
+            if served:
+                notify.notify("READY=1\nSTATUS=")
+                stages.serving()
                 await _ended(template.pid)
         except trio.Cancelled:
             template.returncode = 0  # it goes on, or the mount goes: nobody waits for it
             raise
+        finally:
+            assert template.stdin is not None
+            template.stdin.close()
         code = template.wait()
         if code == 0:
             return
-        log.write(f"the workers' template ended with {code}; another one starts")
-        await trio.sleep(PAUSE_SECONDS)
+        failures = 0 if served else failures + 1
+        on = ", those of before serve on" if others and not served else ""
+        what = f"the workers' template ended with {code}{on}"
+        log.write(f"{what}; another one starts")
+        if failures:
+            notify.notify(f"STATUS={what}")
+        await trio.sleep(pause(failures))
+
+
+def pause(failures: int) -> float:
+    """Return after how many seconds another template starts, when so many in a row never served."""
+    return min(PAUSE_SECONDS * 2.0 ** max(0, min(failures - 1, 10)), LONGEST_PAUSE_SECONDS)
+
+
+async def _follow(
+    session: Session, task: Task, generation: int, template: subprocess.Popen[bytes], before: Mapping[int, Template]
+) -> bool:
+    """Have a template's workers serve, and those of before leave; return False if it has ended."""
+    processes = session.processes
+    if session.former is not None:  # who comes next is given its record, if the holder keeps it
+        session.former.note_template(generation, processes.template(generation))
+    assert template.stdin is not None
+    with suppress(BrokenPipeError):  # it has just been killed
+        os.write(template.stdin.fileno(), b"\n")
+    while generation * task.workers not in processes.workers():
+        if template.poll() is not None:
+            return False
+        await trio.sleep(LOOK_SECONDS)
+    for number, each in before.items():
+        await _retire(session, task, number, each)
+    return True
+
+
+async def _entered(processes: Processes, generation: int, template: subprocess.Popen[bytes]) -> bool:
+    """Wait until a template has entered itself: it could serve; return False if it ended, or hung and was killed."""
+    with trio.move_on_after(BEGIN_SECONDS):
+        while template.poll() is None:
+            if processes.template(generation).pid == template.pid:
+                return True
+            await trio.sleep(LOOK_SECONDS)
+    template.kill()
+    return False
 
 
 async def dismiss(former: Processes, task: Task) -> None:

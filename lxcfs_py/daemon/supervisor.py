@@ -95,13 +95,17 @@ class Supervisor:
 
     async def _serve_session(self, scope: trio.CancelScope) -> None:
         parent = os.getpid() if self.options.keeper == NOBODY else 0
+        stages = generations.Stages(self._dismiss_former, self.triggers.resume)
+        await generations.keep(self.session, self.task, parent, stages)
+        log.write(f"{self.session.mountpoint} was unmounted")
+        scope.cancel()
+
+    async def _dismiss_former(self) -> None:
+        """Have those leave who serve with memory of another layout, now that there are others."""
         if self.session.former is not None:
             await generations.dismiss(self.session.former, self.task)
             if self.options.keeper == SYSTEMD:  # not before: what it keeps until then names who is to leave
                 notify.keep(self.session.descriptors)
-        await generations.keep(self.session, self.task, parent, self.triggers.resume)
-        log.write(f"{self.session.mountpoint} was unmounted")
-        scope.cancel()
 
     async def _write_log(self) -> None:
         limiter = log.Limiter()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 from contextlib import suppress
+from typing import NamedTuple
 
 import trio
 
@@ -21,6 +24,25 @@ SHELL = "/bin/sh"
 SCRIPT = 'while read -r _; do if { read -r _ || :; } <"$0"; then echo ok; else echo failed; fi; done 2>&1'
 """That a text has no end of line, or an error is read, is an answer too. Of what fails the shell says why first."""
 OK, ENDS = b"ok\n", (b"ok\n", b"failed\n")
+NOT_SERVED = (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
+"""What a read of a mount says that nobody serves, or that is none any more. Whatever else can go wrong is a daemon's
+answer, or the asker's trouble (the host is out of files, processes or memory), which no new daemon would end.
+"""
+
+
+class Heard(NamedTuple):
+    """What became of a question."""
+
+    failure: str = ""
+    """Why there was no text, "" if there was."""
+    served: bool = True
+    """Whether a daemon serves, as far as can be told."""
+
+
+def heard(said: str) -> Heard:
+    """Return what it means that a shell says ``PATH: ERROR`` of its own way to say it (strerror(3), mostly)."""
+    known = {os.strerror(number): number for number in errno.errorcode}
+    return Heard(said, known.get(said.rpartition(": ")[2], errno.ENOENT) not in NOT_SERVED)
 
 
 class Asker:
@@ -30,17 +52,20 @@ class Asker:
         self._path = f"{mountpoint}/{ASKED}"
         self._shell: trio.Process | None = None
 
-    async def ask(self) -> str:
-        """Return "" when a read was answered, or why it was not; raises OSError if there can be no shell."""
+    async def ask(self) -> Heard:
+        """Read, and return what that was answered."""
         if self._shell is None:
             command = [SHELL, "-c", SCRIPT, self._path]
-            pipe = subprocess.PIPE
-            self._shell = await trio.lowlevel.open_process(command, stdin=pipe, stdout=pipe, cwd="/")
+            pipe, plain = subprocess.PIPE, {**os.environ, "LC_ALL": "C"}
+            try:
+                self._shell = await trio.lowlevel.open_process(command, stdin=pipe, stdout=pipe, cwd="/", env=plain)
+            except OSError as error:  # no process can be started just now
+                return Heard(f"{SHELL}: {log.cause(error)}")
         said = await _answer(self._shell)
         if said.endswith(ENDS):
-            return "" if said == OK else said.decode("utf-8", "replace").partition("\n")[0]
+            return Heard() if said == OK else heard(said.decode("utf-8", "replace").partition("\n")[0])
         await self.close()
-        return f"{self._path}: no answer within {ANSWER_SECONDS:g} s"
+        return Heard(f"{self._path}: no answer within {ANSWER_SECONDS:g} s", served=False)
 
     async def close(self) -> None:
         """End the shell; where the kernel has it wait for an answer all the same, it stays the one to be asked."""
@@ -68,19 +93,17 @@ async def _answer(shell: trio.Process) -> bytes:
 
 
 async def ask(mountpoint: str) -> None:
-    """Ask the mount now and then; systemd's watchdog hears of it when it has answered."""
+    """Ask the mount now and then; systemd's watchdog hears of it unless nobody serves there."""
     pause = min(ASK_SECONDS, notify.watchdog_seconds() or ASK_SECONDS)
     asker, limiter = Asker(mountpoint), log.Limiter()
     try:
         while True:
             await trio.sleep(pause)
-            try:
-                failure = await asker.ask()
-            except OSError as error:  # no process can be started just now
-                failure = log.cause(error)
-            if not failure:
+            failure, served = await asker.ask()
+            if served:
                 notify.notify("WATCHDOG=1")
-            elif line := limiter.line(log.Line(failure, subject="the mount does not answer")):
+            subject = "the mount could not be asked" if served else "the mount does not answer"
+            if failure and (line := limiter.line(log.Line(failure, subject=subject))):
                 log.write(line)
     finally:
         with trio.CancelScope(shield=True):

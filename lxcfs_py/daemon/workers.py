@@ -22,6 +22,7 @@ import lxcfs_py.fuse.lean  # noqa: F401  (before pyfuse3)
 from lxcfs_py import log
 from lxcfs_py.cgroup import v1, v2  # noqa: F401  (imported once, before the workers are forked)
 from lxcfs_py.counters import Table
+from lxcfs_py.daemon import rehearsal
 from lxcfs_py.daemon.mourning import mourn, mourn_generation
 from lxcfs_py.daemon.processes import GENERATIONS, Processes, Template
 from lxcfs_py.daemon.task import unpack
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from lxcfs_py.daemon.task import Task
 
 PR_SET_PDEATHSIG = 1
-TAKEN = 5
-"""The exit code of a template that another one was faster than."""
+TAKEN, UNFIT, ABANDONED = 5, 6, 7
+"""The exit code of a template that another was faster than, whose workers can't serve, that nobody let serve."""
 QUICK_SECONDS, PAUSE_SECONDS = 1.0, 0.2
 """A worker that lived for less than the first is begun again after the second."""
 
@@ -103,21 +104,32 @@ class Flock:
     def _note(self, number: int, what: str) -> None:
         say(self._messages, log.Line(what, "", f"worker {number}", detail=True))
 
-    def begin(self) -> bool:
-        """Take our generation, and see to the workers that died with a template; return False if another has it."""
+    def begin(self, *, rehearse: bool) -> int:
+        """Take our generation, and see to the workers that died with a template; return 0, or the code to exit with.
+
+        ``rehearse``: only if a worker can serve, for others do.
+        """
         with open("/proc/self/stat", "rb") as file:
             stat = pid_stat.parse(file.read())
         template = Template(os.getpid(), stat.start_ticks if stat else 0)
         own, processes = self._task.first // self._task.workers, self._processes
         if not processes.hold(own):
-            return False
+            return TAKEN
         mourn_generation(self._task, processes, own)
+        if rehearse and (failure := rehearsal.rehearse(self._task, self._task.first, self._work)):
+            say(self._messages, log.Line(failure, subject="the new workers can't serve"))
+            return UNFIT
         processes.note_template(own, template)
         for other in GENERATIONS:
             if other != own and processes.hold(other):  # nobody's workers serve there
                 mourn_generation(self._task, processes, other)
                 processes.let_go(other)
-        return True
+        return 0
+
+    def _work(self, task: Task, number: int) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        die_with_parent(self._own)
+        work(task, number)
 
     def leave(self, _number: int, _frame: object) -> None:
         """Let each worker leave between two requests."""
@@ -127,7 +139,19 @@ class Flock:
                 os.kill(pid, signal.SIGTERM)
 
     def start(self, number: int) -> None:
-        """Fork a worker; if that can't be just now, ``tend`` does."""
+        """Fork a worker; if that can't be just now, ``tend`` does.
+
+        SIGTERM waits meanwhile: ``leave`` would miss a worker that is not known, and a worker in which Python has not
+        begun again would miss the signal.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+        try:
+            if not self._leaving:
+                self._fork(number)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+
+    def _fork(self, number: int) -> None:
         try:
             pid = os.fork()
         except OSError as error:
@@ -136,12 +160,13 @@ class Flock:
             return
         if pid == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
             die_with_parent(self._own)
             self._table.row(number).start()  # before anybody looks there for us
             self._processes.note_worker(number, os.getpid())  # the parent may be killed before it could
             work(self._task, number)
-        self._note(number, f"pid {pid} takes the session over")
         self._running[pid] = number, time.monotonic()
+        self._note(number, f"pid {pid} takes the session over")
 
     def tend(self) -> int:
         """Replace workers that die; return why that is over (``driver.UNMOUNTED`` or ``driver.LEFT``)."""
@@ -150,8 +175,7 @@ class Flock:
                 time.sleep(PAUSE_SECONDS)
                 missing, self._missing = self._missing, []
                 for number in missing:
-                    if not self._leaving:
-                        self.start(number)
+                    self.start(number)
             pid, status = os.waitpid(-1, os.WNOHANG if self._missing else 0) if self._running else (0, 0)
             if not pid:
                 continue
@@ -165,17 +189,15 @@ class Flock:
             if os.waitstatus_to_exitcode(status) not in (driver.UNMOUNTED, driver.LEFT):
                 mourn(self._task, [number])
             self._processes.note_worker(number, 0)  # not before: if we die now, the next template mourns it
-            if self._leaving:
-                continue
-            if time.monotonic() - since < QUICK_SECONDS:
+            if time.monotonic() - since < QUICK_SECONDS and not self._leaving:
                 time.sleep(PAUSE_SECONDS)
             self.start(number)
         return driver.LEFT
 
 
 def main(words: list[str]) -> int:
-    """Be the template; the words are the task, and the parent to die with (0: none)."""
-    task, parent = unpack(words[0]), int(words[1])
+    """Be the template; the words are the task, the parent to die with (0: none), and 1 for a rehearsal."""
+    task, parent, rehearse = unpack(words[0]), int(words[1]), words[2] == "1"
     if parent:
         die_with_parent(parent)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -185,8 +207,10 @@ def main(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, flock.leave)
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):  # they are the supervisor's
         signal.signal(ignored, signal.SIG_IGN)
-    if not flock.begin():
-        return TAKEN
+    if code := flock.begin(rehearse=rehearse):
+        return code
+    if not os.read(0, 1):  # the supervisor has died, and nobody else knows that we could serve
+        return ABANDONED
     for number in range(task.first, task.first + task.workers):
         flock.start(number)
     return flock.tend()

@@ -12,7 +12,7 @@ import sys
 from lxcfs_py.record import Record
 
 OPCODE_INIT = 26
-OPEN, READ, RELEASE, INTERRUPT = 14, 15, 18, 36
+LOOKUP, OPEN, READ, RELEASE, INTERRUPT = 1, 14, 15, 18, 36
 NOTIFY_RESEND = 7
 RESENT = 1 << 63
 """In the number of a request that is asked again (FUSE_UNIQUE_RESEND)."""
@@ -89,7 +89,32 @@ def init_reply(init: Init) -> bytes:
 def worker_init(init: Init) -> bytes:
     """Return the FUSE_INIT request for a worker's libfuse: a kernel that offers just what was agreed."""
     body = struct.pack("=IIII", 7, _WORKER_MINOR, init.max_readahead, init.flags & _WANTED)
-    return _IN_HEADER.pack(_IN_HEADER.size + len(body), OPCODE_INIT, init.unique, 0, 0, 0, 0, 0, 0) + body
+    return request(OPCODE_INIT, init.unique, 0, 0, body)
+
+
+def request(opcode: int, unique: int, inode: int, pid: int, body: bytes) -> bytes:
+    """Return a request as root's process ``pid`` makes it."""
+    return _IN_HEADER.pack(_IN_HEADER.size + len(body), opcode, unique, inode, 0, 0, pid, 0, 0) + body
+
+
+def open_body(flags: int) -> bytes:
+    """Return what OPEN says."""
+    return struct.pack("=II", flags, 0)
+
+
+def read_body(handle: int, offset: int, size: int) -> bytes:
+    """Return what READ says for a process."""
+    return struct.pack("=QQII16x", handle, offset, size, _READ_LOCKOWNER)
+
+
+def release_body(handle: int) -> bytes:
+    """Return what RELEASE says."""
+    return struct.pack("=Q16x", handle)
+
+
+def answer(reply: bytes) -> bytes:
+    """Return what a reply that is a success says."""
+    return reply[_OUT_HEADER.size :]
 
 
 def reply_error(reply: bytes) -> int:

@@ -76,13 +76,6 @@ class Triggers:
         """Close an open file's trigger, if it has one; there is no reply."""
         self._connection = self._told(("close", handle))
 
-    def hang_up(self) -> None:
-        """Leave the supervisor; triggers stay set."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        self._control.close()
-
     def _told(self, request: tuple[Any, ...]) -> socket.socket:
         """Send a request; the connection is the caller's to keep, if nothing goes wrong."""
         connection, self._connection = self._connection or self._connect(), None

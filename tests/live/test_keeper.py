@@ -6,13 +6,16 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import lxcfs_py
 from lxcfs_py.daemon import mount
 from lxcfs_py.daemon.processes import FACTS_BYTES
 from tests import lanes
@@ -20,7 +23,6 @@ from tests.live.box import BIN, Box, sigkill
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     Act = Callable[[int, Path], None]
 
@@ -211,6 +213,58 @@ def test_memory_of_another_layout(own: Box) -> None:
         assert failed in ([], [errno.EBADF])
         before = now
         for _ in range(200):
+            assert (own.mountpoint / "proc/meminfo").read_text().startswith("MemTotal:")
+
+
+BREAKAGES = {
+    "no-import": ("daemon/workers.py", "import lxcfs_py.fuse.lean ", "import lxcfs_py.fuse.nothing "),
+    "no-session": ("fuse/driver.py", "pyfuse3.init(operations", "pyfuse3.nothing(operations"),
+    "wrong-answers": ("fuse/reading.py", "_open = bounded(Operations.opened", "_open = bounded(Operations.nothing"),
+    "another-layout": ("daemon/session.py", "LAYOUT = ", "LAYOUT = 1000 + "),
+}
+"""A file, what is replaced in it, and by what."""
+
+
+@pytest.mark.anywhere
+@pytest.mark.parametrize(
+    "broken",
+    [["no-import"], ["no-session"], ["wrong-answers"], ["another-layout", "no-import"]],
+    ids=["no-import", "no-session", "wrong-answers", "another-layout"],
+)
+def test_an_upgrade_to_what_can_not_serve(own: Box, tmp_path: Path, broken: list[str]) -> None:
+    """A version whose workers can't serve takes nothing from who reads: those of before serve on, the log says so,
+    and the next version's follow them.
+    """
+    home = tmp_path / "code/lxcfs_py"
+    shutil.copytree(Path(lxcfs_py.__file__).parent, home)
+    holder = own.start_daemon(keeper="process", PYTHONPATH=str(home.parent))
+    before = Processes(holder.pid, own.base)
+    sound = {}
+    for name, good, bad in map(BREAKAGES.__getitem__, broken):
+        sound[home / name] = text = (home / name).read_text()
+        assert good in text
+        (home / name).write_text(text.replace(good, bad, 1))
+    begin_anew(holder.pid, own.base)
+    until(lambda: own.log.read_text().count("those of before serve on") > 1, own, read=True)
+    now = Processes(holder.pid, own.base)
+    assert set(before.workers) <= set(now.workers)
+    assert now.supervisors not in ([], before.supervisors)
+    layout = home / "daemon/session.py"
+    for path, text in sound.items():
+        if path != layout:  # the version after it has that layout, too
+            path.write_text(text)
+    until(
+        lambda: not {*before.templates} & {*Processes(holder.pid, own.base).templates}, own, read=layout not in sound
+    )
+    until(lambda: len(Processes(holder.pid, own.base).workers) == len(before.workers), own, read=True)
+
+
+def until(condition: Callable[[], object], own: Box, *, read: bool) -> None:
+    """Wait until something holds; ``read``: meanwhile what is read is right."""
+    deadline = time.monotonic() + 60 * own.scale
+    while not condition():
+        assert time.monotonic() < deadline, own.log.read_text()
+        if read:
             assert (own.mountpoint / "proc/meminfo").read_text().startswith("MemTotal:")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import time
 from pathlib import Path
@@ -74,6 +75,8 @@ KINDS = (
     ("sysinfo", ""),
 )
 """What each reader does: eight read files, on the host or in the container, and one makes system calls."""
+BEGIN_SECONDS = 60
+"""After so long one that was started hangs."""
 END_SECONDS = 20
 """After so long a reader that was told to end hangs."""
 
@@ -98,8 +101,11 @@ class Readers:
         for kind, path in KINDS:
             command = [*(python if kind == "host" else inside), kind, path, str(self.until)]
             self.found.append(subprocess.Popen(command, stdout=subprocess.PIPE))
+        deadline = time.monotonic() + BEGIN_SECONDS * self.scale
         for reader in self.found:
             assert reader.stdout is not None
+            there = select.select([reader.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]
+            assert there, (f"{reader.args!r} has not begun", *map(whereabouts, self._running()), host.journal())
             assert reader.stdout.readline() == b"begun\n", host.journal()
 
     def end(self) -> list[dict[str, Any]]:

@@ -98,25 +98,24 @@ class Worker:
 
     def request(self, opcode: int, inode: int, body: bytes) -> Any:
         """Return what is answered without libfuse: bytes, or an errno as an exception."""
-        head = struct.pack("=IIQQIIII", 40 + len(body), opcode, 2, inode, 0, 0, os.getpid(), 0)
-        assert self.reading.answered(memoryview(head + body))
+        assert self.reading.answered(memoryview(protocol.request(opcode, 2, inode, os.getpid(), body)))
         self.no_bug()
         reply = self.kernel.recv(2 * protocol.REQUEST_BYTES, socket.MSG_DONTWAIT)
         error = protocol.reply_error(reply)
-        return pyfuse3.FUSEError(error) if error else reply[16:]
+        return pyfuse3.FUSEError(error) if error else protocol.answer(reply)
 
     def open(self, inode: int, flags: int) -> Any:
         """Return the handle, or an errno."""
-        found = self.request(protocol.OPEN, inode, struct.pack("=II", flags, 0))
+        found = self.request(protocol.OPEN, inode, protocol.open_body(flags))
         return found if isinstance(found, pyfuse3.FUSEError) else int(struct.unpack_from("=Q", found)[0])
 
     def read(self, file: int, offset: int, size: int) -> Any:
         """Return what is read, or an errno."""
-        return self.request(protocol.READ, 0, struct.pack("=QQII16x", file, offset, size, 2))
+        return self.request(protocol.READ, 0, protocol.read_body(file, offset, size))
 
     def release(self, file: int) -> Any:
         """Close."""
-        return self.request(protocol.RELEASE, 0, struct.pack("=Q16x", file))
+        return self.request(protocol.RELEASE, 0, protocol.release_body(file))
 
     def find(self, path: str) -> int:
         """Return the inode of a path."""

@@ -222,7 +222,7 @@ def test_who_lives_is_left_alone(scene: Scene, held: bool) -> None:
 
         pid = scene.child(serve)
         until(lambda: scene.processes.template(1).pid == pid)
-    assert scene.flock().begin()
+    assert scene.flock().begin(rehearse=False) == 0
     assert scene.heard() == ([(errno.EIO, 10)] if held else [(errno.EIO, 10), (errno.EIO, 12)])
     assert scene.noted(COUNT) == (12 if held else 0)
     assert scene.processes.template(0).pid == os.getpid()
@@ -341,3 +341,35 @@ def test_a_worker_begins_with_a_row_of_its_own(scene: Scene, monkeypatch: pytest
     assert flock.tend() == LEFT
     os.close(found)
     os.close(tell)
+
+
+@pytest.mark.parametrize("when", ["before-it-is-noted", "before-it-has-its-own-way"])
+def test_who_was_just_forked_leaves_too(scene: Scene, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM that comes between the fork of a worker and what makes it known is not lost: it leaves as all do."""
+    fork, template = os.fork, os.getpid()
+
+    def told() -> int:
+        pid = fork()
+        if (pid == 0) == (when == "before-it-has-its-own-way"):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return pid
+
+    def work(_task: Task, _number: int) -> NoReturn:
+        while os.getppid() == template:
+            time.sleep(0.05)
+        os._exit(1)
+
+    monkeypatch.setattr(workers, "work", work)
+    flock = scene.flock()
+    before = signal.signal(signal.SIGTERM, flock.leave)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fork", told)
+            flock.start(0)
+        if when == "before-it-has-its-own-way":
+            flock._leaving = True  # (the child alone was told)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        assert flock.tend() == LEFT
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGTERM, before)

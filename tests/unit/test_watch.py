@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -46,7 +47,7 @@ def run(mountpoint: Path, act: Callable[[watch.Asker], Awaitable[Any]]) -> Any:
 def test_what_is_an_answer(tmp_path: Path, asked: Path) -> None:
     """A file that is there is an answer, whatever it says; that it is not there is none; both by one shell."""
 
-    async def act(asker: watch.Asker) -> list[str]:
+    async def act(asker: watch.Asker) -> list[watch.Heard]:
         found = [await asker.ask()]
         for text in ("0-1\n", "0", "", "a\nb\n"):
             asked.write_text(text)
@@ -55,15 +56,18 @@ def test_what_is_an_answer(tmp_path: Path, asked: Path) -> None:
         return [*found, await asker.ask(), await asker.ask()]
 
     first, *good, last, again = run(tmp_path, act)
-    assert good == [""] * 4
-    assert all(str(asked) in said and "No such file" in said for said in (first, last, again))
+    assert good == [watch.Heard("", True)] * 4
+    for said, served in (first, last, again):
+        assert str(asked) in said
+        assert "No such file" in said
+        assert not served
 
 
 def test_a_read_that_hangs(tmp_path: Path, asked: Path) -> None:
     """A read that is not answered fails in time; once files are answered again, so is the next question."""
     os.mkfifo(asked)
 
-    async def act(asker: watch.Asker) -> tuple[str, float, str]:
+    async def act(asker: watch.Asker) -> tuple[watch.Heard, float, watch.Heard]:
         since = time.monotonic()
         hung, took = await asker.ask(), time.monotonic() - since
         asked.unlink()
@@ -71,16 +75,16 @@ def test_a_read_that_hangs(tmp_path: Path, asked: Path) -> None:
         return hung, took, await asker.ask()
 
     hung, took, then = run(tmp_path, act)
-    assert hung == f"{asked}: no answer within 0.5 s"
+    assert hung == (f"{asked}: no answer within 0.5 s", False)
     assert took < SECONDS
-    assert then == ""
+    assert then == ("", True)
 
 
 def test_a_shell_that_is_killed(tmp_path: Path, asked: Path) -> None:
     """Somebody kills the shell: one answer is missing, and another shell gives the next."""
     asked.write_text("0\n")
 
-    async def act(asker: watch.Asker) -> list[str]:
+    async def act(asker: watch.Asker) -> list[watch.Heard]:
         found = [await asker.ask()]
         shell = asker._shell
         assert shell is not None
@@ -88,8 +92,48 @@ def test_a_shell_that_is_killed(tmp_path: Path, asked: Path) -> None:
         return [*found, await asker.ask(), await asker.ask()]
 
     first, missing, last = run(tmp_path, act)
-    assert (first, last) == ("", "")
-    assert missing.startswith(f"{asked}: no answer")
+    assert first == last == ("", True)
+    assert missing.failure.startswith(f"{asked}: no answer")
+
+
+@pytest.mark.parametrize("shell", ["sh: 1: cannot open {}", "/bin/sh: line 1: {}", "sh: can't open '{}'"])
+@pytest.mark.parametrize(
+    ("number", "served"),
+    [
+        (errno.ENOTCONN, False),
+        (errno.ECONNABORTED, False),
+        (errno.ENFILE, True),
+        (errno.EMFILE, True),
+        (errno.ENOMEM, True),
+        (errno.EINTR, True),
+        (errno.EIO, True),
+        (errno.EACCES, True),
+    ],
+)
+def test_what_an_error_means(shell: str, number: int, served: bool) -> None:
+    """That nobody serves is told from a daemon's answer, and from what is wrong with the host, by the error alone."""
+    said = f"{shell.format('/var/lib/lxcfs/' + watch.ASKED)}: {os.strerror(number)}"
+    assert watch.heard(said) == (said, served)
+
+
+@pytest.mark.parametrize("said", ["sh: 1: cannot open /x: No such file", "sh: can't open '/x': no such file", ""])
+def test_what_is_not_there_is_not_served(said: str) -> None:
+    """Shells have words of their own for what is not there; what can't be understood is no answer either."""
+    assert watch.heard(said) == (said, False)
+
+
+def test_a_host_without_files(tmp_path: Path, asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who can't open a file, or start a shell, has not found that nobody serves."""
+    asked.write_text("0\n")
+    full = "ulimit -n 11; exec 3</dev/null 4<&3 5<&3 6<&3 7<&3 8<&3 9<&3; "
+    monkeypatch.setattr(watch, "SCRIPT", full + watch.SCRIPT)
+    found = run(tmp_path, watch.Asker.ask)
+    assert found.served
+    assert found.failure.endswith(f": {os.strerror(errno.EMFILE)}")
+    monkeypatch.setattr(watch, "SHELL", str(tmp_path / "none"))
+    found = run(tmp_path, watch.Asker.ask)
+    assert found.served
+    assert str(tmp_path / "none") in found.failure
 
 
 @pytest.mark.parametrize("served", [True, False])
