@@ -8,6 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, Self, dataclass_transform
 else:
 
@@ -63,6 +64,14 @@ class Record:
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed."""
         return type(self)(**{**{name: getattr(self, name) for name in self._fields}, **changes})
+
+    @classmethod
+    def known(cls, values: Mapping[str, Any]) -> Self:
+        """Return the record of values by name, of which another version's may have more, and fewer of the defaults.
+
+        Raises TypeError if one without a default is missing.
+        """
+        return cls(**{name: values[name] for name in cls._fields if name in values})
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields and their values, in order."""

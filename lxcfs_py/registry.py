@@ -135,26 +135,32 @@ def load(host: Host, id_: str) -> Registration:
         raise RefusedError(f"{path}: owned by user {about.st_uid}", "registrations are root's")
     if about.st_mode & 0o022:
         raise RefusedError(f"{path}: others may write it", "registrations are root's: chmod 0644")
-    if not _is_registration(found) or found["id"] != id_:
+    told = _registration(found)
+    if told is None or told.id != id_:
         raise RefusedError(f"{path}: not a registration", "write it anew")
-    return Registration(**{key: found[key] for key in Registration._fields})
+    return told
 
 
-def _is_registration(found: object) -> bool:
-    if not isinstance(found, dict) or not found.keys() >= set(Registration._fields):
-        return False
+def _registration(found: object) -> Registration | None:
+    """Return what this JSON registers, which another version may have written; None if it can't be right."""
+    if not isinstance(found, dict):
+        return None
+    try:
+        told = Registration.known(found)
+    except TypeError:  # a field is missing that has no default
+        return None
     whole = all(
-        isinstance(found[key], int) and not isinstance(found[key], bool) and abs(found[key]) < 1 << 63
-        for key in ("init_pid", "init_start_ticks", "boottime_offset_nsec")
+        isinstance(number, int) and not isinstance(number, bool) and abs(number) < 1 << 63
+        for number in (told.init_pid, told.init_start_ticks, told.boottime_offset_nsec)
     )
-    paths = found["cgroups"]
-    return (
+    right = (
         whole
-        and found["init_pid"] > 0
-        and isinstance(found["id"], str)
-        and isinstance(paths, dict)
-        and all(map(_is_path, paths.values()))
+        and told.init_pid > 0
+        and isinstance(told.id, str)
+        and isinstance(told.cgroups, dict)
+        and all(map(_is_path, told.cgroups.values()))
     )
+    return told if right else None
 
 
 def _is_path(path: object) -> bool:

@@ -1,5 +1,7 @@
 """What is known of each container: ``ROOT/ID/state.json``, written whole or not at all.
 
+One that another version wrote is read as well: a new field has to have a default, and an old one keeps its type.
+
 The status is never stored: it is computed at each reading from the process itself, known by its pid and
 start time together, so that a pid used again is never taken for the container's.
 """
@@ -222,19 +224,25 @@ def load(root: str, id_: str) -> State:
         raise _unreadable(path, reason(error).removeprefix(f"{path}: "), id_) from error
     except ValueError:  # cut, not JSON, or not UTF-8
         raise _unreadable(path, "not a container's state", id_) from None
-    if not _is_state(found) or found["id"] != id_:
+    whole = _state(found)
+    if whole is None or whole.id != id_:
         raise _unreadable(path, "not a container's state", id_)
-    return State(**{**found, "command": tuple(found["command"])})
+    return whole
 
 
-def _is_state(found: object) -> bool:
-    """Say whether the JSON has all fields of a State, of the right types."""
-    if not isinstance(found, dict) or found.keys() != TYPES.keys():
-        return False
-    typed = all(isinstance(found[key], types) for key, types in TYPES.items())
-    bools = all(isinstance(found[key], bool) == (types == (bool,)) for key, types in TYPES.items())
-    words = [*found["command"], *found["annotations"].values()] if typed else []
-    return typed and bools and all(isinstance(word, str) for word in words)
+def _state(found: object) -> State | None:
+    """Return the state that this JSON is, perhaps of a version with other fields; None if a type is wrong."""
+    if not isinstance(found, dict):
+        return None
+    for name, types in TYPES.items():
+        value = found.get(name, types)
+        if value is not types and (not isinstance(value, types) or isinstance(value, bool) != (types == (bool,))):
+            return None
+    try:
+        whole = State.known({**found, "command": tuple(found.get("command", ()))})
+    except TypeError:  # a field is missing that has no default
+        return None
+    return whole if all(isinstance(word, str) for word in (*whole.command, *whole.annotations.values())) else None
 
 
 def remains(root: str, storage: str, id_: str) -> State:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Limits",
+    "absent",
     "as_files",
     "check",
     "create",
@@ -56,6 +57,12 @@ def hierarchies(layout: Layout) -> list[Hierarchy]:
 def directories(layout: Layout, path: str) -> list[str]:
     """Return the cgroup's directories that exist."""
     return [d for d in (h.directory(path) for h in hierarchies(layout)) if os.path.isdir(d)]
+
+
+def absent(layout: Layout, path: str) -> Layout:
+    """Return the hierarchies that have no such cgroup: what is made there is the maker's to remove."""
+    others = layout.hierarchies.items()
+    return layout.replace(hierarchies={name: h for name, h in others if not os.path.isdir(h.directory(path))})
 
 
 def _make(directory: str) -> None:
@@ -117,11 +124,12 @@ def prepare(host: Host, layout: Layout, path: str, limits: Limits) -> None:
 
 
 def create(_host: Host, layout: Layout, path: str, limits: Limits) -> None:
-    """Make the cgroup everywhere and limit it; raises an Error naming file and value, and leaves nothing then."""
+    """Make the cgroup everywhere and limit it; raises an Error naming file and value, and leaves nothing new then."""
+    ours = absent(layout, path)
     try:
         prepare(_host, layout, path, limits)
     except BaseException:
-        remove(_host, layout, path)
+        remove(_host, ours, path)
         raise
 
 

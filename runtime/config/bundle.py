@@ -190,4 +190,16 @@ def checked(found: Any) -> dict[str, Any]:
             raise _wrong(field, "missing")
     whole = complete(found)
     conformity.check(whole)
+    limit_none(whole["linux"]["resources"], whole["ociVersion"])
     return whole
+
+
+def limit_none(resources: dict[str, Any], version: str) -> None:
+    """Have a ``pids.limit`` of 0 mean what it means to the specification of a version.
+
+    From 1.3 on it is a number like any other, and as the first process counts, as good as 1: the kernel would have
+    none cloned into a cgroup of 0. Before, engines wrote it for "not set", which it is everywhere else.
+    """
+    minor = version.split(".")[1]
+    if minor.isdigit() and int(minor) >= 3 and resources.get("pids", {}).get("limit") == 0:
+        resources["pids"] = {"limit": 1}

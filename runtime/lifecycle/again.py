@@ -53,7 +53,10 @@ def _plain(value: Any) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    """Return what ``_plain`` was made of; raises LookupError, TypeError or ValueError for anything else."""
+    """Return what ``_plain`` was made of, of this version or another that has other fields with defaults.
+
+    Raises LookupError, TypeError or ValueError for anything else.
+    """
     if isinstance(value, list):
         return tuple(map(_whole, value))
     if not isinstance(value, dict):
@@ -64,7 +67,7 @@ def _whole(value: Any) -> Any:
         return range(*value[RANGE])
     name = value[CLASS]
     kind = getattr(__import__(KNOWN[name], fromlist=(name,)), name)
-    return kind(**{field: _whole(each) for field, each in value.items() if field != CLASS})
+    return kind(**{field: _whole(value[field]) for field in kind._fields if field in value})
 
 
 def room(root: str, id_: str, base: str) -> int:

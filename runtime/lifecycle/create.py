@@ -71,6 +71,8 @@ class Create:
             self.unit = cgroups.unit(request, self.detected)
             self.cgroup = cgroups.place(request, self.unit)
             self.layout = self.detected if self.cgroup else places.layout("")
+        self.ours = self.layout.replace(hierarchies={})
+        """Where the cgroup is of our making, once that is known: the rest stays if we fail."""
         self.base = "" if request.bundle else f"{request.storage}/containers/{request.id}"
         self.spaces = namespaces.decide(linux)
         self.state = state.State(
@@ -166,6 +168,7 @@ class Create:
                 self.lock = state.claim(self.request.root, self.request.id)
         except PermissionError as error:
             raise RunError(reason(error), "give a --root and a --storage of your own") from error
+        self.ours = self.layout if self.unit else cgroups.ours(self.layout, self.cgroup)
         state.write(f"{self.state.directory}/config.json", self.request.spec)
         state.save(self.state)
         if self.base:
@@ -335,10 +338,10 @@ class Create:
             os.kill(self.child, 9)
             os.waitpid(self.child, 0)
         if self.lock >= 0 and self.before is not None:
-            cleanup.ended(self.state, self.layout)
+            cleanup.ended(self.state, self.ours)
             state.save(self.state.replace(pid=0))
         elif self.lock >= 0:
-            cleanup.cleanup(self.state, self.layout, volumes=True)
+            cleanup.cleanup(self.state, self.ours, volumes=True)
         if self.lock >= 0:
             os.close(self.lock)
 

@@ -1,34 +1,67 @@
-"""The processes of a container: those of its cgroups, or of its pid namespace where it has no cgroup."""
+"""The processes of a container: those of its cgroups; of its pid namespace and those below where it has no cgroup.
+
+With neither of its own, they are its first process and what that brought forth: nobody else's may be signalled.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error
+from lxcfs_py.procfs import pid_stat, status
 from runtime import places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runtime.state import State
 
+NS_GET_PARENT = 0xB702
+"""ioctl_ns(2)."""
 
-def pids(found: State) -> set[int]:
-    """Return them, as the host counts them."""
+
+def pids(found: State) -> list[int]:
+    """Return them, as the host counts them; whoever is known by its parent comes before that."""
     if found.cgroup:
-        return control.members(places.layout(found.cgroup), found.cgroup)
+        return [*control.members(places.layout(found.cgroup), found.cgroup)]
+    all_ = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    if status.pids(control.read(f"/proc/{found.pid}/status"))[-1:] != (1,):  # the namespace is another's
+        parents = {pid: told.ppid for pid in all_ if (told := pid_stat.parse(control.read(f"/proc/{pid}/stat")))}
+        return _brought_forth(found.pid, parents)
     try:
-        wanted = os.readlink(f"/proc/{found.pid}/ns/pid")
+        wanted = os.stat(f"/proc/{found.pid}/ns/pid").st_ino
     except OSError:
-        return set()
-    return {int(name) for name in os.listdir("/proc") if name.isdigit() and _namespace(name) == wanted}
+        return []
+    return [pid for pid in all_ if _within(pid, wanted)]
 
 
-def _namespace(pid: str) -> str:
+def _brought_forth(first: int, parents: dict[int, int]) -> list[int]:
+    """Return a process' children's children and so on, its children, and itself, if it is there."""
+    found: list[int] = []
+    more = [first] if first in parents else []
+    while more:
+        found = [*more, *found]
+        more = [pid for pid, parent in parents.items() if parent in more]
+    return found
+
+
+def _within(pid: int, wanted: int) -> bool:
+    """Say whether a process is in the pid namespace of this inode, or in one that was made below it."""
     try:
-        return os.readlink(f"/proc/{pid}/ns/pid")
+        namespace = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # it has ended, or is another user's
-        return ""
+        return False
+    try:
+        while os.fstat(namespace).st_ino != wanted:
+            outer = fcntl.ioctl(namespace, NS_GET_PARENT)
+            os.close(namespace)
+            namespace = outer
+    except OSError:  # ours is reached, and has none above it that we may see
+        return False
+    finally:
+        os.close(namespace)
+    return True
 
 
 def needs_cgroup(found: State, what: str) -> None:

@@ -159,7 +159,7 @@ def busy(port: ports.Port) -> str:
 def _read(data: bytes) -> Book:
     """Return the book of its file's text; raises ValueError."""
     found = json_text.loads(data)
-    if not isinstance(found, dict) or found.keys() != {"networks", "leases", "last"}:
+    if not isinstance(found, dict) or not found.keys() >= {"networks", "leases", "last"}:
         raise ValueError(found)
     try:
         leases = tuple(_lease(value) for value in found["leases"])
@@ -169,8 +169,8 @@ def _read(data: bytes) -> Book:
 
 
 def _lease(value: Mapping[str, Any]) -> Lease:
-    lists = {key: tuple(value[key]) for key in ("names", "gateways")}
-    return Lease(**{**value, **lists, "ports": tuple(ports.Port(**each) for each in value["ports"])})
+    lists = {key: tuple(value.get(key, ())) for key in ("names", "gateways")}
+    return Lease.known({**value, **lists, "ports": tuple(ports.Port.known(each) for each in value["ports"])})
 
 
 def _written(book: Book) -> dict[str, Any]:

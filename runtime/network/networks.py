@@ -125,12 +125,10 @@ def directory(storage: str) -> str:
 
 def read(value: Any) -> Network:
     """Return the network of a JSON value; raises ValueError for anything else."""
-    if not isinstance(value, dict) or not {"name", "bridge", "subnet", "gateway"} <= value.keys():
+    needed = ("name", "bridge", "subnet", "gateway")
+    if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in needed):
         raise ValueError(value)
-    try:
-        return Network(**value)
-    except TypeError as error:
-        raise ValueError(value) from error
+    return Network.known(value)
 
 
 def all_(storage: str) -> list[Network]:

@@ -72,6 +72,17 @@ def own(host: Host, layout: Layout, path: str) -> dict[str, str]:
     return {name: where for name, where in there.items() if not name.startswith("name=")}
 
 
+def ours(layout: Layout, path: str) -> Layout:
+    """Return the hierarchies in which the container's cgroup isn't there yet, so that it will be ours to undo.
+
+    Raises an Error if processes of somebody else's live in it: they would end with the container.
+    """
+    if path and (there := len(control.members(layout, path))):
+        hint = "set a path of the container's own, or leave it out"
+        raise RunError(f"config.json: linux.cgroupsPath: {path}: {there} processes are in that cgroup", hint)
+    return control.absent(layout, path)
+
+
 def start_scope(unit_: Unit, id_: str, limits: control.Limits, annotations: Mapping[str, str]) -> int:
     """Have systemd make a unit's cgroup; return the pid of what keeps it until ``scope.release``."""
     from runtime.systemd import scope

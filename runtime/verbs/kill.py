@@ -61,9 +61,9 @@ def _send_all(found: State, signal: int) -> None:
     from runtime.lifecycle import members
 
     done: set[int] = set()
-    while there := members.pids(found) - done:
+    while there := [pid for pid in members.pids(found) if pid not in done]:
+        done.update(there)
         for pid in there:
-            done.add(pid)
             try:
                 pidfd = os.pidfd_open(pid)
             except ProcessLookupError:

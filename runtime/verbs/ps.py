@@ -86,7 +86,7 @@ def processes(found: state.State, options: Sequence[str], *, as_json: bool) -> N
     from lxcfs_py import json_text
     from runtime.lifecycle import members
 
-    pids = members.pids(found)
+    pids = set(members.pids(found))
     if as_json:
         sys.stdout.write(json_text.dumps(sorted(pids)).decode() + "\n")
         return

@@ -52,6 +52,8 @@ def asked(parsed: Parsed) -> dict[str, Any]:
     for option, part, field in SINGLE:
         if parsed[option.name] is not None:
             found.setdefault(part, {})[field] = parsed[option.name]
+    if found.get("pids") == {"limit": 0}:  # as pyproc-run and docker have it, not as OCI's resources
+        found["pids"] = {"limit": -1}
     return found
 
 
@@ -80,6 +82,8 @@ def run(args: Sequence[str]) -> int:
         members.needs_cgroup(found, "updated")
         new = asked(parsed)
         config = state.config(found)
+        if parsed["resources"]:
+            bundle.limit_none(new, config["ociVersion"])
         cgroups.update(places.host(), places.layout(found.cgroup), found.cgroup, new, found.unit)
         linux = config["linux"]
         state.write(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import TYPE_CHECKING
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.live import busybox
@@ -49,6 +51,52 @@ def test_disabled(runtime: Runtime, tmp_path: Path) -> None:
     runtime("kill", "--all", "c", "KILL")
     busybox.until(runtime, "c", "stopped")
     runtime("delete", "c")
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process has not been killed, reaped or not."""
+    try:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def nested(runtime: Runtime, pid: int, count: int) -> None:
+    """Wait until so many processes are below one."""
+    deadline = time.monotonic() + 20 * runtime.scale
+    while len(psutil.Process(pid).children(recursive=True)) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_namespaces_within(runtime: Runtime, tmp_path: Path) -> None:
+    """Without a cgroup the processes of pid namespaces that were made inside are the container's too."""
+    bundle = Bundle(tmp_path / "bundle")
+    bundle.process["capabilities"]["effective"] = bundle.process["capabilities"]["permitted"] = ["CAP_SYS_ADMIN"]
+    bundle.process["capabilities"]["bounding"] = ["CAP_SYS_ADMIN"]
+    bundle.run("unshare -p -f sh -c 'sleep 1000 & sleep 1000; true'; true")
+    assert runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "c") == 0
+    pid = runtime.state("c")["pid"]
+    nested(runtime, pid, 4)
+    inner = [each.pid for each in psutil.Process(pid).children(recursive=True)]
+    assert sorted(json.loads(runtime("ps", "--format", "json", "c").stdout)) == sorted([pid, *inner])
+    runtime("kill", "--all", "c", "STOP")
+    assert {psutil.Process(each).status() for each in inner} == {psutil.STATUS_STOPPED}
+
+
+def test_nobody_elses(runtime: Runtime, tmp_path: Path) -> None:
+    """Without a cgroup, in the host's pid namespace, a container is its first process and what that brought forth."""
+    bundle = Bundle(tmp_path / "bundle")
+    bundle.without("pid")
+    bundle.run("sleep 1000 & sleep 1000; true")
+    assert runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "c") == 0
+    pid = runtime.state("c")["pid"]
+    nested(runtime, pid, 2)
+    inner = [each.pid for each in psutil.Process(pid).children(recursive=True)]
+    assert sorted(json.loads(runtime("ps", "--format", "json", "c").stdout)) == sorted([pid, *inner])
+    runtime("kill", "--all", "c", "KILL")
+    busybox.until(runtime, "c", "stopped")
+    assert not [each for each in inner if alive(each)]
 
 
 def test_disabled_and_deleted(runtime: Runtime, tmp_path: Path) -> None:

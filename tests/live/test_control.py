@@ -86,6 +86,17 @@ def test_a_bad_limit_leaves_nothing(there: layout.Layout, path: str) -> None:
     assert control.directories(there, path) == []
 
 
+def test_a_bad_limit_leaves_what_was_there(there: layout.Layout, path: str) -> None:
+    """A cgroup that somebody else has made stays, in whichever hierarchy, when ours can't be made."""
+    control.create(HOST, there, path, control.Limits())
+    *gone, kept = control.directories(there, path)
+    for directory in gone:
+        os.rmdir(directory)
+    with pytest.raises(Error, match=r"cpu\.(max|cfs_quota_us)"):
+        control.create(HOST, there, path, control.Limits(cpu_quota_usec=1, cpu_period_usec=100_000))
+    assert control.directories(there, path) == [kept]
+
+
 def test_kill_all_ends_a_fork_storm(there: layout.Layout, path: str) -> None:
     """Processes that fork on and on are all killed, and the cgroup can be removed."""
     control.create(HOST, there, path, control.Limits(pids_limit=40))

@@ -35,6 +35,16 @@ def test_written_is_read(tmp_path: Path) -> None:
         registry.load(host, "web")
 
 
+def test_another_versions_are_read(tmp_path: Path) -> None:
+    """A registration with fewer of the fields that have a default, or more than are known, is one all the same."""
+    host = Host(run=str(tmp_path))
+    registry.register(host, WEB)
+    told = {**WEB.as_dict(), "mood": "good"}
+    del told["boottime_offset_nsec"]
+    (tmp_path / "lxcfs-py/containers/web.json").write_bytes(json_text.dumps(told))
+    assert registry.load(host, "web") == WEB.replace(boottime_offset_nsec=0)
+
+
 def test_a_writer_that_was_killed_leaves_nothing_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a writer leaves that died before it was done is no registration, and goes with the container."""
     host = Host(run=str(tmp_path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from runtime import options, state
@@ -20,6 +21,10 @@ def test_a_request_comes_back(tmp_path: Path) -> None:
     found = state.State("web", f"{tmp_path}/web", f"{tmp_path}/web", str(tmp_path), "", 1, ("true",))
     (tmp_path / "web").mkdir()
     state.write(f"{tmp_path}/web/config.json", request.spec)
+    path = tmp_path / state.REQUEST
+    told = json.loads(path.read_text())
+    assert told.pop("proc_view") == "auto"
+    path.write_text(json.dumps({**told, "mood": {again.CLASS: "Mood"}}))  # as another version might write it
     back = again.kept(found)
     assert back == request.replace(id="web", root=str(tmp_path), storage=back.storage, spec=state.config(found))
     assert back.network is not None

@@ -114,6 +114,32 @@ def test_a_damaged_state_is_an_error_or_a_state(tmp_path: Path, data: st.DataObj
     assert found == State(**{**json.loads(whole), "command": ("top", "-b"), "exit_code": None})
 
 
+OLD = {
+    "id": "web", "directory": "/run/pyproc/web", "bundle": "/b", "storage": "", "cgroup": "/engine/x",
+    "created_nsec": 1795654161733687449, "command": ["sleep", "1000"], "pid": 30624, "start_ticks": 4195039,
+    "boottime_offset_nsec": 0, "phase": "created", "detached": True, "remove": False, "exit_code": None,
+    "annotations": {"a": "b"},
+}  # fmt: skip
+"""What ``create`` wrote before there were units and times of a start."""
+
+
+def test_a_state_of_another_version(tmp_path: Path) -> None:
+    """A container that an older version made has the usual in newer fields; of a newer one's the known ones count."""
+    made(tmp_path)
+    for more in ({}, {"io_weight": 7, "mood": ["good"]}):
+        (tmp_path / "web/state.json").write_text(json.dumps({**OLD, **more}))
+        found = state.load(str(tmp_path), "web")
+        assert (found.unit, found.started_nsec) == ("", 0)
+        assert {name: value for name, value in found.as_dict().items() if name in OLD} == {
+            **OLD,
+            "command": ("sleep", "1000"),
+        }
+    for name in ("id", "directory", "bundle", "storage", "cgroup", "created_nsec"):
+        (tmp_path / "web/state.json").write_text(json.dumps({k: v for k, v in OLD.items() if k != name}))
+        with pytest.raises(Error, match="not a container's state"):
+            state.load(str(tmp_path), "web")
+
+
 def test_another_containers_state_is_an_error(tmp_path: Path) -> None:
     """A state file in the wrong directory is not believed."""
     made(tmp_path)
