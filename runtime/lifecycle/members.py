@@ -7,6 +7,7 @@ import os
 from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error
 from runtime import places
+from runtime.process import delegated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,5 +36,5 @@ def needs_cgroup(found: State, what: str) -> None:
     """Raise an Error if the container has none."""
     if not found.cgroup:
         disabled = "it was made with --cgroup-manager disabled"
-        hint = "systemd-run --user --scope pyproc-run ... gives a container one" if places.rootless() else disabled
+        hint = delegated.GIVES if places.rootless() else disabled
         raise Error(f"container {found.id!r} can't be {what}: it has no cgroup of its own", hint)
