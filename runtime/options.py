@@ -68,7 +68,13 @@ STORAGE = Option(
     otherwise=places.storage,
 )
 MANAGER = (
-    _choice("--cgroup-manager", "Who makes its cgroup; disabled: nobody", "cgroupfs", "systemd", "disabled"),
+    Option(
+        ("--cgroup-manager",),
+        "Who makes its cgroup (default: cgroupfs, for a user systemd if it serves it); disabled: nobody",
+        "cgroupfs|systemd|disabled",
+        choices=("cgroupfs", "systemd", "disabled"),
+        otherwise=lambda: "" if places.rootless() else "cgroupfs",
+    ),
     _flag("--systemd-cgroup", about="The same as --cgroup-manager systemd"),
 )
 HELP = _flag("--help", about="Show this message and exit")
@@ -301,7 +307,7 @@ def parse(argv: Sequence[str]) -> Parsed:
 
 
 def manager(parsed: Parsed) -> str:
-    """Return who is to make cgroups, of ``MANAGER``'s words."""
+    """Return who is to make cgroups, of ``MANAGER``'s words; "" leaves it to what a user has."""
     return "systemd" if parsed["systemd_cgroup"] else str(parsed["cgroup_manager"])
 
 

@@ -53,10 +53,15 @@ def state() -> str:
     """Return where the state of containers is kept by default; raises an Error if that can't be ours alone."""
     if not rootless():
         return STATE
+    return f"{session() or _own(f'/tmp/pyproc-{USER}')}/pyproc"
+
+
+def session() -> str:
+    """Return the directory for what runs of a user's, "" for none (XDG Base Directory Specification)."""
     for directory in (os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{USER}"):
         if directory.startswith("/") and os.path.isdir(directory):
-            return f"{directory}/pyproc"
-    return f"{_own(f'/tmp/pyproc-{USER}')}/pyproc"
+            return directory
+    return ""
 
 
 def _own(directory: str) -> str:

@@ -58,7 +58,7 @@ class Request(Record):
     storage: str = "/var/lib/pyproc"
     """Upper layers and logs of all containers (``--storage``)."""
     manager: str = "cgroupfs"
-    """Who makes its cgroup (``options.MANAGER``)."""
+    """Who makes its cgroup (``options.MANAGER``); "": the user's systemd if it serves, else who can."""
     console_socket: str = ""
     pid_file: str = ""
     preserve_fds: int = 0

@@ -78,11 +78,15 @@ def _end(found: State) -> None:
 
 def _stop(found: State, there: Layout) -> None:
     """End the scope: systemd would end what lives in it slowly, so that is killed before."""
-    from runtime.systemd import scope
+    from runtime.systemd import bus, scope
 
     if control.members(there, found.cgroup) and not control.kill_all(host(), there, found.cgroup, KILL_SECONDS):
         raise _stubborn(found)
-    scope.stop(found.unit)
+    try:
+        scope.stop(found.unit)
+    except bus.UnreachableError:  # a user's ends with its last session
+        if control.directories(there, found.cgroup):
+            raise
 
 
 def _stubborn(found: State) -> Error:

@@ -65,8 +65,7 @@ class Create:
         self.registers = places.registers(self.host)
         self.detected = places.layout("/")
         if self.unprivileged:
-            self.unit = None
-            self.layout, self.cgroup = delegated.place(self.host.proc, self.detected, request)
+            self.layout, self.cgroup, self.unit = delegated.place(self.host.proc, self.detected, request)
         else:
             self.unit = cgroups.unit(request, self.detected)
             self.cgroup = cgroups.place(request, self.unit)
@@ -145,7 +144,7 @@ class Create:
             text = f"{request.storage} ({facts.root.fstype}) can't carry an overlay's upper layer"
             os.write(2, f"pyproc-run: {text}: a tmpfs does, and what is written counts as memory\n".encode())
         if self.unlimited:
-            os.write(2, f"pyproc: {delegated.lacking(self.unlimited)}\n".encode())
+            os.write(2, f"pyproc: {delegated.lacking(self.unlimited, self.unit)}\n".encode())
 
     def _resolv(self) -> str:
         has = self.request.network is not None if "network" in self.spaces.kinds else None
@@ -204,7 +203,8 @@ class Create:
         if self.unprivileged:
             from runtime.process import rootless
 
-            pid, doors, offset = rootless.birth(self.spaces, self.layout, self.state.cgroup, linux, offsets)
+            there = self.state.cgroup, self.state.unit
+            pid, doors, offset = rootless.birth(self.spaces, self.layout, there, linux, offsets)
             self._born(pid, doors)
         elif "time" in self.spaces.fresh:
             with namespaces.Clocks(proc, offsets) as clocks:

@@ -20,6 +20,7 @@ from lxcfs_py.cgroup.layout import UNIFIED
 from lxcfs_py.errors import Error
 from lxcfs_py.procfs import proc_cgroup
 from lxcfs_py.record import Record
+from runtime import places
 from runtime.kernel import signals, syscalls
 from runtime.process import cgroups, namespaces, resctrl, scheduling, seccomp, terminal, users
 from runtime.process import command as runner  # everything is imported before we are inside
@@ -138,7 +139,8 @@ def enter(entry: Entry, container: int) -> Report:
     before = os.sched_getaffinity(0) if "initial" in entry.affinity else None
     if before is not None:
         os.sched_setaffinity(0, scheduling.affinity(entry.affinity["initial"]))
-    child, doors = cgroups.clone(0, entry.layout, home(entry.layout, entry.found))
+    unit = entry.found.unit if places.unprivileged() else ""
+    child, doors = cgroups.clone(0, entry.layout, home(entry.layout, entry.found), unit)
     doors = (*doors, *resctrl.doors(entry.linux.get("intelRdt"), entry.found.id))
     if child == 0:
         ours.close()

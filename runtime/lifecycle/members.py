@@ -12,6 +12,7 @@ from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error
 from lxcfs_py.procfs import pid_stat, status
 from runtime import places
+from runtime.process import delegated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,5 +69,5 @@ def needs_cgroup(found: State, what: str) -> None:
     """Raise an Error if the container has none."""
     if not found.cgroup:
         disabled = "it was made with --cgroup-manager disabled"
-        hint = "systemd-run --user --scope pyproc-run ... gives a container one" if places.rootless() else disabled
+        hint = delegated.GIVES if places.rootless() else disabled
         raise Error(f"container {found.id!r} can't be {what}: it has no cgroup of its own", hint)

@@ -7,10 +7,10 @@ import os
 from lxcfs_py.cgroup import control
 from lxcfs_py.cgroup.layout import UNIFIED
 from lxcfs_py.procfs import proc_cgroup
+from runtime import places
 from runtime.errors import RunError
 from runtime.kernel import device_program
 from runtime.kernel import syscalls as sc
-from runtime.places import BOOTED
 from runtime.process import devices
 
 TYPE_CHECKING = False
@@ -42,14 +42,27 @@ def unit(request: Request, layout: Layout) -> Unit | None:
     """
     if request.manager != "systemd":
         return None
+    return scoped(request, layout)
+
+
+def scoped(request: Request, layout: Layout) -> Unit:
+    """Return the unit, a user's in the slice of its own systemd."""
     from runtime.systemd import scope
 
     hint = "leave out --systemd-cgroup (podman --cgroup-manager=cgroupfs, dockerd native.cgroupdriver=cgroupfs)"
-    if not os.path.isdir(BOOTED):
+    if not os.path.isdir(places.BOOTED):
         raise RunError("the systemd cgroup manager: systemd does not run on this host", hint)
     if old := [name for name, hierarchy in layout.hierarchies.items() if hierarchy.version == 1]:
         raise RunError(f"the systemd cgroup manager: it takes cgroup v2 alone, and here is v1's {old[0]}", hint)
-    return scope.unit(request.spec["linux"].get("cgroupsPath", ""), request.id)
+    if not manageable(layout):
+        raise RunError("the systemd cgroup manager: it takes cgroup v2 alone, and here is v1", hint)
+    usual = scope.USERS if places.unprivileged() else scope.SLICE
+    return scope.unit(request.spec["linux"].get("cgroupsPath", ""), request.id, usual)
+
+
+def manageable(layout: Layout) -> bool:
+    """Say whether systemd's units are limited on cgroup2: it wants pids of all that has controllers."""
+    return UNIFIED in layout.hierarchies and "pids" in layout.hierarchies[UNIFIED].controllers
 
 
 def place(request: Request, unit_: Unit | None) -> str:
@@ -146,10 +159,12 @@ def judge(layout: Layout, path: str, rules: list[dict[str, Any]]) -> None:
             os.close(directory)
 
 
-def clone(flags: int, layout: Layout, path: str) -> tuple[int, tuple[str, ...]]:
+def clone(flags: int, layout: Layout, path: str, user_unit: str = "") -> tuple[int, tuple[str, ...]]:
     """Fork into new namespaces and into cgroup2; return the pid and the doors that are left for the child to enter.
 
-    Kernels before 5.7 have no CLONE_INTO_CGROUP: there the child enters cgroup2 as it enters the others.
+    Kernels before 5.7 have no CLONE_INTO_CGROUP: there the child enters cgroup2 as it enters the others. From a
+    session that is not below a user's own systemd its units can't be entered (cgroup-v2.rst, "Delegation
+    Containment"): that moves the child.
     """
     doors = control.doors(layout, path)
     if UNIFIED not in layout.hierarchies:
@@ -157,7 +172,34 @@ def clone(flags: int, layout: Layout, path: str) -> tuple[int, tuple[str, ...]]:
     directory = _open(layout, path)
     try:
         return sc.clone(flags, directory), tuple(door for door in doors if not door.endswith(control.V2_DOOR))
-    except OSError:
+    except OSError as error:
+        if user_unit and isinstance(error, PermissionError):
+            return _moved(flags, path, user_unit), ()
         return sc.clone(flags), doors
     finally:
         os.close(directory)
+
+
+def _moved(flags: int, path: str, unit_: str) -> int:
+    """Fork; the child goes on once systemd has moved it."""
+    from runtime.systemd import scope
+
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = sc.clone(flags)
+    if pid == 0:
+        os.close(writer)
+        if not os.read(reader, 1):  # our maker has gone
+            os._exit(1)
+        os.close(reader)
+        return 0
+    os.close(reader)
+    try:
+        scope.attach(path, unit_, pid)
+        os.write(writer, b"!")
+    except BaseException:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        raise
+    finally:
+        os.close(writer)
+    return pid

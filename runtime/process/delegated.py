@@ -1,4 +1,7 @@
-"""The cgroup of a container that is not the host root's: below one that is delegated, with what is offered there."""
+"""The cgroup of a container that is not the host root's: of the user's own systemd, or below one that is delegated.
+
+With what is offered there.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from runtime.process import cgroups
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runtime.request import Request
+    from runtime.systemd.scope import Unit
 
 
 def top(proc: str, layout: Layout) -> str | None:
@@ -35,26 +39,49 @@ def _fillable(directory: str) -> bool:
     return all(os.access(file, os.W_OK) for file in files)
 
 
-def place(proc: str, layout: Layout, request: Request) -> tuple[Layout, str]:
-    """Return the hierarchy a container's cgroup is made in, and its path; none and "" where it can't have one."""
+def place(proc: str, layout: Layout, request: Request) -> tuple[Layout, str, Unit | None]:
+    """Return the hierarchy a container's cgroup is made in, its path, and its unit if the user's systemd makes it.
+
+    None and "" where it can't have one. Raises an Error if it has to be systemd's and can't.
+    """
+    asked = request.spec["linux"].get("cgroupsPath", "")
+    if request.manager == "systemd" or (request.manager == "" and _is_unit(asked) and cgroups.manageable(layout)):
+        from runtime.systemd import bus, scope
+
+        try:
+            home = scope.users(proc)
+            unit = cgroups.scoped(request, layout)
+            return _offering(layout, home, "cgroup.controllers"), home + unit.path, unit
+        except bus.UnreachableError:
+            if request.manager:
+                raise
     own = None if request.manager == "disabled" else top(proc, layout)
-    return below(layout, request.spec["linux"].get("cgroupsPath", ""), request.id, own)
+    return *below(layout, asked, request.id, own), None
+
+
+def _is_unit(asked: str) -> bool:
+    return not asked or asked.count(":") == 2
+
+
+def _offering(layout: Layout, path: str, file: str) -> Layout:
+    unified = layout.hierarchies[UNIFIED]
+    offered = tuple(control.read(f"{unified.directory(path)}/{file}").decode().split())
+    return Layout({UNIFIED: unified.replace(controllers=offered)})
 
 
 def below(layout: Layout, asked: str, id_: str, own: str | None) -> tuple[Layout, str]:
     """Return the same below the cgroup that is ours: with the controllers that are, or can be, enabled there."""
     if own is None:
         return Layout({}), ""
-    unified = layout.hierarchies[UNIFIED]
-    directory = unified.directory(own)
+    directory = layout.hierarchies[UNIFIED].directory(own)
     inhabited = bool(control.read(f"{directory}/cgroup.procs").strip())  # then none can be enabled
     file = "cgroup.subtree_control" if inhabited and own != "/" else "cgroup.controllers"
-    offered = tuple(control.read(f"{directory}/{file}").decode().split())
-    path = cgroups.path("" if asked.count(":") == 2 else asked, id_)
+    path = cgroups.path("" if _is_unit(asked) else asked, id_)
     whole = path if path.startswith(f"{own}/") else f"{own.rstrip('/')}{path}"
-    return Layout({UNIFIED: unified.replace(controllers=offered)}), whole
+    return _offering(layout, own, file), whole
 
 
+GIVES = "a systemd of your own gives one, on cgroup v2 (loginctl enable-linger starts it)"
 CONTROLLED = {"cpuset_": "cpuset", "cpu_": "cpu", "memory_": "memory", "swap_": "memory", "oom_": "memory",
               "pids_": "pids", "io": "io", "hugetlb": "hugetlb", "rdma": "rdma", "net_": "net_cls"}  # fmt: skip
 """What the names of limits begin with, and the controller they take."""
@@ -79,8 +106,7 @@ def enforced(limits: control.Limits, layout: Layout) -> tuple[control.Limits, tu
     return limits, tuple(dict.fromkeys(missing))
 
 
-def lacking(controllers: tuple[str, ...]) -> str:
+def lacking(controllers: tuple[str, ...], unit: Unit | None) -> str:
     """Return what the user is told of limits that are not held."""
-    return (
-        f"not limited, for want of a cgroup with it: {', '.join(controllers)}; systemd-run --user --scope gives one"
-    )
+    hint = "have root delegate more to user@.service (Delegate=)" if unit else GIVES
+    return f"not limited, for want of a cgroup with it: {', '.join(controllers)}; {hint}"

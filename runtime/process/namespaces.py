@@ -124,6 +124,7 @@ def relayed(
     act: Callable[[], int],
     meanwhile: Callable[[int], None] = lambda _pid: None,
     tell: Callable[[], str] = lambda: "",
+    unit: str = "",
 ) -> tuple[str, tuple[str, ...]]:
     """Fork a process in between that does ``act``, which makes the first process as its sibling.
 
@@ -131,7 +132,7 @@ def relayed(
     ``meanwhile`` gets the pid of the one between. Raises the Error it failed with.
     """
     reader, writer = os.pipe2(os.O_CLOEXEC)
-    between, doors = cgroups.clone(flags, layout, cgroup)
+    between, doors = cgroups.clone(flags, layout, cgroup, unit)
     if between == 0:
         if _between(act, tell, writer) == 0:
             os.close(reader)

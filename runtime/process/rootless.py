@@ -44,9 +44,16 @@ def _refused(error: OSError) -> RunError:
 
 
 def birth(
-    plan: namespaces.Plan, layout: Layout, cgroup: str, linux: Mapping[str, Any], offsets: Mapping[str, Any] | None
+    plan: namespaces.Plan,
+    layout: Layout,
+    cgroup: tuple[str, str],
+    linux: Mapping[str, Any],
+    offsets: Mapping[str, Any] | None,
 ) -> tuple[int, tuple[str, ...], int]:
-    """Fork the first process; return its pid, its doors as ``namespaces.birth`` does, and its clock's offset."""
+    """Fork the first process into a cgroup, of which path and unit are given ("" for none).
+
+    Return its pid, its doors as ``namespaces.birth`` does, and its clock's offset.
+    """
     reader, writer = os.pipe2(os.O_CLOEXEC)
     there, offset, new = namespaces.opened(plan), 0, plan.new & sc.CLONE_NEWUSER
 
@@ -72,7 +79,7 @@ def birth(
         os.write(writer, b"!")
 
     try:
-        said, doors = namespaces.relayed(new, layout, cgroup, between, give, lambda: str(offset))
+        said, doors = namespaces.relayed(new, layout, cgroup[0], between, give, lambda: str(offset), cgroup[1])
     except OSError as error:
         raise _refused(error) from error
     finally:

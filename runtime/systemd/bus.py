@@ -1,13 +1,13 @@
-"""Speaks with systemd's manager as root, over a socket that needs no message bus (org.freedesktop.systemd1(5)).
+"""Speaks with systemd's manager over a socket that needs no message bus (org.freedesktop.systemd1(5)).
 
-Over that socket the manager tells of every job's end without being asked to.
+It is the system's for root, and a user's own for ordinary users. Over that socket a manager tells of every job's end
+without being asked to.
 """
 
 from __future__ import annotations
 
-import os
-
 from lxcfs_py.errors import reason
+from runtime import places
 from runtime.errors import RunError
 from runtime.report import connect
 from runtime.systemd import message as messages
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from runtime.systemd.message import Message
 
-SOCKET = "/run/systemd/private"
+SOCKET = "/systemd/private"
+"""Below the directory that is the system's for what runs, or the user's."""
 MANAGER = {
     messages.DESTINATION: "org.freedesktop.systemd1",
     messages.PATH: "/org/freedesktop/systemd1",
@@ -30,6 +31,10 @@ SECONDS = 60.0
 """How long the manager may be silent; starting and stopping a scope takes it milliseconds."""
 
 
+class UnreachableError(RunError):
+    """Nobody serves at the socket."""
+
+
 class RefusedError(RunError):
     """The manager's answer was an error; ``name`` is D-Bus's of it."""
 
@@ -38,11 +43,16 @@ class RefusedError(RunError):
         self.name = name
 
 
+def socket_path() -> str:
+    """Return where the manager listens that makes cgroups for us."""
+    return f"{places.session() if places.unprivileged() else '/run'}{SOCKET}"
+
+
 class Bus:
     """One connection; raises an Error naming the socket where systemd can't be reached or falls silent."""
 
-    def __init__(self, path: str = SOCKET) -> None:
-        self.path = path
+    def __init__(self, path: str = "") -> None:
+        self.path = path = path or socket_path()
         self._serial = 0
         self._received = b""
         self._ended: dict[str, str] = {}
@@ -50,13 +60,15 @@ class Bus:
         try:
             self._socket: _socket.socket = connect(path)
         except OSError as error:
-            raise RunError(f"can't reach systemd: {reason(error)}", "is it PID 1 here, and are we root?") from error
+            hint = "is it PID 1 here, and has it one for you (loginctl enable-linger)?"
+            raise UnreachableError(f"can't reach systemd: {reason(error)}", hint) from error
         self._socket.settimeout(SECONDS)
-        who = str(os.geteuid()).encode().hex()
-        self._send(f"\0AUTH EXTERNAL {who}\r\nBEGIN\r\n".encode())
-        answer, _, self._received = self._until(b"\r\n").partition(b"\r\n")
+        self._send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")  # the kernel says who we are, in a user namespace too
+        if (answer := self._line()) == b"DATA":
+            answer = self._line()
         if not answer.startswith(b"OK "):
-            raise RunError(f"{path}: systemd refuses us: {answer.decode('ascii', 'replace')}", "run it as root")
+            text = f"{path}: systemd refuses us: {answer.decode('ascii', 'replace')}"
+            raise RunError(text, "it serves root, or the user it is of")
 
     def __enter__(self) -> Self:
         return self
@@ -79,10 +91,17 @@ class Bus:
             raise RunError(f"{self.path}: systemd ended the connection", "try again: was it restarted?")
         self._received += data
 
-    def _until(self, end: bytes) -> bytes:
-        while end not in self._received:
+    def peer(self) -> int:
+        """Return the manager's pid, 0 if it is not of our pid namespace."""
+        from _struct import unpack
+
+        return int(unpack("3i", self._socket.getsockopt(1, 17, 12))[0])  # SOL_SOCKET, SO_PEERCRED
+
+    def _line(self) -> bytes:
+        while b"\r\n" not in self._received:
             self._more()
-        return self._received
+        found, _, self._received = self._received.partition(b"\r\n")
+        return found
 
     def _message(self) -> Message:
         while len(self._received) < messages.FIXED_BYTES or len(self._received) < messages.length(self._received):

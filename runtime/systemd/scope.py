@@ -16,15 +16,15 @@ from runtime import units
 from runtime.errors import RunError
 from runtime.kernel import syscalls as sc
 from runtime.systemd import properties as converted
-from runtime.systemd.bus import NO_SUCH_UNIT, UNIT_EXISTS, Bus, RefusedError
+from runtime.systemd.bus import NO_SUCH_UNIT, UNIT_EXISTS, Bus, RefusedError, UnreachableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
-SLICE, PREFIX = "system.slice", "pyproc"
-"""Where a container's scope is, and what its name begins with, if that is left to us."""
+SLICE, USERS, PREFIX = "system.slice", "user.slice", "pyproc"
+"""Where a container's scope is, and a user's, and what its name begins with, if that is left to us."""
 WORD = units.WORD | frozenset(":-_.\\@")
 """What a unit's name may have (systemd.unit(5))."""
 MAX_NAME = 255
@@ -47,13 +47,13 @@ class Unit(Record):
         return f"{above}/{self.name}"
 
 
-def unit(asked: str, id_: str) -> Unit:
+def unit(asked: str, id_: str, usual: str = SLICE) -> Unit:
     """Return the unit of ``linux.cgroupsPath``, ``SLICE:PREFIX:NAME``; raises an Error for another text."""
     field = f"config.json: linux.cgroupsPath: {asked!r}"
     parts = asked.split(":") if asked else ["", PREFIX, id_]
     if len(parts) != 3 or not parts[2]:
         raise RunError(f"{field} is a path, and systemd takes units", "write slice:prefix:name, or use cgroupfs")
-    found = Unit(parts[0] or SLICE, f"{parts[1]}-{parts[2]}.scope" if parts[1] else f"{parts[2]}.scope")
+    found = Unit(parts[0] or usual, f"{parts[1]}-{parts[2]}.scope" if parts[1] else f"{parts[2]}.scope")
     stem = found.slice.removesuffix(".slice")
     words = stem.split("-") if stem != "-" else ["-"]
     if stem == found.slice or not all(words) or not WORD.issuperset(stem):
@@ -63,10 +63,20 @@ def unit(asked: str, id_: str) -> Unit:
     return found
 
 
-def manager(proc: str = "/proc") -> str:
-    """Return the cgroup that systemd's units are below: not the topmost one where it runs in a container itself."""
-    with open(f"{proc}/1/cgroup", "rb") as file:
+def manager(proc: str = "/proc", pid: int = 1) -> str:
+    """Return the cgroup that a systemd's units are below: not the topmost one where it runs in a container itself."""
+    with open(f"{proc}/{pid}/cgroup", "rb") as file:
         return proc_cgroup.parse(file.read()).get("", "").rpartition("/init.scope")[0]
+
+
+def users(proc: str = "/proc") -> str:
+    """Return the same of the user's own systemd; raises an Error where none serves."""
+    with Bus() as bus:
+        pid, path = bus.peer(), bus.path
+    found = manager(proc, pid) if pid else ""
+    if not found:
+        raise UnreachableError(f"{path}: no systemd that has a cgroup", "log in anew: was it restarted?")
+    return found
 
 
 def _sleeper() -> int:
@@ -125,6 +135,12 @@ def release(pid: int) -> None:
     """End the process that kept a scope."""
     os.kill(pid, 9)
     os.waitpid(pid, 0)
+
+
+def attach(path: str, name: str, pid: int) -> None:
+    """Have systemd move a process into a scope's cgroup, or one below it: it may where we may not."""
+    with Bus() as bus:
+        bus.call("AttachProcessesToUnit", "ssau", name, path.rpartition(f"/{name}")[2], [pid])
 
 
 def change(name: str, limits: Iterable[tuple[str, str]]) -> None:

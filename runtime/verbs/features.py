@@ -37,7 +37,7 @@ def known() -> dict[str, Any]:
         "linux": {
             "namespaces": sorted(namespaces.FLAGS),
             "capabilities": list(capabilities.NAMES),
-            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": False, "rdma": False},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": False},
             "seccomp": {"enabled": os.path.exists("/proc/sys/kernel/seccomp/actions_avail")},
             "apparmor": {"enabled": conformity.has_module("apparmor")},
             "selinux": {"enabled": conformity.has_module("selinux")},

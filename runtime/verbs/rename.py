@@ -31,8 +31,6 @@ def rename(root: str, old: str, new: str) -> None:
             raise Error(f"container {old!r} can't be renamed: it is {now}, and {why}", f"pyproc stop {old}, first")
         if state.RESTART in found.annotations:
             raise Error(f"container {old!r} can't be renamed: systemd starts it again by that name", "make it anew")
-        if found.unit:
-            raise Error(f"container {old!r} can't be renamed: its systemd scope bears its name", "make it anew")
         if not found.storage:
             raise Error(f"container {old!r} is an engine's, which knows it by that name", "rename it there")
         if os.path.lexists(f"{os.path.dirname(found.storage)}/{new}"):  # of one whose state went with the last boot
@@ -54,12 +52,13 @@ def _move(found: state.State, config: dict[str, Any], directory: str, new: str) 
         directory=directory,
         bundle=directory,
         storage=storage,
-        cgroup=f"/pyproc/{new}" if found.cgroup else "",
+        cgroup="",
+        unit="",
         pid=0,
         exit_code=outcome.of(found).exit_code,
     )
-    linux = {**config["linux"], **({"cgroupsPath": changed.cgroup} if found.cgroup else {})}
-    state.write(f"{directory}/config.json", {**config, "linux": linux})
+    named = {"cgroupsPath": f"/pyproc/{new}"} if config["linux"].get("cgroupsPath") else {}
+    state.write(f"{directory}/config.json", {**config, "linux": {**config["linux"], **named}})
     state.save(changed)
     os.rename(found.storage, storage)
     again.renew(changed)

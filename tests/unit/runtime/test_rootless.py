@@ -16,8 +16,10 @@ from runtime.config import rootless, spec
 from runtime.lifecycle import cleanup
 from runtime.process import delegated, ids
 from runtime.process import rootless as process_rootless
+from runtime.request import Request
 from runtime.root import mounts, plan, rootfs
 from runtime.state import State
+from runtime.systemd import bus, scope
 from runtime.verbs import prune
 
 if TYPE_CHECKING:
@@ -171,6 +173,65 @@ def test_where_a_cgroup_may_be(tree: Layout, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "access", lambda _path, _how: False)
     assert delegated.top(str(tmp_path), tree) is None
     assert delegated.below(tree, "/some/where", "web", None) == (Layout({}), "")
+
+
+@pytest.mark.parametrize(
+    ("manager", "asked", "serves", "expected"),
+    [
+        ("", "", True, ("/user/user.slice/pyproc-web.scope", "pyproc-web.scope", ("memory",))),
+        ("systemd", "", True, ("/user/user.slice/pyproc-web.scope", "pyproc-web.scope", ("memory",))),
+        ("", "a-b.slice:pre:x", True, ("/user/a.slice/a-b.slice/pre-x.scope", "pre-x.scope", ("memory",))),
+        ("", "", False, ("/a/b/pyproc/web", "", ("memory", "pids"))),
+        ("", "a-b.slice:pre:x", False, ("/a/b/pyproc/web", "", ("memory", "pids"))),
+        ("", "/a/b/x", True, ("/a/b/x", "", ("memory", "pids"))),
+        ("cgroupfs", "", True, ("/a/b/pyproc/web", "", ("memory", "pids"))),
+        ("disabled", "", True, ("", "", None)),
+    ],
+)
+def test_who_makes_a_cgroup(
+    tree: Layout,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    manager: str,
+    asked: str,
+    serves: bool,
+    expected: Any,
+) -> None:
+    """A user's systemd does if it serves and nobody else is asked for, with what root has delegated to it."""
+
+    def users(_proc: str) -> str:
+        if not serves:
+            raise bus.UnreachableError("nobody", "")
+        return "/user"
+
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user/cgroup.controllers").write_text("memory\n")
+    monkeypatch.setattr(scope, "users", users)
+    monkeypatch.setattr(places, "USER", 1000)
+    monkeypatch.setattr(places, "BOOTED", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda path, _how: str(path).startswith(f"{tmp_path}/a/b"))
+    layout = Layout({"": tree.hierarchies[""]})
+    request = Request("web", {"linux": {"cgroupsPath": asked} if asked else {}}, manager=manager)
+    found, path, unit = delegated.place(str(tmp_path), layout, request)
+    offered = found.hierarchies[""].controllers if found.hierarchies else None
+    assert (path, unit.name if unit else "", offered) == expected
+
+
+def test_who_cannot(tree: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the user's systemd is asked for and does not serve, or limits nothing as on v1, that is said."""
+
+    def users(_proc: str) -> str:
+        raise bus.UnreachableError("can't reach systemd: /run/user/1000", "")
+
+    monkeypatch.setattr(scope, "users", users)
+    monkeypatch.setattr(places, "BOOTED", str(tmp_path))
+    request = Request("web", {"linux": {}}, manager="systemd")
+    with pytest.raises(Error, match="can't reach systemd: /run/user/1000"):
+        delegated.place(str(tmp_path), tree, request)
+    monkeypatch.setattr(scope, "users", lambda _proc: "/user")
+    bare = Layout({"": tree.hierarchies[""].replace(controllers=("hugetlb",))})
+    with pytest.raises(Error, match="the systemd cgroup manager: it takes cgroup v2 alone"):
+        delegated.place(str(tmp_path), bare, request)
 
 
 def test_what_is_limited(tree: Layout) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import threading
@@ -201,8 +200,8 @@ def manager(tmp_path: Path) -> Iterator[Callable[[bytes], bus.Bus]]:
             got = b""
             while b"BEGIN\r\n" not in got:
                 got += there.recv(4096)
-            assert got.startswith(b"\0AUTH EXTERNAL " + str(os.geteuid()).encode().hex().encode() + b"\r\n")
-            there.sendall(b"OK 0123\r\n")
+            assert got.startswith(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")
+            there.sendall(b"DATA\r\nOK 0123\r\n")
             got = got.partition(b"BEGIN\r\n")[2]
             while len(got) < message.FIXED_BYTES or len(got) < message.length(got):
                 got += there.recv(4096)
