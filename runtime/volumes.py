@@ -62,6 +62,13 @@ def data(storage: str, name: str) -> str:
     return f"{place(storage, name)}/{DATA}"
 
 
+def name_of(storage: str, path: str) -> str:
+    """Return the name of the volume that a directory is, or is in; "" for any other."""
+    name, _, inner = path.removeprefix(f"{directory(storage)}/").partition("/")
+    inside = inner == DATA or inner.startswith(f"{DATA}/")
+    return name if inside and path.startswith(directory(storage)) else ""
+
+
 def new_name() -> str:
     """Return an anonymous volume's name: 64 hex digits, as Docker's."""
     return os.urandom(32).hex()

@@ -32,7 +32,7 @@ def _text(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
 
 
-def _seconds(nsec: int) -> str:
+def seconds(nsec: int) -> str:
     """Return a time as pax writes it: exactly, and no longer than it must be."""
     whole, part = divmod(abs(nsec), 10**9)
     sign = "-" if nsec < 0 else ""
@@ -153,7 +153,7 @@ class Pack:
 
     def _headers(self, entry: Found) -> dict[str, str]:
         about = entry.about
-        found = {"mtime": _seconds(about.st_mtime_ns)} if about.st_mtime_ns % 10**9 or about.st_mtime_ns < 0 else {}
+        found = {"mtime": seconds(about.st_mtime_ns)} if about.st_mtime_ns % 10**9 or about.st_mtime_ns < 0 else {}
         where = b"/proc/self/fd/%d/%b" % (entry.directory, entry.name)
         for name in sorted(os.listxattr(where, follow_symlinks=False)):
             if name in REDIRECTS:

@@ -10,17 +10,24 @@ import hashlib
 import os
 import sys
 import tarfile
+import time
 
 from lxcfs_py.errors import Error, reason
+from lxcfs_py.record import Record
 from runtime.images import entry as entries
 from runtime.images.entry import Entry, refuse
+from runtime.images.pack import seconds
 from runtime.images.stream import CHUNK, Stream
 from runtime.images.unpack import Unpack
+from runtime.kernel.attributes import OVERLAY
+from runtime.process import ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import IO, Any
+
+    from runtime.lifecycle.inside import Place
 
 MAX_DEPTH = 300
 """Directories in one another: each keeps a descriptor open."""
@@ -30,6 +37,11 @@ SPECIAL = 0o6000
 
 def _name(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
+
+
+def kept(place: Place, attribute: str) -> bool:
+    """Say whether an extended attribute means the same there: others than users' own may hold ids of the host."""
+    return place.maps == (ids.SAME, ids.SAME) or attribute.startswith("user.")
 
 
 class _Out:
@@ -51,7 +63,9 @@ class _Out:
 class Packer:
     """Writes files to a tar."""
 
-    def __init__(self, out: IO[bytes]) -> None:
+    def __init__(self, out: IO[bytes], place: Place) -> None:
+        """``place`` is where the files are: owners are told as they are called there."""
+        self.place = place
         form: dict[str, Any] = {"format": tarfile.PAX_FORMAT, "encoding": "utf-8", "errors": "surrogateescape"}
         there: Any = _Out(out)
         self.tar = tarfile.TarFile(fileobj=there, mode="w", copybufsize=CHUNK, **form)
@@ -80,12 +94,21 @@ class Packer:
             info.devmajor, info.devminor = os.major(about.st_rdev), os.minor(about.st_rdev)
             self.tar.addfile(info)
 
+    def _attributes(self, descriptor: int) -> dict[str, str]:
+        """Return extended attributes as pax has them, but for the host's ids (ACLs) where others hold."""
+        return {
+            entries.XATTR + name: _name(os.getxattr(descriptor, name))
+            for name in os.listxattr(descriptor)
+            if not name.startswith(OVERLAY) and kept(self.place, name)
+        }
+
     def directory(self, at: int, called: bytes, depth: int = 0) -> None:
         """Add a directory, open as ``at``, which is closed; without a name only what is in it."""
         try:
             if called:
                 info = self._info(os.fstat(at), called)
                 info.type = tarfile.DIRTYPE
+                info.pax_headers = {**info.pax_headers, **self._attributes(at)}
                 self.tar.addfile(info)
             for child in sorted(map(os.fsencode, os.listdir(at))):
                 try:
@@ -97,8 +120,12 @@ class Packer:
 
     def _info(self, about: os.stat_result, called: bytes) -> tarfile.TarInfo:
         info = tarfile.TarInfo(_name(called))
-        info.mode, info.uid, info.gid = about.st_mode & 0o7777, about.st_uid, about.st_gid
+        uid, gid = map(ids.inner, self.place.maps, (about.st_uid, about.st_gid))
+        info.mode = about.st_mode & 0o7777
+        info.uid, info.gid = (ids.OVERFLOW if id_ is None else id_ for id_ in (uid, gid))
         info.mtime = about.st_mtime_ns // 10**9
+        if about.st_mtime_ns % 10**9:
+            info.pax_headers = {"mtime": seconds(about.st_mtime_ns)}
         return info
 
     def file(self, descriptor: int, called: bytes) -> None:
@@ -116,6 +143,7 @@ class Packer:
                 self.tar.addfile(info)
                 return
             info.size = about.st_size
+            info.pax_headers = {**info.pax_headers, **self._attributes(file.fileno())}
             try:
                 self.tar.addfile(info, file)
             except BrokenPipeError:  # who reads has left
@@ -136,24 +164,38 @@ class Piped(Stream):
         self._hash, self._process, self.program, self.limit, self._file = hashlib.sha256(), None, "", 1 << 62, file
 
 
-class Nothing:
-    """The layers below a directory that is no layer."""
+class Above(Record):
+    """A directory that had to be made for what is copied, in the words of stat(2)."""
 
-    def find(self, _path: bytes) -> None:
-        """Return that nothing is there."""
+    st_uid: int
+    st_gid: int
+    st_mtime_ns: int
+    st_mode: int = 0o040755
+
+
+class Nothing:
+    """The layers below a directory that is no layer; ``owner`` gets the directories that must be made."""
+
+    def __init__(self, owner: tuple[int, int]) -> None:
+        self.owner = owner
+
+    def find(self, _path: bytes) -> Above:
+        """Return what a directory is like that is not there."""
+        return Above(*self.owner, time.time_ns())
 
 
 class Into(Unpack):
     """Puts a tar's files into a directory that is there; of a layer's marks it knows nothing.
 
-    ``owner``: everything becomes theirs, else it stays whose it was. ``wary``: what comes is a container's, so no
-    device of it becomes the host's, and no program of it runs with its owner's rights.
+    ``place`` is what the directory is of. With ``archive`` owners and extended attributes are kept, by the ids they
+    have there; else everything becomes ``owner``'s. ``wary``: what comes is a container's, so no device of it becomes
+    the host's, and no program of it runs with its owner's rights.
     """
 
-    def __init__(self, root: int, owner: tuple[int, int] | None, *, wary: bool) -> None:
-        lower: Any = Nothing()
+    def __init__(self, root: int, place: Place, owner: tuple[int, int], *, archive: bool, wary: bool) -> None:
+        lower: Any = Nothing(owner)
         super().__init__(root, lower)
-        self.owner, self.wary = owner, wary
+        self.place, self.owner, self.archive, self.wary = place, owner, archive, wary
         for kind in (entries.WHITEOUT, entries.CLEARED):
             self._kinds[kind] = self._marked
 
@@ -161,8 +203,15 @@ class Into(Unpack):
         raise refuse(found.path, "a name by which layers of images mark what is deleted")
 
     def _changed(self, found: Entry) -> Entry:
-        if self.owner is not None:
-            found = found.replace(uid=self.owner[0], gid=self.owner[1])
+        if not self.archive:
+            found = found.replace(uid=self.owner[0], gid=self.owner[1], xattrs=())
+        else:
+            uid, gid = map(ids.outer, self.place.maps, (found.uid, found.gid))
+            if uid is None or gid is None:
+                what = f"owned by {found.uid}:{found.gid}, which the container's user namespace has not"
+                raise Error(f"{entries.shown(found.path)}: {what}", "leave --archive out: it becomes root's")
+            xattrs = tuple(pair for pair in found.xattrs if kept(self.place, pair[0]))
+            found = found.replace(uid=uid, gid=gid, xattrs=xattrs)
         return found.replace(mode=found.mode & ~SPECIAL, xattrs=()) if self.wary else found
 
     def _attributes(self, descriptor: int, found: Entry) -> None:
@@ -196,14 +245,14 @@ class Into(Unpack):
         return super()._mkdir(parent, name, path, implied=implied)
 
 
-def transfer(pack: Callable[[Packer], None], unpack: Callable[[Stream], object]) -> None:
-    """Have one process pack while this one unpacks; raises the Error of either."""
+def transfer(pack: Callable[[Packer], None], place: Place, unpack: Callable[[Stream], object]) -> None:
+    """Have one process pack what is in a place while this one unpacks; raises the Error of either."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     said, say = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
         os.close(reader)
-        _pack(pack, writer, say)
+        _pack(pack, place, writer, say)
     os.close(writer)
     os.close(say)
     problem: Error | None = None
@@ -222,12 +271,12 @@ def transfer(pack: Callable[[Packer], None], unpack: Callable[[Stream], object])
         raise problem
 
 
-def _pack(pack: Callable[[Packer], None], writer: int, say: int) -> None:
+def _pack(pack: Callable[[Packer], None], place: Place, writer: int, say: int) -> None:
     """Be the process that packs."""
     code = 1
     try:
         with open(writer, "wb", CHUNK) as file:
-            packer = Packer(file)
+            packer = Packer(file, place)
             pack(packer)
             packer.close()
         code = 0

@@ -12,48 +12,39 @@ from runtime import places, state
 from runtime.kernel import mountapi
 from runtime.kernel import syscalls as sc
 from runtime.lifecycle import again
+from runtime.process import ids
 from runtime.root import rootfs
 from runtime.root.mounts import Mount, Propagation
 from runtime.root.tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runtime.process.ids import Rows
     from runtime.state import State
+
+    Maps = tuple[Rows, Rows]
 
 
 class Place:
     """Where paths begin: a container's root by descriptor, or the host's."""
 
-    def __init__(self, top: int = -1, owner: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, top: int = -1, maps: Maps = (ids.SAME, ids.SAME)) -> None:
         self.top = top
-        self.owner = owner
-        """The host's ids of root there."""
+        self.maps = maps
+        """Its user namespace's, of users and groups."""
+
+    def owner(self, *, needed: bool = True) -> tuple[int, int]:
+        """Return the host's ids of root there; if it is ``needed``, a user namespace without is an Error."""
+        uid, gid = (ids.outer(map_, 0) for map_ in self.maps)
+        if needed and (uid is None or gid is None):
+            raise Error("the container's user namespace has no root", "give --archive, which keeps owners")
+        return uid or 0, gid or 0
 
     def open(self, path: str, flags: int) -> int:
         """Return a descriptor; raises OSError naming the path."""
         if self.top < 0:
             return os.open(path or ".", flags | os.O_CLOEXEC)
         return mountapi.openat2(self.top, path or "/", flags)
-
-
-def root_id(text: str) -> int:
-    """Return the host's id of a user namespace's root, by its map (user_namespaces(7)); raises an Error without."""
-    for line in text.splitlines():
-        inner, outer, _ = map(int, line.split())
-        if inner == 0:
-            return outer
-    raise Error("the container's user namespace has no root", "give --archive, which keeps owners")
-
-
-def _owner(pid: int) -> tuple[int, int]:
-    found = []
-    for name in ("uid_map", "gid_map"):
-        try:
-            with open(f"/proc/{pid}/{name}", encoding="utf-8") as file:
-                found.append(root_id(file.read()))
-        except FileNotFoundError:  # a kernel without user namespaces
-            found.append(0)
-    return found[0], found[1]
 
 
 def opened(root: str, found: State, held: int) -> Place:
@@ -71,12 +62,12 @@ def opened(root: str, found: State, held: int) -> Place:
         os.close(held)
         try:
             top = os.open(f"/proc/{found.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            owner = _owner(found.pid)
+            maps = ids.of(found.pid)
         except (FileNotFoundError, ProcessLookupError):
             top = -1
         if top < 0 or not state.alive(found.pid, found.start_ticks):  # the pid may have been another's by then
             raise Error(f"container {found.id!r} has just ended", "try again")
-        return Place(top, owner)
+        return Place(top, maps)
     request = again.kept(found)
     with open("/proc/self/mountinfo", "rb") as file:
         facts = rootfs.gather(request.lowers, found.storage, file.read(), user=places.unprivileged())

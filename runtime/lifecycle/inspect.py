@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from runtime import state
+import os
+
+from runtime import state, volumes
 from runtime.config.spec import STOP_SIGNAL, STOP_TIMEOUT
 from runtime.lifecycle import ending, listing, oci
+from runtime.request import NETWORK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,10 +48,24 @@ def _limits(resources: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _mount(mount: dict[str, Any]) -> dict[str, Any]:
-    writable = "ro" not in mount.get("options", ())
+def _mount(mount: dict[str, Any], storage: str) -> dict[str, Any]:
+    writable = not {"ro", "rro"} & {*mount.get("options", ())}
     source = mount.get("source", "")
-    return {"Type": mount["type"], "Source": source, "Destination": mount["destination"], "RW": writable}
+    name = volumes.name_of(storage, source) if storage else ""
+    return {
+        "Type": "volume" if name else mount["type"],
+        **({"Name": name, "Driver": "local"} if name else {}),
+        "Source": source,
+        "Destination": mount["destination"],
+        "RW": writable,
+    }
+
+
+def _networks(root: str, found: State) -> dict[str, Any]:
+    from runtime.network import told
+
+    book = told.book([found.annotations])
+    return told.settings(book, book.all_of(root, found.id))
 
 
 def describe(root: str, found: State, config: dict[str, Any]) -> dict[str, Any]:
@@ -57,10 +74,11 @@ def describe(root: str, found: State, config: dict[str, Any]) -> dict[str, Any]:
     process, linux = config["process"], config.get("linux", {})
     number, grace = ending.manner(found, None, None)
     networks = [space for space in linux.get("namespaces", ()) if space["type"] == "network"]
-    mode = "host" if not networks else networks[0].get("path") or "none"
+    mode = "host" if not networks else networks[0].get("path") or found.annotations.get(NETWORK, "none")
     user = process.get("user", {})
     mounts = [mount for mount in config.get("mounts", ()) if mount.get("type") == "bind"]
     args = process.get("args", [])
+    storage = os.path.dirname(os.path.dirname(found.storage))
     return {
         "Id": found.id,
         "Name": f"/{found.id}",
@@ -73,7 +91,8 @@ def describe(root: str, found: State, config: dict[str, Any]) -> dict[str, Any]:
         "Bundle": found.bundle,
         "Storage": found.storage,
         "CgroupPath": found.cgroup,
-        "Mounts": [_mount(mount) for mount in mounts],
+        "Mounts": [_mount(mount, storage) for mount in mounts],
+        "NetworkSettings": _networks(root, found),
         "Config": {
             "Hostname": config.get("hostname", ""),
             "User": user.get("username") or f"{user.get('uid', 0)}:{user.get('gid', 0)}",

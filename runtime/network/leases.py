@@ -67,6 +67,10 @@ class Book(Record):
         """Return a container's lease."""
         return next((lease for lease in self.leases if (lease.root, lease.id) == (root, id_)), None)
 
+    def all_of(self, root: str, id_: str) -> tuple[Lease, ...]:
+        """Return a container's leases, that of its first network first."""
+        return tuple(lease for lease in self.leases if (lease.root, lease.id) == (root, id_))
+
     def of(self, bridge: str) -> tuple[Lease, ...]:
         """Return the leases of a network."""
         return tuple(lease for lease in self.leases if lease.bridge == bridge)

@@ -22,6 +22,10 @@ HELPERS = {"uid_map": "newuidmap", "gid_map": "newgidmap"}
 FIELDS = {"uid_map": "uidMappings", "gid_map": "gidMappings"}
 """OCI's name of each of the kernel's files."""
 ETC = "/etc"
+SAME: Rows = [{"containerID": 0, "hostID": 0, "size": 2**32 - 1}]
+"""Where there is no user namespace of its own."""
+OVERFLOW = 65534
+"""What the kernel shows for an id that is not mapped."""
 
 
 class Own(Record):
@@ -58,9 +62,37 @@ def rows(own: int, others: Sequence[tuple[int, int]]) -> Rows:
     return found
 
 
+def _through(map_: Rows, id_: int, here: str, there: str) -> int | None:
+    found = (row[there] + id_ - row[here] for row in map_ if row[here] <= id_ < row[here] + row["size"])
+    return next(found, None)
+
+
+def outer(map_: Rows, id_: int) -> int | None:
+    """Return the host's id of one of the container's; None if it is not mapped."""
+    return _through(map_, id_, "containerID", "hostID")
+
+
+def inner(map_: Rows, id_: int) -> int | None:
+    """Return the container's id of one of the host's; None if it has none for it."""
+    return _through(map_, id_, "hostID", "containerID")
+
+
 def has(map_: Rows, id_: int) -> bool:
     """Say whether an id of the container's is mapped."""
-    return any(row["containerID"] <= id_ < row["containerID"] + row["size"] for row in map_)
+    return outer(map_, id_) is not None
+
+
+def of(pid: int) -> tuple[Rows, Rows]:
+    """Return the maps of users and groups of a process's user namespace, as seen from here."""
+    if os.stat(f"/proc/{pid}/ns/user").st_ino == os.stat("/proc/self/ns/user").st_ino:
+        return SAME, SAME  # of its own namespace a process is told what the one above calls its ids
+    return _kept(f"/proc/{pid}/uid_map"), _kept(f"/proc/{pid}/gid_map")
+
+
+def _kept(path: str) -> Rows:
+    with open(path, encoding="utf-8") as file:
+        lines = [tuple(map(int, line.split())) for line in file]
+    return [{"containerID": inside, "hostID": outside, "size": size} for inside, outside, size in lines]
 
 
 def _text(path: str) -> str:

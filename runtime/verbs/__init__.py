@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 VERBS = (
     "attach", "commit", "cp", "create", "delete", "diff", "events", "exec", "export", "features", "generate",
-    "history", "images", "import", "info", "inspect", "kill", "list", "logs", "network", "pause", "prune", "ps",
-    "pull", "push", "rename", "restart", "resume", "rmi", "run", "spec", "start", "state", "stats", "stop", "tag",
-    "top", "update", "volume", "wait",
+    "history", "image", "images", "import", "info", "inspect", "kill", "list", "logs", "network", "pause", "port",
+    "prune", "ps", "pull", "push", "rename", "restart", "resume", "rmi", "run", "spec", "start", "state", "stats",
+    "stop", "tag", "top", "update", "volume", "wait",
 )  # fmt: skip
 ALIASES = {"ls": "list", "rm": "delete", "unpause": "resume"}
 

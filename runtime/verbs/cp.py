@@ -118,13 +118,13 @@ def _place(root: str, container: str) -> Place:
     return inside.opened(root, state.load(root, id_), held)
 
 
-def _stream_out(source: Source) -> None:
+def _stream_out(source: Source, place: Place) -> None:
     from runtime.lifecycle.copying import Packer
 
     if os.isatty(1):
         raise RunError("cp: a tar stream on a terminal", "redirect it, or name a directory")
     with open(os.dup(1), "wb") as out:
-        packer = Packer(out)
+        packer = Packer(out, place)
         source.pack(packer, source.name)
         packer.close()
 
@@ -136,19 +136,21 @@ def copy(parsed: Parsed, one: Side, other: Side) -> None:
     root, out = parsed["root"], bool(one.container)
     place = _place(root, one.container or other.container)
     outside = _place(root, "")
-    owner = None if parsed["archive"] else (os.getuid(), os.getgid()) if out else place.owner
+    archive = parsed["archive"]
+    owner = (os.getuid(), os.getgid()) if out else place.owner(needed=not archive)
     if one == Side("", "-"):
         directory = place.open(other.path, os.O_RDONLY | os.O_DIRECTORY)
         with open(os.dup(0), "rb") as file, copying.Piped(file, "the standard input") as stream:
-            copying.Into(directory, owner, wary=False).run(stream)
+            copying.Into(directory, place, owner, archive=archive, wary=False).run(stream)
         return
     source = Source(place if out else outside, one.path, follow=parsed["follow_link"])
     if other == Side("", "-"):
-        _stream_out(source)
+        _stream_out(source, place)
         return
     directory, name = target(outside if out else place, other.path, source)
-    into = copying.Into(directory, owner, wary=out)
-    copying.transfer(lambda packer: source.pack(packer, name), into.run)
+    there, here = (place, outside) if out else (outside, place)
+    into = copying.Into(directory, here, owner, archive=archive, wary=out)
+    copying.transfer(lambda packer: source.pack(packer, name), there, into.run)
 
 
 def run(args: Sequence[str]) -> int:

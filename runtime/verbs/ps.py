@@ -35,11 +35,11 @@ VERB = Verb(
     ),
     interspersed=False,
 )
-COLUMNS = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS")
+COLUMNS = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS")
 SHORT = 20
 
 
-def row(found: dict[str, Any], now_nsec: int, *, whole: bool) -> tuple[str, ...]:
+def row(found: dict[str, Any], ports: str, now_nsec: int, *, whole: bool) -> tuple[str, ...]:
     """Return one container's columns, as Docker has them."""
     from runtime.lifecycle import listing
 
@@ -47,7 +47,7 @@ def row(found: dict[str, Any], now_nsec: int, *, whole: bool) -> tuple[str, ...]
     if not whole and len(command) > SHORT:
         command = f"{command[: SHORT - 1]}…"
     created = f"{listing.span((now_nsec - found['nsec'][0]) / 1e9)} ago" if found["created"] else ""
-    return found["id"], found["image"], f'"{command}"', created, listing.sentence(found, now_nsec)
+    return found["id"], found["image"], f'"{command}"', created, listing.sentence(found, now_nsec), ports
 
 
 def containers(parsed: Parsed) -> None:
@@ -66,8 +66,14 @@ def containers(parsed: Parsed) -> None:
 
         sys.stdout.write(json.dumps(listing.plain(found)) + "\n")
     else:
-        now = time.time_ns()
-        sys.stdout.write(lists.table((row(each, now, whole=parsed["no_trunc"]) for each in found), COLUMNS))
+        from runtime.network import told
+
+        now, book = time.time_ns(), told.book(each["annotations"] for each in found)
+        rows = [
+            row(each, told.arrows(book.all_of(parsed["root"], each["id"])), now, whole=parsed["no_trunc"])
+            for each in found
+        ]
+        sys.stdout.write(lists.table(rows, COLUMNS))
 
 
 def selected(text: str, pids: set[int]) -> str:

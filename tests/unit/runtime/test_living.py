@@ -18,6 +18,7 @@ from runtime.kernel import holder
 from runtime.lifecycle import again, attach, cleanup, ending, inside, inspect, service, usage
 from runtime.lifecycle.log import Log
 from runtime.lifecycle.outcome import Outcome
+from runtime.process import ids
 from runtime.request import Request
 from runtime.state import State
 from runtime.verbs import attach as attaching
@@ -161,11 +162,20 @@ def test_an_end_that_nobody_told(tmp_path: Path) -> None:
 
 def test_whose_root_a_copy_becomes() -> None:
     """It is the one of the container's user namespace; without one there nothing is copied to the host's."""
-    assert inside.root_id("         0          0 4294967295\n") == 0
-    assert inside.root_id("         1     300000      65536\n         0       4242          1\n") == 4242
-    for text in ("", "1 300000 65536\n"):
+    map_ = [{"containerID": 1, "hostID": 300000, "size": 65536}, {"containerID": 0, "hostID": 4242, "size": 1}]
+    assert inside.Place().owner() == (0, 0)
+    assert inside.Place(-1, (map_, ids.SAME)).owner() == (4242, 0)
+    for lacking in ([], map_[:1]):
         with pytest.raises(Error, match="has no root; give --archive"):
-            inside.root_id(text)
+            inside.Place(-1, (lacking, map_)).owner()
+        assert inside.Place(-1, (lacking, map_)).owner(needed=False) == (0, 4242)
+
+
+def test_ids_through_a_map() -> None:
+    """Each way, an id has one that is called otherwise on the other side, or none."""
+    map_ = [{"containerID": 0, "hostID": 4242, "size": 1}, {"containerID": 1, "hostID": 300000, "size": 10}]
+    assert [ids.outer(map_, id_) for id_ in (0, 1, 10, 11)] == [4242, 300000, 300009, None]
+    assert [ids.inner(map_, id_) for id_ in (4242, 300009, 0, 300010)] == [0, 10, None, None]
 
 
 def test_a_users_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -233,3 +233,19 @@ def test_made_at_the_same_time(tmp_path: Path) -> None:
         thread.join()
     assert sorted(made) == [False] * 7 + [True]
     assert sorted(os.listdir(tmp_path / "volumes")) == [".lock", "v"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/s/volumes/data/_data", "data"),
+        ("/s/volumes/data/_data/sub/dir", "data"),
+        ("/s/volumes/data", ""),
+        ("/s/volumes/data/_data2", ""),
+        ("/srv/_data", ""),
+        ("/other/volumes/data/_data", ""),
+    ],
+)
+def test_whose_directory(path: str, name: str) -> None:
+    """A directory of the storage is told to be a volume's, and no other is."""
+    assert volumes.name_of("/s", path) == name

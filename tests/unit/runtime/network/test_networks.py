@@ -9,7 +9,7 @@ import pytest
 from lxcfs_py import json_text
 from lxcfs_py.errors import Error
 from runtime import options
-from runtime.network import addresses, bridge, leases, links, names, networks, programs, rules, sysctls, wish
+from runtime.network import addresses, bridge, leases, links, names, networks, programs, rules, sysctls, told, wish
 from runtime.network.leases import Book, Lease
 from runtime.network.networks import Asked, Network
 from runtime.network.ports import Port
@@ -351,3 +351,28 @@ def test_a_second_storages_container(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sysctls, "ipv6", lambda: False)
     bridge.connect(Wish("bridge"), str(tmp_path), "/r", "two", "/h", 1)
     assert {"address add 10.90.0.3/16 dev eth0", "route add default via 10.90.0.1"} <= set(said)
+
+
+def test_in_dockers_words() -> None:
+    """What a container has of its network, and which ports lead there, for each family that it has."""
+    ports = (Port("", 8080, 80, "tcp"), Port("127.0.0.1", 53, 53, "udp"), Port("", 81, 80, "tcp"))
+    book = leased(leased(Book(), "a"), "b", INNER)
+    book = book.replace(leases=(book.leases[0].replace(ports=ports), book.leases[1].replace(ports=ports[:1])))
+    found = told.settings(book, book.all_of("/root", "a"))
+    assert found["Ports"] == {
+        "53/udp": [{"HostIp": "127.0.0.1", "HostPort": "53"}],
+        "80/tcp": [
+            {"HostIp": "0.0.0.0", "HostPort": "81"}, {"HostIp": "::", "HostPort": "81"},
+            {"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"},
+        ],
+    }  # fmt: skip
+    assert found["Networks"]["web"] == {
+        "Aliases": ["a"], "MacAddress": "02:42:0a:01:00:02", "IPAddress": "10.1.0.2", "IPPrefixLen": 24,
+        "Gateway": "10.1.0.1", "GlobalIPv6Address": "fd01::2", "GlobalIPv6PrefixLen": 64, "IPv6Gateway": "fd01::1",
+    }  # fmt: skip
+    assert found["IPAddress"] == "10.1.0.2"
+    other = told.settings(book, book.all_of("/root", "b"))
+    assert (other["IPAddress"], other["Gateway"], "GlobalIPv6Address" in other) == ("10.2.0.2", "", False)
+    assert told.arrows(book.all_of("/root", "b")) == "0.0.0.0:8080->80/tcp"
+    assert told.arrows(book.leases[:1]).endswith("[::]:8080->80/tcp")
+    assert told.settings(book, ()) == {"Ports": {}, "Networks": {}}

@@ -1,0 +1,65 @@
+"""What is said of a container's networks, in Docker's words."""
+
+from __future__ import annotations
+
+from runtime.network import ports
+from runtime.request import NETWORK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
+    from runtime.network.leases import Book, Lease
+
+
+def published(leases: Iterable[Lease]) -> Iterator[tuple[str, str, int]]:
+    """Yield what is published: ``80/tcp``, and the address and port of the host that lead there."""
+    for lease in leases:
+        families = {version for version, text in ((4, lease.address), (6, lease.address6)) if text}
+        for port in sorted(lease.ports, key=lambda port: (port.container, port.protocol, port.host)):
+            for version in port.versions:
+                if version in families:
+                    yield f"{port.container}/{port.protocol}", port.ip or ports.EVERY[version], port.host
+
+
+def address(ip: str, port: int) -> str:
+    """Return both, as they are written together."""
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+
+def arrows(leases: Iterable[Lease]) -> str:
+    """Return what is published as ``ps`` shows it."""
+    return ", ".join(f"{address(ip, port)}->{inside}" for inside, ip, port in published(leases))
+
+
+def endpoint(book: Book, lease: Lease) -> dict[str, Any]:
+    """Return what a container has of one network."""
+    network = book.networks[lease.bridge]
+    found: dict[str, Any] = {"Aliases": list(lease.names), "MacAddress": lease.mac}
+    for (subnet, gateway), own in zip(network.subnets, lease.addresses, strict=False):
+        keys = ("IPAddress", "IPPrefixLen", "Gateway") if subnet.version == 4 else (
+            "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPv6Gateway")  # fmt: skip
+        found |= dict(zip(keys, (own, subnet.bits, "" if network.internal else gateway), strict=True))
+    return found
+
+
+def settings(book: Book, leases: Iterable[Lease]) -> dict[str, Any]:
+    """Return ``NetworkSettings``; the addresses of its first network are beside those of each, as people ask for."""
+    mine = list(leases)
+    found: dict[str, list[dict[str, str]]] = {}
+    for inside, ip, port in published(mine):
+        found.setdefault(inside, []).append({"HostIp": ip, "HostPort": str(port)})
+    networks = {book.networks[lease.bridge].name: endpoint(book, lease) for lease in mine}
+    first = next(iter(networks.values()), {})
+    return {"Ports": found, **{key: value for key, value in first.items() if key != "Aliases"}, "Networks": networks}
+
+
+def book(annotations: Iterable[Mapping[str, str]]) -> Book:
+    """Return the leases that hold; if nobody of those with these annotations has a network, without looking."""
+    from runtime import places
+    from runtime.network import bridge, leases
+
+    if places.unprivileged() or not any(NETWORK in each for each in annotations):
+        return leases.Book()
+    return bridge.current()

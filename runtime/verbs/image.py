@@ -1,0 +1,99 @@
+"""``pyproc image``: Docker's other names for what there is about images; and ``inspect``, which has no other."""
+
+from __future__ import annotations
+
+import sys
+
+from runtime import options
+from runtime.options import Option
+from runtime.verbs import Group, Verb, export, history, images, prune, pull, push, rmi, tag
+from runtime.verbs.pull import JSON
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any
+
+    from runtime.images.manifest import Descriptor
+    from runtime.images.store import Store
+    from runtime.options import Parsed
+
+INSPECT = Verb(
+    "inspect",
+    "Show all that is known of images, as JSON with Docker's keys.",
+    "IMAGE...",
+    1,
+    None,
+    (
+        Option(("-f", "--format"), "Only some values: '{{.Id}} {{json .Config.Env}}'", "TEMPLATE"),
+        JSON,
+    ),
+)
+IMPORT = __import__("runtime.verbs.import", fromlist=("VERB",))  # a word of the language
+OTHERS: dict[str, ModuleType] = {
+    "history": history, "import": IMPORT, "load": IMPORT, "ls": images, "prune": prune, "pull": pull, "push": push,
+    "rm": rmi, "save": export, "tag": tag,
+}  # fmt: skip
+"""Second words, and the verbs they mean."""
+VERB = Group(
+    "image",
+    "Look after images: the same commands by Docker's longer names, and inspect.",
+    (INSPECT, *(module.VERB.replace(name=word) for word, module in OTHERS.items())),
+    mapped=True,
+)
+
+
+def describe(store: Store, names: Sequence[str], entry: Descriptor) -> dict[str, Any]:
+    """Return what is said of an image that has these names."""
+    from lxcfs_py import json_text
+    from runtime.images import catalog, reference
+
+    id_ = f"sha256:{catalog.id_(entry)}"
+    said = json_text.loads(store.read(id_))
+    tags = [f"{found.familiar}:{found.tag}" for found in map(reference.parse, names) if found.tag]
+    return {
+        "Id": id_,
+        "RepoTags": tags,
+        "Digest": entry.digest,
+        "Created": said.get("created", ""),
+        "Author": said.get("author", ""),
+        "Architecture": said.get("architecture", ""),
+        "Variant": said.get("variant", ""),
+        "Os": said.get("os", ""),
+        "Size": sum(int(store.about(chain)["bytes"]) for chain in catalog.chains(entry)),
+        "Config": said.get("config") or {},
+        "RootFS": {"Type": "layers", "Layers": said["rootfs"]["diff_ids"]},
+        "History": said.get("history") or [],
+    }
+
+
+def _inspect(parsed: Parsed) -> None:
+    import json
+
+    from runtime.images import catalog
+    from runtime.images.store import Store
+    from runtime.verbs.inspect import filled
+
+    store = Store(parsed["storage"])
+    entries = store.entries()
+    found = []
+    for text in parsed.rest:
+        entry = catalog.find(entries, text)[0]
+        names = [catalog.name(each) for each in entries if catalog.id_(each) == catalog.id_(entry)]
+        found.append(describe(store, [name for name in names if name], entry))
+    if parsed["format"]:
+        sys.stdout.write("".join(f"{filled(parsed['format'], each)}\n" for each in found))
+    else:
+        sys.stdout.write(json.dumps(found, indent=None if parsed["json"] else 4) + "\n")
+
+
+def run(args: Sequence[str]) -> int:
+    """Do what the word after ``image`` says."""
+    before, word, after = options.split(args)
+    if word in OTHERS:
+        return int(OTHERS[word].run((*before, *after)))
+    chosen = VERB.read(args)
+    if chosen is not None:
+        _inspect(chosen[1])
+    return 0
