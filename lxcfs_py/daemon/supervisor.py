@@ -105,7 +105,7 @@ class Supervisor:
         if self.session.former is not None:
             await generations.dismiss(self.session.former, self.task)
             if self.options.keeper == SYSTEMD:  # not before: what it keeps until then names who is to leave
-                notify.keep(self.session.descriptors)
+                notify.keep(self.session.begun)
 
     async def _write_log(self) -> None:
         limiter = log.Limiter()
