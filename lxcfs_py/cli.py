@@ -122,7 +122,7 @@ def serve(
             return
         session = _begin(mountpoint, count, keeper, nonempty=lxcfs_options.NONEMPTY in mount_options.split(","))
     if session.begun and session.former is None and keeper == "systemd":
-        notify.keep(session.descriptors)
+        notify.keep(session.begun)
     from lxcfs_py.daemon import supervisor
     from lxcfs_py.daemon.processes import GENERATIONS
 

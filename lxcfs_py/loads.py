@@ -80,6 +80,8 @@ class NoLoads:
         return Load(0)
 
 
+LAYOUT = 1
+"""Of the table."""
 PLACES = 8192
 """The memory begins with a byte for each that says who put a container there, 0 for nobody: whoever looks through
 them touches no page of those that are free."""

@@ -59,7 +59,7 @@ _settings = _Settings()
 
 
 class Limiter:
-    """Decides which lines are written; pure but for the clock it is handed, and the count of what was left out."""
+    """Decides which lines are written, by the clock it is handed, and counts what was left out."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -78,6 +78,11 @@ class Limiter:
             self._seen.pop(next(iter(self._seen)))
         self._seen[same] = now, 0
         return line.replace(left_out=left_out)
+
+    def write(self, what: str | Line) -> None:
+        """Write a line, unless it was just written."""
+        if line := self.line(Line(what) if isinstance(what, str) else what):
+            write(line)
 
 
 def pack(line: Line) -> bytes:

@@ -66,7 +66,6 @@ async def _answer(connection: SocketType, asked: Asked, free: trio.Semaphore, li
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):  # it has gone
         return
     except Exception as error:  # noqa: BLE001  (one answer's trouble is nobody else's)
-        if line := limiter.line(log.Line(log.cause(error), subject="status")):
-            log.write(line)
+        limiter.write(log.Line(log.cause(error), subject="status"))
     finally:
         free.release()

@@ -62,7 +62,7 @@ async def keep(session: Session, task: Task, parent: int, stages: Stages) -> Non
     Who serves is told to leave when others have proved that they can, and not before.
     """
     processes, former = session.processes, session.former
-    begun, failures = False, 0
+    begun, failures, limiter = False, 0, log.Limiter()
     while True:
         before = session.templates(task.host)
         if len(before) == 2:  # a supervisor was killed while one followed the other
@@ -73,7 +73,7 @@ async def keep(session: Session, task: Task, parent: int, stages: Stages) -> Non
         try:
             template = _start(task.replace(first=first), parent, rehearse=bool(others))
         except OSError as error:  # too many processes, or no memory, for now: those that serve go on
-            log.write(f"no template of workers was started: {log.cause(error)}")
+            limiter.write(f"no template of workers was started: {log.cause(error)}")
             await trio.sleep(PAUSE_SECONDS)
             continue
         try:
@@ -98,7 +98,7 @@ async def keep(session: Session, task: Task, parent: int, stages: Stages) -> Non
         failures = 0 if served else failures + 1
         on = ", those of before serve on" if others and not served else ""
         what = f"the workers' template ended with {code}{on}"
-        log.write(f"{what}; another one starts")
+        limiter.write(f"{what}; another one starts")
         if failures:
             notify.notify(f"STATUS={what}")
         await trio.sleep(pause(failures))

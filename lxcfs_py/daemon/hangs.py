@@ -61,6 +61,11 @@ class Look(Record):
     alike: int = 1
     """Those of them, with this one, in a row that found it in the same state."""
 
+    @property
+    def subject(self) -> str:
+        """What it is in the log."""
+        return "template" if self.number < 0 else f"worker {self.number}"
+
     def after(self, before: Look | None) -> Look:
         """Return this look, counted."""
         if before is None or before.request != self.request:
@@ -84,7 +89,13 @@ async def replace(host: Host, session: Session, table: Table) -> None:
     before: dict[int, Look] = {}
     killed_nsec: dict[int, int] = {}
     hung: deque[int] = deque(maxlen=MOST_HUNG)
-    last_nsec = time.monotonic_ns()
+    last_nsec, limiter = time.monotonic_ns(), log.Limiter()
+
+    def kill(pid: int, subject: str, why: str) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            limiter.write(log.Line(why, subject=subject, pid=pid))
+
     while True:
         await trio.sleep(LOOK_SECONDS)
         now_nsec = time.monotonic_ns()
@@ -96,12 +107,12 @@ async def replace(host: Host, session: Session, table: Table) -> None:
         for pid, look in found.items():
             if pid in killed_nsec:
                 if look.state == "D" and now_nsec - killed_nsec[pid] > DYING_NSEC:
-                    _kill(look.template, f"process {pid} does not die: its template is killed")
+                    kill(look.template, look.subject, f"process {pid} does not die: its template is killed")
             elif why := verdict(look):
                 killed_nsec[pid] = now_nsec
                 if look.request.since_nsec:
                     give_up(session.descriptors["fuse"], table, look, hung)
-                _kill(pid, f"process {pid} {why}: killed, another one takes its place")
+                kill(pid, look.subject, f"{why}: killed, another one takes its place")
         before = found
 
 
@@ -113,12 +124,6 @@ def give_up(fuse: int, table: Table, look: Look, hung: deque[int]) -> None:
     elif table.request(look.number) == look.request:
         with suppress(OSError):  # it has just been answered
             os.write(fuse, protocol.error(unique, errno.EIO))
-
-
-def _kill(pid: int, why: str) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-        log.write(why)
 
 
 def _looks(host: Host, session: Session, table: Table) -> Iterator[Look]:

@@ -38,8 +38,7 @@ def notify(state: str, descriptors: Sequence[int] = ()) -> None:
 def keep(descriptors: Mapping[str, int]) -> None:
     """Have the manager keep descriptors by name, instead of what it had by these names."""
     for name, descriptor in descriptors.items():
-        if name != "fuse":  # it is the mount's life, and the same one
-            notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
+        notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
         notify(f"FDSTORE=1\nFDNAME={name}", [descriptor])
 
 

@@ -85,8 +85,7 @@ class Sampler:
             yield
 
     def _tell(self, what: str, error: Exception) -> None:
-        if line := self._limiter.line(log.Line(log.cause(error), what, "loadavg")):
-            log.write(line)
+        self._limiter.write(log.Line(log.cause(error), what, "loadavg"))
 
     def _see_registrations(self) -> Iterator[None]:
         """Put those that are new in the table, and take out those that are no more."""

@@ -5,14 +5,16 @@ A keeper holds the descriptors meanwhile: systemd's store (sd_pid_notify_with_fd
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from lxcfs_py import nodes, process, store
+from lxcfs_py import loads, nodes, process, store
 from lxcfs_py.daemon import mount
 from lxcfs_py.daemon.processes import BYTES, FACTS_BYTES, GENERATIONS, Processes, Template
 from lxcfs_py.fuse import protocol
+from lxcfs_py.seccomp import protocol as seccomp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +29,16 @@ STORES = ("listeners", "triggers")
 """Stores of descriptors (lxcfs_py.store), each by its two ends."""
 NAMES = ("fuse", *MEMORY, *(f"{name}-{end}" for name in STORES for end in ("in", "out")))
 LAYOUT = 6
-"""Of all that is shared but the table. Memory of another layout is left alone; files opened before then fail with
+"""Of all that is shared but ``PARTS``. Memory of another layout is left alone; files opened before then fail with
 EBADF, and are served when they are opened again.
+"""
+PARTS = {
+    "table": (nodes.LAYOUT, ("table",)),
+    "loads": (loads.LAYOUT, ("loads",)),
+    "calls": (seccomp.LAYOUT, ("calls", "listeners-in", "listeners-out")),
+}
+"""What has a layout of its own, and is taken over also where the rest is begun anew: the numbers of files that
+containers have bound, load averages, and the listeners of containers' seccomp filters.
 """
 
 
@@ -38,8 +48,8 @@ class Session:
     def __init__(self, descriptors: Mapping[str, int], mountpoint: str, init: protocol.Init, workers: int) -> None:
         self.descriptors = descriptors
         self.mountpoint, self.init, self.workers = mountpoint, init, workers
-        self.begun = False
-        """Whether its memory is new, so that a keeper has to be given it."""
+        self.begun: Mapping[str, int] = {}
+        """What of it is new, so that a keeper has to be given it."""
         self.former: Processes | None = None
         """Who served with memory of another layout."""
         self.processes = Processes(descriptors["record"])
@@ -49,21 +59,23 @@ class Session:
         """Mount; raises an Error if that can't be."""
         mount.prepare(mountpoint, nonempty=nonempty)
         fuse, init = mount.mount(mountpoint)
-        return cls.begin({"fuse": fuse}, mountpoint, init, workers)
+        session = cls.begin({"fuse": fuse}, mountpoint, init, workers)
+        session.begun = session.descriptors
+        return session
 
     @classmethod
     def begin(cls, kept: Mapping[str, int], mountpoint: str, init: protocol.Init, workers: int) -> Self:
-        """Begin a session with a mount and, if it is ``kept`` too, the table of the session before."""
-        memory = {name: kept.get(name) or os.memfd_create(f"lxcfs-py-{name}") for name in MEMORY}
-        ends = [end for _ in STORES for end in store.ends()]
-        facts = {"layout": LAYOUT, "table": nodes.LAYOUT, "mountpoint": mountpoint, "workers": workers}
-        facts["init"] = init.as_dict()
-        os.ftruncate(memory["record"], BYTES)
-        os.pwrite(memory["record"], json.dumps(facts).encode().ljust(FACTS_BYTES, b"\0"), 0)
-        session = cls(
-            dict(zip(NAMES, (kept["fuse"], *memory.values(), *ends), strict=True)), mountpoint, init, workers
-        )
-        session.begun = True
+        """Begin a session with a mount and whatever else is ``kept`` of a session before."""
+        begun = {name: os.memfd_create(f"lxcfs-py-{name}") for name in MEMORY if name not in kept}
+        for name in STORES:
+            if f"{name}-in" not in kept:
+                begun[f"{name}-in"], begun[f"{name}-out"] = store.ends()
+        facts: dict[str, Any] = {"layout": LAYOUT, **{name: layout for name, (layout, _) in PARTS.items()}}
+        facts |= {"mountpoint": mountpoint, "workers": workers, "init": init.as_dict()}
+        os.ftruncate(begun["record"], BYTES)
+        os.pwrite(begun["record"], json.dumps(facts).encode().ljust(FACTS_BYTES, b"\0"), 0)
+        session = cls({**kept, **begun}, mountpoint, init, workers)
+        session.begun = begun
         return session
 
     @classmethod
@@ -82,10 +94,10 @@ class Session:
             init, workers = protocol.Init(**facts["init"]), int(facts["workers"])
             if facts["mountpoint"] != mountpoint:
                 return None
-            if facts["layout"] == LAYOUT and set(descriptors) == set(NAMES):
+            same = [names for part, (layout, names) in PARTS.items() if facts.get(part) == layout]
+            if facts["layout"] == LAYOUT and len(same) == len(PARTS) and set(descriptors) == set(NAMES):
                 return cls(descriptors, mountpoint, init, workers)
-            same = ("fuse", "table") if facts.get("table") == nodes.LAYOUT else ("fuse",)
-            kept = {name: descriptors[name] for name in same}
+            kept = {name: descriptors[name] for name in ("fuse", *itertools.chain(*same))}
         except (OSError, ValueError, KeyError, TypeError):
             return None
         found = cls.begin(kept, mountpoint, init, workers)

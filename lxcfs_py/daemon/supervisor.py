@@ -65,7 +65,7 @@ class Supervisor:
     """Serves one session."""
 
     def __init__(self, options: Options, session: Session) -> None:
-        self.options, self.session = options, session
+        self.options, self.session, self.limiter = options, session, log.Limiter()
         shared = session.descriptors
         self.metrics = metrics.listen(options.metrics) if options.metrics else None
         self.messages, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -86,10 +86,11 @@ class Supervisor:
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a listener and a trigger are one each
         self.triggers = triggers.Service(
-            shared["fuse"], triggers_end, session.store("triggers"), self.task.shared().opened, log.write
+            shared["fuse"], triggers_end, session.store("triggers"), self.task.shared().opened, self.limiter.write
         )
         listeners = session.store("listeners")
-        self.keeper = Keeper(options.host, theirs.fileno(), shared["loads"], shared["calls"], listeners, log.write)
+        own = theirs.fileno(), shared["loads"], shared["calls"]
+        self.keeper = Keeper(options.host, *own, listeners, self.limiter.write)
         self.control = control.listen(options.host)
         self.code = 0
 
@@ -105,14 +106,12 @@ class Supervisor:
         if self.session.former is not None:
             await generations.dismiss(self.session.former, self.task)
             if self.options.keeper == SYSTEMD:  # not before: what it keeps until then names who is to leave
-                notify.keep(self.session.descriptors)
+                notify.keep(self.session.begun)
 
     async def _write_log(self) -> None:
-        limiter = log.Limiter()
         messages = trio.socket.from_stdlib_socket(self.messages)
         while True:
-            if line := limiter.line(log.unpack(await messages.recv(log.MOST_BYTES))):
-                log.write(line)
+            self.limiter.write(log.unpack(await messages.recv(log.MOST_BYTES)))
 
     async def _wait_for_signal(self, scope: trio.CancelScope) -> None:
         signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)

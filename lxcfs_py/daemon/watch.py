@@ -103,8 +103,8 @@ async def ask(mountpoint: str) -> None:
             if served:
                 notify.notify("WATCHDOG=1")
             subject = "the mount could not be asked" if served else "the mount does not answer"
-            if failure and (line := limiter.line(log.Line(failure, subject=subject))):
-                log.write(line)
+            if failure:
+                limiter.write(log.Line(failure, subject=subject))
     finally:
         with trio.CancelScope(shield=True):
             await asker.close()

@@ -118,6 +118,8 @@ def state(seccomp: Mapping[str, Any], container: Mapping[str, Any], pid: int, fd
 # Between keeper and agent: a socket pair of SOCK_SEQPACKET.
 
 _SLOT = struct.Struct("=I")
+LAYOUT = 1
+"""Of the memory that keepers and agents share, and of what is kept with listeners."""
 SLOTS = 15_000
 """So many fit into a store's queue (lxcfs_py.store)."""
 SLOT_BYTES = 512

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lxcfs_py import registry
+from lxcfs_py.container import start_ticks
 from lxcfs_py.daemon import mount
+from lxcfs_py.files import Files
+from lxcfs_py.host import Host
 from tests.live.box import BIN, Box, sigkill
 
 if TYPE_CHECKING:
@@ -206,6 +210,29 @@ def test_garbage_registrations(own: Box) -> None:
         assert not (own.mountpoint / f"containers/{name}/proc/meminfo").exists()
         (at / f"{name}.json").unlink()
     assert (own.mountpoint / "proc/uptime").read_text()
+
+
+@pytest.mark.anywhere
+def test_it_starts_with_a_thousand_containers(own: Box) -> None:
+    """However many containers are registered, it serves as soon as without any, and each of them is served."""
+
+    def started() -> float:
+        since = time.monotonic()
+        own.start_daemon()
+        return time.monotonic() - since
+
+    host, init = Host(run=str(own.base / "run")), os.getpid()
+    ticks = start_ticks(host, Files(1), init)
+    assert ticks is not None
+    alone = started()
+    own.stop_daemon()
+    for number in range(1000):
+        registry.register(host, registry.Registration(f"c{number}", init, ticks, {}))
+    among = started()
+    print(f"serves after {alone:.2f} s, with a thousand registered {among:.2f} s")
+    assert among < max(1.0, 2 * alone)
+    for number in (0, 999):
+        assert (own.mountpoint / f"containers/c{number}/proc/meminfo").read_text().startswith("MemTotal:")
 
 
 def test_by_caller(own: Box) -> None:

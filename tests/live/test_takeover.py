@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.live.box import Box, sigkill
+from tests.live.test_keeper import change_layout
 from tests.live.test_pressure import STALL, counted, poller
 from tests.live.test_seccomp import loop, result
 
@@ -65,6 +66,14 @@ def begin_anew(holder: int, _base: Path) -> None:
     os.kill(holder, signal.SIGHUP)
 
 
+def upgrade(holder: int, base: Path) -> None:
+    """Have another supervisor begin, with memory of another layout."""
+    there = processes(holder, base)
+    if there["supervisor"] and there["lxcfs_py.daemon.workers"]:
+        change_layout(there["supervisor"][0])
+    begin_anew(holder, base)
+
+
 ACTS = {
     "supervisor": kill("supervisor"),
     "with-its-agent": kill("supervisor", "lxcfs_py.seccomp.agent"),
@@ -74,7 +83,7 @@ ACTS = {
 acts = pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
 
 
-@acts
+@pytest.mark.parametrize("act", [*ACTS.values(), upgrade], ids=(*ACTS, "upgrade"))
 def test_calls_are_answered(own: Box, lane: str, act: Act) -> None:
     """Whatever happens below the holder: no call fails, none is answered wrongly, none waits for 2 s; and in the end
     there is one agent.

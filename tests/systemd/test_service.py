@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,9 @@ from lxcfs_py.daemon.session import NAMES
 from tests.systemd import host
 from tests.systemd.host import MOUNT, MOUNTPOINT, SERVICE, about, systemctl
 from tests.systemd.readers import CONTAINER, Readers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 EXPOSURE = 4.4
 """What deploy/systemd/lxcfs-py.service says that systemd-analyze security says of it."""
@@ -203,22 +206,43 @@ def test_killed_while_it_takes_over(readers: Readers, time_scale: float) -> None
     unharmed(readers.end(), time_scale)
 
 
-def test_upgrade(readers: Readers, time_scale: float) -> None:
-    """Another version is put in place and the service restarted: the new one serves, and no read failed."""
-    home, new = Path("/usr/local/lib/lxcfs-py"), Path("/usr/local/lib/lxcfs-py.new")
-    shutil.copytree(home, new, symlinks=True)
-    for path in new.glob("lib/python3*/site-packages/lxcfs_py/__init__.py"):
-        path.write_text('"""Of tomorrow."""\n\n__version__ = "99.0"\n')
+@pytest.fixture
+def new() -> Iterator[Path]:
+    """Put a copy of the package in the place of what is installed; return it, to be changed."""
+    home, copy = Path("/usr/local/lib/lxcfs-py"), Path("/usr/local/lib/lxcfs-py.new")
+    shutil.copytree(home, copy, symlinks=True)
     shutil.move(home, f"{home}.old")
-    shutil.move(new, home)
-    try:
-        systemctl("restart", SERVICE)
-        assert host.status()["version"] == "99.0"
-        time.sleep(time_scale)
-        unharmed(readers.end(), time_scale)
-    finally:
-        shutil.rmtree(home)
-        shutil.move(f"{home}.old", home)
+    shutil.move(copy, home)
+    yield next(home.glob("lib/python3*/site-packages/lxcfs_py"))
+    shutil.rmtree(home)
+    shutil.move(f"{home}.old", home)
+
+
+def test_upgrade(readers: Readers, new: Path, time_scale: float) -> None:
+    """Another version is put in place and the service restarted: the new one serves, and no read failed."""
+    (new / "__init__.py").write_text('"""Of tomorrow."""\n\n__version__ = "99.0"\n')
+    systemctl("restart", SERVICE)
+    assert host.status()["version"] == "99.0"
+    time.sleep(time_scale)
+    unharmed(readers.end(), time_scale)
+
+
+def test_an_upgrade_that_can_not_serve(readers: Readers, new: Path, time_scale: float) -> None:
+    """A version whose workers can't begin takes nothing from who reads, and systemd says why it does not start; once
+    that is mended, it does.
+    """
+    usual, begun = host.processes(), new / "daemon/workers.py"
+    sound = begun.read_text()
+    begun.write_text("raise ImportError('of tomorrow')\n")
+    systemctl("restart", "--no-block", SERVICE)
+    host.wait(lambda: "those of before serve on" in about("StatusText"), time_scale, 60)
+    assert about("ActiveState") == "activating"
+    assert "of tomorrow" in host.journal()
+    assert len(set(usual) & set(host.processes())) > len(os.sched_getaffinity(0))  # the workers, and who forks them
+    begun.write_text(sound)
+    host.wait(lambda: about("ActiveState") == "active", time_scale, 60)
+    assert about("StatusText") == ""
+    unharmed(readers.end(), time_scale)
 
 
 def test_watchdog(service: None, time_scale: float) -> None:

@@ -64,6 +64,18 @@ def test_containers_files_and_causes_are_counted_apart(clock: Clock) -> None:
         assert limiter.line(line) is None
 
 
+def test_what_is_written_is_limited(plain: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever writes by a limiter writes the same once, whichever process it is about."""
+    limiter = log.Limiter()
+    for pid in range(1000):
+        limiter.write(log.Line("hangs", subject="worker 1", pid=pid))
+        limiter.write("the store is full")
+    assert capsys.readouterr().err.splitlines() == [
+        "lxcfs-py: - worker 1: hangs",
+        "lxcfs-py: the store is full",
+    ]
+
+
 def test_memory_is_bounded(clock: Clock) -> None:
     """Of ever new lines only so many are remembered, the latest."""
     limiter = log.Limiter(clock)

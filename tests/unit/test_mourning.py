@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import struct
+import threading
 import time
 from typing import TYPE_CHECKING, NoReturn
 
@@ -351,7 +352,7 @@ def test_who_was_just_forked_leaves_too(scene: Scene, when: str, monkeypatch: py
     def told() -> int:
         pid = fork()
         if (pid == 0) == (when == "before-it-has-its-own-way"):
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)  # (a template has no other threads)
         return pid
 
     def work(_task: Task, _number: int) -> NoReturn:
@@ -368,8 +369,6 @@ def test_who_was_just_forked_leaves_too(scene: Scene, when: str, monkeypatch: py
             flock.start(0)
         if when == "before-it-has-its-own-way":
             flock._leaving = True  # (the child alone was told)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
         assert flock.tend() == LEFT
-        signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
         signal.signal(signal.SIGTERM, before)
