@@ -145,7 +145,7 @@ def hammered(own: Box, act: Act, readers: int, seconds: float, pause: float, *, 
         subprocess.Popen([*inside, *script], stdout=subprocess.PIPE, env=own.environment) for _ in range(readers)
     ]
     acts, until = 0, time.monotonic() + seconds - 1
-    while time.monotonic() < until:
+    while acts < 2 or time.monotonic() < until:
         time.sleep(pause)
         act(holder, own.base)
         acts += 1
@@ -174,7 +174,6 @@ def test_readers_read_on(own: Box, lane: str, relay: str, act: Act) -> None:
     seconds, pause = (4, 0.8) if here else (12, 2.0)
     seen = hammered(own, act, 2 if lane == "qemu" else 8, seconds, pause, top=resends and here)
     print(seen)
-    assert seen.acts > 1
     assert seen.least > 5
     assert seen.bad == 0
     workers = len(os.sched_getaffinity(0))
