@@ -95,6 +95,8 @@ class Create:
         self.unlimited: tuple[str, ...] = ()
         if self.unprivileged:
             self.limits, self.unlimited = delegated.enforced(self.limits, self.layout)
+            if not (self.cgroup or request.bundle or "pid" in self.spaces.fresh):
+                raise RunError("--pid host without a cgroup: nothing tells its processes", delegated.GIVES)
         elif not self.cgroup and self.limits != type(self.limits)():
             raise RunError("--cgroup-manager disabled: limits need a cgroup", "leave them out")
         self.lock = self.child = self.keeper = -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -197,21 +198,60 @@ def test_how_verbs_among_the_users_ids_end(mine: User) -> None:
     assert (missing.returncode, missing.stderr.count("'nosuch' does not exist")) == (1, 1), missing.stderr
 
 
+@pytest.mark.needs_layers
 @pytest.mark.anywhere
-def test_cp_is_refused(mine: User) -> None:
-    """A user is told what to do instead, for a container that runs and for one that has ended."""
-    mine.run("--name", "ended", "--", "true")
-    mine.run("-d", "--name", "runs", "--", "sleep", "1000")
-    for name in ("ended", "runs"):
-        done = mine.pyproc("cp", f"{name}:/etc/passwd", "-", check=False)
-        assert (done.returncode, "cp is for root alone so far; as an ordinary user" in done.stderr) == (1, True), done
+@pytest.mark.parametrize("running", [True, False])
+def test_copies(mine: User, running: bool) -> None:
+    """Trees go in and come out, running or not: what is root's inside is the user's outside; -a keeps owners."""
+    home = mine.base / "home"
+    make = "mkdir -p in/sub out && echo text >in/sub/f && chmod 640 in/sub/f && ln -s /etc/shadow in/link"
+    mine.ask("sh", "-c", f"cd {home} && rm -rf in out && {make}")
+    script = f"mkdir /srv/own && touch /srv/own/f && chown -R 5:6 /srv/own && {'sleep 1000' if running else 'true'}"
+    mine.run("-d", "--name", "c", "--", "sh", "-c", script)
+    if not running:
+        mine.pyproc("wait", "c")
+    wait_for(mine, lambda: mine.pyproc("cp", "-a", "c:/srv/own/f", f"{home}/out", check=False).returncode == 0)
+    mine.pyproc("cp", f"{home}/in", "c:/root/new")
+    mine.pyproc("cp", "c:/root/new", f"{home}/out")
+    mine.pyproc("cp", "c:/srv/own", f"{home}/out")
+    mine.pyproc("cp", "-a", f"{home}/out/f", "c:/root/kept")
+    there = mine.inside / str(home)[1:] / "out"
+    assert (there / "new/sub/f").read_text() == "text\n"
+    assert os.readlink(there / "new/link") == "/etc/shadow"
+    found = {name: (there / name).stat() for name in ("new/sub/f", "own/f", "f")}
+    owners = {name: (about.st_uid, about.st_gid) for name, about in found.items()}
+    assert owners == {"new/sub/f": (UID, UID), "own/f": (UID, UID), "f": (FIRST + 4, FIRST + 5)}
+    line = [*mine.enter, str(BIN / "pyproc"), "cp", "c:/root", "-"]
+    with tarfile.open(fileobj=io.BytesIO(subprocess.run(line, check=True, capture_output=True).stdout)) as tar:
+        assert {each.name: (each.uid, each.gid) for each in tar if each.name == "root/kept"} == {"root/kept": (5, 6)}
+    for source, target, text in (
+        ("c:/none", str(home), "none"), ("/etc/shadow", "c:/root", "shadow: Permission denied"),
+        ("c:/root/new", "/etc", "new: can't be written: Permission denied"),
+    ):  # fmt: skip
+        refused = mine.pyproc("cp", source, target, check=False)
+        assert (refused.returncode, text in refused.stderr, refused.stderr.count("\n")) == (1, True, 1), refused
+
+
+@pytest.mark.anywhere
+def test_what_takes_another_container(mine: User) -> None:
+    """Namespaces of others, and the host's processes without a cgroup to know the container's by, are refused."""
+    mine.run("-d", "--name", "c", "--", "sleep", "1000")
+    for option, text in (
+        ("--network=container:c", "the network namespace of another is its user namespace's"),
+        ("--pid=container:c", "the pid namespace of another is its user namespace's"),
+        ("--pid=host", "--pid host without a cgroup: nothing tells its processes; a systemd of your own gives one"),
+    ):
+        done = mine.run(option, "--", "true", check=False)
+        assert (done.returncode, text in done.stderr, done.stderr.count("\n")) == (125, True, 1), done.stderr
 
 
 @pytest.mark.anywhere
 def test_limits_that_are_not_held(mine: User) -> None:
     """Without a cgroup of the user's own the container runs, and is told what does not limit it."""
     done = mine.run("--rm", "-m", "64m", "--cpus", "0.5", "--pids-limit", "50", "--", "true")
-    assert "not limited, for want of a cgroup with it: memory, cpu, pids; systemd-run --user --scope" in done.stderr
+    assert (
+        "not limited, for want of a cgroup with it: memory, cpu, pids; a systemd of your own gives one" in done.stderr
+    )
     assert "not limited" not in mine.run("--rm", "--", "true").stderr
 
 
