@@ -167,7 +167,7 @@ class Create:
                 self.lock = again.room(self.request.root, self.request.id, self.base)
             else:
                 self.lock = state.claim(self.request.root, self.request.id)
-        except PermissionError as error:
+        except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
             raise RunError(reason(error), "give a --root and a --storage of your own") from error
         self.ours = self.layout if self.unit else cgroups.ours(self.layout, self.cgroup)
         state.write(f"{self.state.directory}/config.json", self.request.spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -306,6 +307,108 @@ def test_one_id_alone(mine: User) -> None:
         assert (done.returncode, "user 5:60: this user namespace has no such id" in done.stderr) == (125, True), done
     finally:
         mine.enter = enter
+
+
+@pytest.mark.anywhere
+def test_ids_that_overlap(mine: User) -> None:
+    """Lines of /etc/subuid that give the same ids twice, or the user's own, give each once."""
+    lines = f"someone:{FIRST}:10\n{UID}:{FIRST}:20\nsomeone:{UID - 2}:5\n"
+    with covered(mine, "/etc/subuid", lines):
+        done = mine.run("--rm", "--", "cat", "/proc/self/uid_map")
+    assert [int(word) for word in done.stdout.split()] == [
+        0, UID, 1, 1, FIRST, 10, 11, FIRST + 10, 10, 21, UID - 2, 2, 23, UID + 1, 2,
+    ]  # fmt: skip
+
+
+@pytest.mark.anywhere
+@pytest.mark.parametrize("name", ["newuidmap", "newgidmap"])
+def test_a_helper_that_fails(mine: User, name: str) -> None:
+    """What the helper says against it is told, and nothing is left, be it at a start or at other verbs."""
+    with covered(mine, f"/usr/bin/{name}", f"#!/bin/sh\necho {name}: not today >&2; exit 1\n"):
+        done = mine.run("--rm", "--", "true", check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (125, 1), done.stderr
+        field = {"newuidmap": "uidMappings", "newgidmap": "gidMappings"}[name]
+        assert f"linux.{field}: {name}: not today; have root give you ranges" in done.stderr
+        done = mine.pyproc("volume", "ls", check=False)
+        assert (done.returncode, f"{name}: not today" in done.stderr) == (125, True), done.stderr
+
+
+@contextlib.contextmanager
+def covered(mine: User, path: str, text: str) -> Iterator[None]:
+    """Let a file say something else to the user meanwhile."""
+    source = mine.base / "covering"
+    source.write_text(text)
+    source.chmod(0o755)
+    enter = mine.enter
+    script = f'mount --bind {source} {path} && exec "$@"'
+    mine.enter = (*mine.root, "unshare", "--mount", "sh", "-c", script, "sh", *enter[len(mine.root) :])
+    try:
+        yield
+    finally:
+        mine.enter = enter
+        source.unlink()
+
+
+@pytest.mark.anywhere
+def test_directories_of_others(mine: User) -> None:
+    """What su(1) hands on of another user's is not used; a home that can't be written is named."""
+    enter = mine.enter
+    try:
+        mine.enter = (*enter, "XDG_RUNTIME_DIR=/run")
+        mine.run("--name", "c", "--", "true")
+        assert Path(f"/tmp/pyproc-{UID}").stat().st_mode & 0o7777 == 0o700
+        assert mine.ids() == ["c"]
+        mine.pyproc("delete", "c")
+        mine.enter = (*enter, "HOME=/usr")
+        done = mine.run("--rm", "--", "true", check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (125, 1), done.stderr
+        assert "/usr/.local" in done.stderr and "give a --root and a --storage of your own" in done.stderr
+    finally:
+        mine.enter = enter
+        shutil.rmtree(f"/tmp/pyproc-{UID}")
+
+
+@pytest.mark.needs_layers
+@pytest.mark.anywhere
+def test_what_others_reach(mine: User) -> None:
+    """Others reach no file of a container: one with its owner's rights would give them the user's; umask or not."""
+    script = "cp /bin/sh /srv/sh && chmod 6755 /srv/sh && cp /bin/sh /v/sh && chmod 6755 /v/sh"
+    enter = mine.enter
+    mine.enter = (*enter, "sh", "-c", 'umask 0; exec "$@"', "sh")
+    try:
+        mine.run("--name", "c", "-v", "v:/v", "--", "sh", "-c", script)
+    finally:
+        mine.enter = enter
+    tops = [mine.inside / str(mine.base / at)[1:] for at in ("home/.local/share/pyproc", "xdg/pyproc")]
+    assert [path.name for path in tops[0].rglob("sh") if path.lstat().st_mode & 0o4000] == ["sh", "sh"]
+    assert not [path for top in tops for path in top.rglob("*") if _writable(path)]
+    look = ["find", *(str(mine.base / at) for at in ("home/.local/share/pyproc", "xdg/pyproc")), "-type", "f"]
+    other = [word.replace(str(UID), str(UID + 1)) for word in PRIVILEGES]
+    found = subprocess.run([*mine.root, *other, *look], capture_output=True, text=True, check=False).stdout
+    assert found == ""
+    mine.pyproc("delete", "c")
+    mine.pyproc("volume", "rm", "v")
+
+
+def _writable(path: Path) -> bool:
+    about = path.lstat()
+    inside = {"upper", "init", "work", "_data", "data"} & set(path.parts)
+    return bool(about.st_mode & 0o022) and about.st_mode & 0o170000 != 0o120000 and not inside
+
+
+@pytest.mark.needs_layers
+@pytest.mark.anywhere
+def test_after_a_reboot(mine: User) -> None:
+    """What a reboot takes of a container is made anew of what it leaves: it is listed, started and deleted."""
+    mine.run("--name", "c", "--", "sh", "-c", "echo once >>/srv/f; cat /srv/f")
+    shutil.rmtree(mine.inside / str(mine.base / "xdg/pyproc")[1:])
+    assert "c" in mine.pyproc("ps", "-a").stdout
+    mine.pyproc("start", "c")
+    mine.pyproc("wait", "c")
+    shutil.rmtree(mine.inside / str(mine.base / "xdg/pyproc")[1:])
+    assert mine.ids() == ["c"]
+    mine.pyproc("delete", "c")
+    assert mine.left() == []
 
 
 @pytest.mark.anywhere
