@@ -234,15 +234,16 @@ def test_copies(mine: User, running: bool) -> None:
 
 
 @pytest.mark.anywhere
-def test_what_takes_another_container(mine: User) -> None:
-    """Namespaces of others, and the host's processes without a cgroup to know the container's by, are refused."""
+def test_what_is_not_to_be_had(mine: User) -> None:
+    """Refused: others' namespaces, the host's processes where no cgroup tells the container's, the system's units."""
     mine.run("-d", "--name", "c", "--", "sleep", "1000")
     for option, text in (
         ("--network=container:c", "the network namespace of another is its user namespace's"),
         ("--pid=container:c", "the pid namespace of another is its user namespace's"),
+        ("--restart=always", "--restart: the system's units are root's; leave it out; your own systemd can do it"),
         ("--pid=host", "--pid host without a cgroup: nothing tells its processes; a systemd of your own gives one"),
     ):
-        done = mine.run(option, "--", "true", check=False)
+        done = mine.run("-d", option, "--", "true", check=False)
         assert (done.returncode, text in done.stderr, done.stderr.count("\n")) == (125, True, 1), done.stderr
 
 
