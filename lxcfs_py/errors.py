@@ -25,4 +25,7 @@ class Error(Exception):
 def reason(error: OSError) -> str:
     """Return an OSError as people read it: ``/path: No such file or directory``."""
     text = error.strerror or str(error)
-    return f"{error.filename}: {text}" if error.filename else text
+    name = error.filename
+    if isinstance(name, bytes):
+        name = name.decode("utf-8", "surrogateescape")
+    return f"{name}: {text}" if name else text

@@ -104,4 +104,5 @@ def _act(program: str) -> int:
 
 def main(program: str) -> int:
     """Be ``pyproc-run`` or ``pyproc``; return the exit code."""
+    os.umask(os.umask(0) | 0o022)  # engines have been seen with none: what we make is nobody else's to write
     return _guarded(program, lambda: _act(program))

@@ -57,10 +57,16 @@ def state() -> str:
 
 
 def session() -> str:
-    """Return the directory for what runs of a user's, "" for none (XDG Base Directory Specification)."""
+    """Return the directory for what runs of a user's, "" for none (XDG Base Directory Specification).
+
+    One that is another's does not count: su(1) hands on who one was.
+    """
     for directory in (os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{USER}"):
-        if directory.startswith("/") and os.path.isdir(directory):
-            return directory
+        try:
+            if directory.startswith("/") and os.stat(f"{directory}/").st_uid == os.geteuid():
+                return directory
+        except OSError:
+            continue
     return ""
 
 
@@ -84,7 +90,10 @@ def storage() -> str:
         return STORAGE
     data = os.environ.get("XDG_DATA_HOME", "")
     if not data.startswith("/"):
-        data = f"{os.path.expanduser('~')}/.local/share"
+        home = os.path.expanduser("~")
+        if not home.startswith("/"):
+            raise RunError(f"user {USER} has no home: HOME is {home!r}", "set it, or give a --storage of yours")
+        data = f"{home}/.local/share"
     return f"{data}/pyproc"
 
 

@@ -70,9 +70,12 @@ class Unpack:
                     raise Error(text, "have root leave you more ids, in /etc/subuid and /etc/subgid") from error
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise Error(f"unpacking {stream.what}: {error.strerror}", "pyproc prune frees space") from error
-                raise refuse(found.path, error.strerror or str(error)) from error
+                raise self._failed(found, error) from error
         self._finish()
         return stream.finish()
+
+    def _failed(self, found: Entry, error: OSError) -> Error:
+        return refuse(found.path, error.strerror or str(error))
 
     def close(self) -> None:
         """Close the directories that were kept open."""

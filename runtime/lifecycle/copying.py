@@ -214,6 +214,9 @@ class Into(Unpack):
             found = found.replace(uid=uid, gid=gid, xattrs=xattrs)
         return found.replace(mode=found.mode & ~SPECIAL, xattrs=()) if self.wary else found
 
+    def _failed(self, found: Entry, error: OSError) -> Error:
+        return Error(f"{_name(found.path)}: can't be written: {error.strerror or error}", "is the directory yours?")
+
     def _attributes(self, descriptor: int, found: Entry) -> None:
         super()._attributes(descriptor, self._changed(found))
 

@@ -95,6 +95,8 @@ class Create:
         self.unlimited: tuple[str, ...] = ()
         if self.unprivileged:
             self.limits, self.unlimited = delegated.enforced(self.limits, self.layout)
+            if not (self.cgroup or request.bundle or "pid" in self.spaces.fresh):
+                raise RunError("--pid host without a cgroup: nothing tells its processes", delegated.GIVES)
         elif not self.cgroup and self.limits != type(self.limits)():
             raise RunError("--cgroup-manager disabled: limits need a cgroup", "leave them out")
         self.lock = self.child = self.keeper = -1
@@ -165,7 +167,7 @@ class Create:
                 self.lock = again.room(self.request.root, self.request.id, self.base)
             else:
                 self.lock = state.claim(self.request.root, self.request.id)
-        except PermissionError as error:
+        except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
             raise RunError(reason(error), "give a --root and a --storage of your own") from error
         self.ours = self.layout if self.unit else cgroups.ours(self.layout, self.cgroup)
         state.write(f"{self.state.directory}/config.json", self.request.spec)

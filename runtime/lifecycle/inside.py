@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from lxcfs_py.errors import Error
+from lxcfs_py.errors import Error, reason
 from runtime import places, state
 from runtime.kernel import mountapi
 from runtime.kernel import syscalls as sc
@@ -19,10 +19,39 @@ from runtime.root.tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runtime.process.ids import Rows
     from runtime.state import State
 
     Maps = tuple[Rows, Rows]
+
+
+def within(root: str, found: State, act: Callable[[], None]) -> None:
+    """Do something where a user may reach a container's files: as the root of its user namespace, or of one like it.
+
+    Raises an Error if that root is not the user, whose files are not its then.
+    """
+    if not places.rootless():
+        act()
+        return
+    from runtime.process import rootless
+
+    container = -1
+    if state.status(root, found) != state.STOPPED:
+        try:
+            container = os.pidfd_open(found.pid)
+            owner = tuple(ids.outer(map_, 0) for map_ in ids.of(found.pid))
+        except (FileNotFoundError, ProcessLookupError):
+            raise _has_ended(found) from None
+        if owner != (os.getuid(), os.getgid()):
+            why = f"its root is user {owner[0]} of the host, not you"
+            raise Error(f"container {found.id!r}: {why}", "pass a tar through pyproc exec")
+    rootless.inside(act, container)
+
+
+def _has_ended(found: State) -> Error:
+    return Error(f"container {found.id!r} has just ended", "try again")
 
 
 class Place:
@@ -50,14 +79,8 @@ class Place:
 def opened(root: str, found: State, held: int) -> Place:
     """Return a container's root; ``held`` is its lock, which keeps an ended one from being started meanwhile.
 
-    That of an ended one is mounted for this process alone, in a mount namespace of its own. Raises an Error for
-    ordinary users, who have the right to neither.
+    That of an ended one is mounted for this process alone, in a mount namespace of its own.
     """
-    if places.rootless():
-        raise Error(
-            f"container {found.id!r}: cp is for root alone so far",
-            "as an ordinary user give the container a volume (-v), or pass a tar through pyproc exec",
-        )
     if state.status(root, found, locked=True) != state.STOPPED:
         os.close(held)
         try:
@@ -65,8 +88,10 @@ def opened(root: str, found: State, held: int) -> Place:
             maps = ids.of(found.pid)
         except (FileNotFoundError, ProcessLookupError):
             top = -1
+        except PermissionError as error:
+            raise Error(f"container {found.id!r}: {reason(error)}", "start it first, then try again") from error
         if top < 0 or not state.alive(found.pid, found.start_ticks):  # the pid may have been another's by then
-            raise Error(f"container {found.id!r} has just ended", "try again")
+            raise _has_ended(found)
         return Place(top, maps)
     request = again.kept(found)
     with open("/proc/self/mountinfo", "rb") as file:

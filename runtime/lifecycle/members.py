@@ -11,7 +11,7 @@ import os
 from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error
 from lxcfs_py.procfs import pid_stat, status
-from runtime import places
+from runtime import places, state
 from runtime.process import delegated
 
 TYPE_CHECKING = False
@@ -26,6 +26,8 @@ def pids(found: State) -> list[int]:
     """Return them, as the host counts them; whoever is known by its parent comes before that."""
     if found.cgroup:
         return [*control.members(places.layout(found.cgroup), found.cgroup)]
+    if not state.alive(found.pid, found.start_ticks):  # its number may be another's by now
+        return []
     all_ = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     if status.pids(control.read(f"/proc/{found.pid}/status"))[-1:] != (1,):  # the namespace is another's
         parents = {pid: told.ppid for pid in all_ if (told := pid_stat.parse(control.read(f"/proc/{pid}/stat")))}

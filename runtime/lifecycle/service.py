@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.errors import Error
+from runtime import places
 from runtime.errors import RunError
 from runtime.places import BOOTED
 from runtime.state import RESTART
@@ -97,7 +98,12 @@ def name(id_: str) -> str:
 
 
 def refuse_without_systemd() -> None:
-    """Raise an Error where systemd does not run."""
+    """Raise an Error where systemd does not run, and for ordinary users, whose it is not."""
+    if places.rootless():
+        hint = (
+            "leave it out; your own systemd can do it: systemd-run --user -p Restart=always pyproc-run ..."
+        )
+        raise RunError("--restart: the system's units are root's", hint)
     if not os.path.isdir(BOOTED):
         raise RunError(
             "--restart: systemd does not run on this host, and nothing else would start it again", "leave it out"

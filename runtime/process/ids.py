@@ -54,12 +54,29 @@ def ranges(text: str, owners: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def rows(own: int, others: Sequence[tuple[int, int]]) -> Rows:
-    """Return the map: the user's own id is root's inside, the others follow."""
+    """Return the map: the user's own id is root's inside, the others follow, each once."""
     found, at = [{"containerID": 0, "hostID": own, "size": 1}], 1
-    for first, count in others:
-        found.append({"containerID": at, "hostID": first, "size": count})
-        at += count
+    taken = [(own, 1)]
+    for given in others:
+        for first, count in _without(given, taken):
+            found.append({"containerID": at, "hostID": first, "size": count})
+            at += count
+        taken.append(given)
     return found
+
+
+def _without(given: tuple[int, int], taken: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return what is left of a range, as first ids and counts; the kernel takes no id twice."""
+    left = [given]
+    for first, count in taken:
+        end = first + count
+        pieces = [
+            piece
+            for at, size in left
+            for piece in ((at, min(at + size, first) - at), (max(at, end), at + size - max(at, end)))
+        ]
+        left = [(at, size) for at, size in pieces if size > 0]
+    return left
 
 
 def _through(map_: Rows, id_: int, here: str, there: str) -> int | None:

@@ -6,7 +6,8 @@
 The one between is there for the clocks: a time namespace is made by who has the right to, before anybody is in it;
 and who has made one from within a user namespace can't go back to the host's.
 
-Files that belong to ids of containers are worked on in another such namespace, with the same ids (``inside``).
+Files that belong to ids of containers are worked on in another such namespace, with the same ids, or in a
+container's own (``inside``).
 """
 
 from __future__ import annotations
@@ -90,27 +91,28 @@ def birth(
     return int(pid), doors, int(rest or 0)
 
 
-def inside(act: Callable[[], int | None]) -> int:
+def inside(act: Callable[[], int | None], container: int = -1) -> int:
     """Do something as root of a user namespace with a user's ids, at once by who is that already.
 
-    Returns the exit code it returns (0 for None), raises the Error it raises.
+    It is a new one, or that of the process whose pidfd is ``container``. Returns the exit code it returns (0 for
+    None), raises the Error it raises.
     """
     if os.geteuid() == 0:
         return act() or 0
     reader, writer = os.pipe2(os.O_CLOEXEC)
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-    mine = ids.own()
     try:
-        pid = sc.clone(sc.CLONE_NEWUSER)
+        pid = sc.clone(sc.CLONE_NEWUSER if container < 0 else 0)
     except OSError as error:
         raise _refused(error) from error
     if pid == 0:
         ours.close()
-        guarded(theirs, lambda: os._exit(_as_root(act, reader, writer, groups=not mine.missing)))
+        guarded(theirs, lambda: os._exit(_as_root(act, reader, writer, container)))
     theirs.close()
     os.close(reader)
     try:
-        ids.give("/proc", pid, mine.oci)
+        if container < 0:
+            ids.give("/proc", pid, ids.own().oci)
         os.write(writer, b"!")
         os.close(writer)
         said = Report()
@@ -129,12 +131,19 @@ def inside(act: Callable[[], int | None]) -> int:
     return code
 
 
-def _as_root(act: Callable[[], int | None], reader: int, writer: int, *, groups: bool) -> int:
+def _as_root(act: Callable[[], int | None], reader: int, writer: int, container: int) -> int:
     os.close(writer)
     sc.prctl(sc.PR_SET_PDEATHSIG, 9)
     if not os.read(reader, 1):  # our maker has gone
         os._exit(1)
     os.close(reader)
-    if groups:
-        os.setgroups([])
+    if container >= 0:
+        sc.prctl(sc.PR_SET_DUMPABLE, 0)  # the container's root has all rights there, but none over us
+        sc.setns(container, sc.CLONE_NEWUSER)
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        sc.prctl(sc.PR_SET_DUMPABLE, 0)
+    with open("/proc/self/setgroups", encoding="utf-8") as file:
+        if file.read() == "allow\n":
+            os.setgroups([])
     return act() or 0

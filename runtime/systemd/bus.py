@@ -138,4 +138,5 @@ class Bus:
             self._message()
         result = self._ended.pop(job)
         if result != "done":
-            raise RunError(f"systemd: {member} {values[0]}: {result}", f"journalctl -u {values[0]} tells why")
+            log = "journalctl --user" if places.unprivileged() else "journalctl"
+            raise RunError(f"systemd: {member} {values[0]}: {result}", f"{log} -u {values[0]} tells why")

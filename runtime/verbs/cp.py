@@ -160,8 +160,15 @@ def run(args: Sequence[str]) -> int:
         return 0
     one, other = sides(*parsed.rest)
     sys.stdout.flush()  # what forks would write it twice
-    try:
-        copy(parsed, one, other)
-    except OSError as error:
-        raise Error(reason(error), "see that both paths are there") from error
+
+    def act() -> None:
+        try:
+            copy(parsed, one, other)
+        except OSError as error:
+            raise Error(reason(error), "see that both paths are there") from error
+
+    from runtime.lifecycle import inside
+
+    root = parsed["root"]
+    inside.within(root, state.load(root, state.find(root, one.container or other.container)), act)
     return 0

@@ -27,7 +27,8 @@ def template(*, alone: bool = False) -> dict[str, Any]:
 
     parsed = options.parse(("-t", "--read-only", "--", "sh"))
     found = spec.config(parsed, "pyproc", {}, time=False)
-    del found["linux"]["cgroupsPath"], found["linux"]["rootfsPropagation"]
+    for field in ("cgroupsPath", "rootfsPropagation"):
+        found["linux"].pop(field, None)
     found["linux"]["namespaces"].append({"type": "network"})
     kinds = {each["type"]: each for each in found["linux"]["namespaces"]}
     found["linux"]["namespaces"] = list(kinds.values())

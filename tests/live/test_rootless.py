@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -197,21 +199,61 @@ def test_how_verbs_among_the_users_ids_end(mine: User) -> None:
     assert (missing.returncode, missing.stderr.count("'nosuch' does not exist")) == (1, 1), missing.stderr
 
 
+@pytest.mark.needs_layers
 @pytest.mark.anywhere
-def test_cp_is_refused(mine: User) -> None:
-    """A user is told what to do instead, for a container that runs and for one that has ended."""
-    mine.run("--name", "ended", "--", "true")
-    mine.run("-d", "--name", "runs", "--", "sleep", "1000")
-    for name in ("ended", "runs"):
-        done = mine.pyproc("cp", f"{name}:/etc/passwd", "-", check=False)
-        assert (done.returncode, "cp is for root alone so far; as an ordinary user" in done.stderr) == (1, True), done
+@pytest.mark.parametrize("running", [True, False])
+def test_copies(mine: User, running: bool) -> None:
+    """Trees go in and come out, running or not: what is root's inside is the user's outside; -a keeps owners."""
+    home = mine.base / "home"
+    make = "mkdir -p in/sub out && echo text >in/sub/f && chmod 640 in/sub/f && ln -s /etc/shadow in/link"
+    mine.ask("sh", "-c", f"cd {home} && rm -rf in out && {make}")
+    script = f"mkdir /srv/own && touch /srv/own/f && chown -R 5:6 /srv/own && {'sleep 1000' if running else 'true'}"
+    mine.run("-d", "--name", "c", "--", "sh", "-c", script)
+    if not running:
+        mine.pyproc("wait", "c")
+    wait_for(mine, lambda: mine.pyproc("cp", "-a", "c:/srv/own/f", f"{home}/out", check=False).returncode == 0)
+    mine.pyproc("cp", f"{home}/in", "c:/root/new")
+    mine.pyproc("cp", "c:/root/new", f"{home}/out")
+    mine.pyproc("cp", "c:/srv/own", f"{home}/out")
+    mine.pyproc("cp", "-a", f"{home}/out/f", "c:/root/kept")
+    there = mine.inside / str(home)[1:] / "out"
+    assert (there / "new/sub/f").read_text() == "text\n"
+    assert os.readlink(there / "new/link") == "/etc/shadow"
+    found = {name: (there / name).stat() for name in ("new/sub/f", "own/f", "f")}
+    owners = {name: (about.st_uid, about.st_gid) for name, about in found.items()}
+    assert owners == {"new/sub/f": (UID, UID), "own/f": (UID, UID), "f": (FIRST + 4, FIRST + 5)}
+    line = [*mine.enter, str(BIN / "pyproc"), "cp", "c:/root", "-"]
+    with tarfile.open(fileobj=io.BytesIO(subprocess.run(line, check=True, capture_output=True).stdout)) as tar:
+        assert {each.name: (each.uid, each.gid) for each in tar if each.name == "root/kept"} == {"root/kept": (5, 6)}
+    for source, target, text in (
+        ("c:/none", str(home), "none"), ("/etc/shadow", "c:/root", "shadow: Permission denied"),
+        ("c:/root/new", "/etc", "new: can't be written: Permission denied"),
+    ):  # fmt: skip
+        refused = mine.pyproc("cp", source, target, check=False)
+        assert (refused.returncode, text in refused.stderr, refused.stderr.count("\n")) == (1, True, 1), refused
+
+
+@pytest.mark.anywhere
+def test_what_is_not_to_be_had(mine: User) -> None:
+    """Refused: others' namespaces, the host's processes where no cgroup tells the container's, the system's units."""
+    mine.run("-d", "--name", "c", "--", "sleep", "1000")
+    for option, text in (
+        ("--network=container:c", "the network namespace of another is its user namespace's"),
+        ("--pid=container:c", "the pid namespace of another is its user namespace's"),
+        ("--restart=always", "--restart: the system's units are root's; leave it out; your own systemd can do it"),
+        ("--pid=host", "--pid host without a cgroup: nothing tells its processes; a systemd of your own gives one"),
+    ):
+        done = mine.run("-d", option, "--", "true", check=False)
+        assert (done.returncode, text in done.stderr, done.stderr.count("\n")) == (125, True, 1), done.stderr
 
 
 @pytest.mark.anywhere
 def test_limits_that_are_not_held(mine: User) -> None:
     """Without a cgroup of the user's own the container runs, and is told what does not limit it."""
     done = mine.run("--rm", "-m", "64m", "--cpus", "0.5", "--pids-limit", "50", "--", "true")
-    assert "not limited, for want of a cgroup with it: memory, cpu, pids; systemd-run --user --scope" in done.stderr
+    assert (
+        "not limited, for want of a cgroup with it: memory, cpu, pids; a systemd of your own gives one" in done.stderr
+    )
     assert "not limited" not in mine.run("--rm", "--", "true").stderr
 
 
@@ -266,6 +308,108 @@ def test_one_id_alone(mine: User) -> None:
         assert (done.returncode, "user 5:60: this user namespace has no such id" in done.stderr) == (125, True), done
     finally:
         mine.enter = enter
+
+
+@pytest.mark.anywhere
+def test_ids_that_overlap(mine: User) -> None:
+    """Lines of /etc/subuid that give the same ids twice, or the user's own, give each once."""
+    lines = f"someone:{FIRST}:10\n{UID}:{FIRST}:20\nsomeone:{UID - 2}:5\n"
+    with covered(mine, "/etc/subuid", lines):
+        done = mine.run("--rm", "--", "cat", "/proc/self/uid_map")
+    assert [int(word) for word in done.stdout.split()] == [
+        0, UID, 1, 1, FIRST, 10, 11, FIRST + 10, 10, 21, UID - 2, 2, 23, UID + 1, 2,
+    ]  # fmt: skip
+
+
+@pytest.mark.anywhere
+@pytest.mark.parametrize("name", ["newuidmap", "newgidmap"])
+def test_a_helper_that_fails(mine: User, name: str) -> None:
+    """What the helper says against it is told, and nothing is left, be it at a start or at other verbs."""
+    with covered(mine, f"/usr/bin/{name}", f"#!/bin/sh\necho {name}: not today >&2; exit 1\n"):
+        done = mine.run("--rm", "--", "true", check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (125, 1), done.stderr
+        field = {"newuidmap": "uidMappings", "newgidmap": "gidMappings"}[name]
+        assert f"linux.{field}: {name}: not today; have root give you ranges" in done.stderr
+        done = mine.pyproc("volume", "ls", check=False)
+        assert (done.returncode, f"{name}: not today" in done.stderr) == (125, True), done.stderr
+
+
+@contextlib.contextmanager
+def covered(mine: User, path: str, text: str) -> Iterator[None]:
+    """Let a file say something else to the user meanwhile."""
+    source = mine.base / "covering"
+    source.write_text(text)
+    source.chmod(0o755)
+    enter = mine.enter
+    script = f'mount --bind {source} {path} && exec "$@"'
+    mine.enter = (*mine.root, "unshare", "--mount", "sh", "-c", script, "sh", *enter[len(mine.root) :])
+    try:
+        yield
+    finally:
+        mine.enter = enter
+        source.unlink()
+
+
+@pytest.mark.anywhere
+def test_directories_of_others(mine: User) -> None:
+    """What su(1) hands on of another user's is not used; a home that can't be written is named."""
+    enter = mine.enter
+    try:
+        mine.enter = (*enter, "XDG_RUNTIME_DIR=/run")
+        mine.run("--name", "c", "--", "true")
+        assert Path(f"/tmp/pyproc-{UID}").stat().st_mode & 0o7777 == 0o700
+        assert mine.ids() == ["c"]
+        mine.pyproc("delete", "c")
+        mine.enter = (*enter, "HOME=/usr")
+        done = mine.run("--rm", "--", "true", check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (125, 1), done.stderr
+        assert "/usr/.local" in done.stderr and "give a --root and a --storage of your own" in done.stderr
+    finally:
+        mine.enter = enter
+        shutil.rmtree(f"/tmp/pyproc-{UID}")
+
+
+@pytest.mark.needs_layers
+@pytest.mark.anywhere
+def test_what_others_reach(mine: User) -> None:
+    """Others reach no file of a container: one with its owner's rights would give them the user's; umask or not."""
+    script = "cp /bin/sh /srv/sh && chmod 6755 /srv/sh && cp /bin/sh /v/sh && chmod 6755 /v/sh"
+    enter = mine.enter
+    mine.enter = (*enter, "sh", "-c", 'umask 0; exec "$@"', "sh")
+    try:
+        mine.run("--name", "c", "-v", "v:/v", "--", "sh", "-c", script)
+    finally:
+        mine.enter = enter
+    tops = [mine.inside / str(mine.base / at)[1:] for at in ("home/.local/share/pyproc", "xdg/pyproc")]
+    assert [path.name for path in tops[0].rglob("sh") if path.lstat().st_mode & 0o4000] == ["sh", "sh"]
+    assert not [path for top in tops for path in top.rglob("*") if _writable(path)]
+    look = ["find", *(str(mine.base / at) for at in ("home/.local/share/pyproc", "xdg/pyproc")), "-type", "f"]
+    other = [word.replace(str(UID), str(UID + 1)) for word in PRIVILEGES]
+    found = subprocess.run([*mine.root, *other, *look], capture_output=True, text=True, check=False).stdout
+    assert found == ""
+    mine.pyproc("delete", "c")
+    mine.pyproc("volume", "rm", "v")
+
+
+def _writable(path: Path) -> bool:
+    about = path.lstat()
+    inside = {"upper", "init", "work", "_data", "data"} & set(path.parts)
+    return bool(about.st_mode & 0o022) and about.st_mode & 0o170000 != 0o120000 and not inside
+
+
+@pytest.mark.needs_layers
+@pytest.mark.anywhere
+def test_after_a_reboot(mine: User) -> None:
+    """What a reboot takes of a container is made anew of what it leaves: it is listed, started and deleted."""
+    mine.run("--name", "c", "--", "sh", "-c", "echo once >>/srv/f; cat /srv/f")
+    shutil.rmtree(mine.inside / str(mine.base / "xdg/pyproc")[1:])
+    assert "c" in mine.pyproc("ps", "-a").stdout
+    mine.pyproc("start", "c")
+    mine.pyproc("wait", "c")
+    shutil.rmtree(mine.inside / str(mine.base / "xdg/pyproc")[1:])
+    assert mine.ids() == ["c"]
+    mine.pyproc("delete", "c")
+    assert mine.left() == []
 
 
 @pytest.mark.anywhere

@@ -202,3 +202,35 @@ def test_by_the_root_of_a_user_namespace(user: User) -> None:
     inside = ("unshare", "--user", "--map-auto", "--map-root-user", RUN, *places)
     done = user(*inside, "--rm", "--name", "c", "-m", "64m", "--", "grep", "MemTotal", "/proc/meminfo")
     assert (done.stdout.split()[1], "not limited" in done.stderr) == ("65536", False)
+
+
+def test_nobody_looks_into_who_copies(user: User, time_scale: float) -> None:
+    """`pyproc cp` works as root of the container's user namespace; that root sees it with --pid host, and no more."""
+    secret = f"/home/{NAME}/secret"
+    user("sh", "-c", f"echo secret >{secret}")
+    assert user.quietly(RUN, "-d", "--name", "c", "--pid", "host", "--", "sleep", "1000") == 0
+    space = os.readlink(f"/proc/{user.state()['pid']}/ns/user")
+    null = subprocess.DEVNULL
+    with subprocess.Popen(user.line(PYPROC, "cp", "-", "c:/tmp"), stdin=subprocess.PIPE, stdout=null) as copying:
+
+        def within() -> list[str]:
+            return [pid for pid in os.listdir("/proc") if pid.isdigit() and copies(pid) == space]
+
+        host.wait(within, time_scale)
+        look = (
+            "for p in $*; do cat /proc/$p/status >&1; cat /proc/$p/root$0 /proc/$p/environ && echo seen; done; true"
+        )
+        done = user(PYPROC, "exec", "c", "--", "sh", "-c", look, secret, *within())
+        copying.kill()
+    assert "Name:\tpyproc" in done.stdout
+    assert "secret" not in done.stdout and "seen" not in done.stdout
+    assert done.stderr.count("Permission denied") >= 2, done.stderr
+
+
+def copies(pid: str) -> str:
+    """Return the user namespace of a process that copies, "" for others."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return os.readlink(f"/proc/{pid}/ns/user") if b"cp" in words else ""
+    except OSError:
+        return ""

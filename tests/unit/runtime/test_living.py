@@ -15,10 +15,10 @@ from runtime.config import spec
 from runtime.images.manifest import Config
 from runtime.images.resolve import Resolved
 from runtime.kernel import holder
-from runtime.lifecycle import again, attach, cleanup, ending, inside, inspect, service, usage
+from runtime.lifecycle import again, attach, cleanup, ending, inside, inspect, members, service, usage
 from runtime.lifecycle.log import Log
 from runtime.lifecycle.outcome import Outcome
-from runtime.process import ids
+from runtime.process import ids, rootless
 from runtime.request import Request
 from runtime.state import State
 from runtime.verbs import attach as attaching
@@ -178,11 +178,34 @@ def test_ids_through_a_map() -> None:
     assert [ids.inner(map_, id_) for id_ in (4242, 300009, 0, 300010)] == [0, 10, None, None]
 
 
-def test_a_users_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is refused with what to do instead, before anything is opened."""
+def test_where_a_user_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in a user namespace: the container's while that runs, else a new one; somebody else's is refused."""
+    spaces: list[int] = []
+    found = made(tmp_path).replace(pid=os.getpid())
     monkeypatch.setattr(places, "USER", 1000)
-    with pytest.raises(Error, match="cp is for root alone so far; as an ordinary user give the container a volume"):
-        inside.opened(str(tmp_path / "root"), made(tmp_path), -1)
+    monkeypatch.setattr(rootless, "inside", lambda _act, container: spaces.append(container))
+    monkeypatch.setattr(state, "status", lambda *_all: state.STOPPED)
+    inside.within(str(tmp_path / "root"), found, lambda: None)
+    assert spaces == [-1]
+    monkeypatch.setattr(state, "status", lambda *_all: state.RUNNING)
+    uid, gid = ([{"containerID": 0, "hostID": id_, "size": 1}] for id_ in (os.getuid(), os.getgid()))
+    monkeypatch.setattr(ids, "of", lambda _pid: (uid, gid))
+    inside.within(str(tmp_path / "root"), found, lambda: None)
+    assert spaces[1] >= 0
+    os.close(spaces[1])
+    monkeypatch.setattr(ids, "of", lambda _pid: ([{"containerID": 0, "hostID": 300000, "size": 1}], gid))
+    with pytest.raises(Error, match="its root is user 300000 of the host, not you; pass a tar through pyproc exec"):
+        inside.within(str(tmp_path / "root"), found, lambda: None)
+    with pytest.raises(Error, match="has just ended; try again"):
+        inside.within(str(tmp_path / "root"), found.replace(pid=1 << 22), lambda: None)
+
+
+def test_whose_processes(tmp_path: Path) -> None:
+    """With neither cgroup nor pid namespace they are what its first process brought forth, while it lives."""
+    own = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    found = made(tmp_path).replace(cgroup="", pid=os.getpid(), start_ticks=own)
+    assert members.pids(found)[-1:] == [os.getpid()]
+    assert members.pids(found.replace(start_ticks=1)) == members.pids(found.replace(pid=0)) == []
 
 
 def test_grace() -> None:

@@ -51,6 +51,25 @@ def test_rows() -> None:
     assert [ids.has(found, number) for number in (0, 1, 15, 16)] == [True, True, True, False]
 
 
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([(100, 10), (100, 10)], [(1, 100, 10)]),  # by name and by number
+        ([(100, 10), (105, 10)], [(1, 100, 10), (11, 110, 5)]),
+        ([(105, 5), (100, 20)], [(1, 105, 5), (6, 100, 5), (11, 110, 10)]),
+        ([(990, 20)], [(1, 990, 10), (11, 1001, 9)]),  # the user's own id among them
+        ([(1000, 1)], []),
+        ([(5, 3), (1, 4), (8, 2)], [(1, 5, 3), (4, 1, 4), (8, 8, 2)]),
+    ],
+)
+def test_rows_that_overlap(others: list[tuple[int, int]], expected: list[tuple[int, int, int]]) -> None:
+    """The kernel takes no id twice: of ranges that overlap each id is given once."""
+    found = ids.rows(1000, others)
+    assert [tuple(row.values()) for row in found] == [(0, 1000, 1), *expected]
+    given = [id_ for row in found for id_ in range(row["hostID"], row["hostID"] + row["size"])]
+    assert len(given) == len(set(given))
+
+
 def adapted(own: ids.Own, *line: str) -> dict[str, Any]:
     """Return a command line's configuration as an ordinary user's."""
     return rootless.adapt(spec.config(options.parse([*line, "true"]), "web", {}, time=True), own)
@@ -256,6 +275,20 @@ def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (places.state(), places.storage()) == (f"{tmp_path}/pyproc", "/data/pyproc")
     monkeypatch.setenv("XDG_DATA_HOME", "relative")
     assert places.storage() == "/home/me/.local/share/pyproc"
+    monkeypatch.setenv("HOME", "~")
+    with pytest.raises(Error, match="has no home: HOME is '~'; set it, or give a --storage of yours"):
+        places.storage()
+
+
+def test_a_session_of_somebody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory of a session counts if it is the user's own: su(1) may have left another's."""
+    monkeypatch.setattr(places, "USER", os.geteuid() + 77)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert places.session() == str(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: 123456)
+    assert places.session() == ""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", f"{tmp_path}/none")
+    assert places.session() == ""
 
 
 def test_a_directory_of_somebody_elses(tmp_path: Path) -> None:
