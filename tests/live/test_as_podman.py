@@ -145,7 +145,8 @@ RUNS = {
         ),
         (
             "env | busybox sort; id; echo $HOME $PWD; busybox hostname; echo $(cat /etc/hostname);"
-            " grep other /etc/hosts; grep -E '^CapBnd|^NoNewPrivs' /proc/self/status; busybox ip -o link | busybox awk '{print $2}';"
+            " grep other /etc/hosts; grep -E '^CapBnd|^NoNewPrivs' /proc/self/status; busybox ip -o link |"
+            " busybox awk '{print $2}';"
             " cat /sys/fs/cgroup/pids/pids.max || cat /sys/fs/cgroup/pids.max; umask",
         ),
     ),
@@ -242,10 +243,9 @@ def test_ends(clean: Box, podman: Podman, name: str) -> None:
     podman.run("-d", "--name", "e", IMAGE, script)
     clean.run("-d", "--name", "e", "--image", IMAGE, "--", script)
     deadline = time.monotonic() + 30 * clean.scale
-    for logs in (lambda: podman("logs", "e").stdout, lambda: clean.pyproc("logs", "e").stdout):
-        while "up" not in logs():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    while any("up" not in ask("logs", "e").stdout for ask in (podman, clean.pyproc)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     podman(*verb, "e")
     clean.pyproc(*verb, "e")
     theirs, ours = podman("wait", "e").stdout.strip(), clean.pyproc("wait", "e").stdout.strip()
