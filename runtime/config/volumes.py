@@ -7,6 +7,7 @@ import os
 from lxcfs_py.record import Record
 from runtime import units, volumes
 from runtime.errors import RunError
+from runtime.root.mount_options import SUBPATH
 from runtime.volumes import Volume
 
 TYPE_CHECKING = False
@@ -28,6 +29,7 @@ KEYS = {
     "type": "", "source": "", "target": "", "readonly": "", "consistency": "",
     "bind-propagation": "bind", "bind-recursive": "bind", "bind-nonrecursive": "bind",
     "volume-nocopy": "volume", "volume-label": "volume", "volume-driver": "volume",
+    "volume-subpath": "volume",
     "tmpfs-size": "tmpfs", "tmpfs-mode": "tmpfs",
 }  # fmt: skip
 """The keys of ``--mount``, and the type each is for; "" for every one."""
@@ -172,6 +174,13 @@ class _Keys:
             raise RunError(f"{self.said}: unknown {key} {value!r}", f"choose from {', '.join(known)}")
         return value
 
+    def subpath(self) -> str:
+        """Return the part of a volume that is wanted, "" for all of it."""
+        path = self.values.get("volume-subpath", "")
+        if path.startswith("/") or ".." in path.split("/"):
+            raise RunError(f"{self.said}: volume-subpath {path!r} leads out", "write it relative to the volume")
+        return path
+
     def flag(self, key: str) -> bool:
         """Say whether a key is there and true."""
         return units.boolean(self.values.get(key, "false"), f"{self.said}: {key}")
@@ -190,8 +199,12 @@ def mount(text: str, storage: str) -> Place:
         return _bound(keys.said, source, keys.target, [how, propagation, *([ro] if read_only else [])])
     if keys.kind == "volume":
         keys.choice("volume-driver", ("local",), "local")
-        asked = Volume(source, copy=not keys.flag("volume-nocopy"), labels=keys.labels)
-        return _kept(storage, keys.said, asked, keys.target, ["ro"] if read_only else [])
+        subpath = keys.subpath()
+        if subpath and not source:
+            raise RunError(f"{keys.said}: volume-subpath of a new volume, which is empty", "say which: source=NAME")
+        asked = Volume(source, copy=not (subpath or keys.flag("volume-nocopy")), labels=keys.labels)
+        below = [f"{SUBPATH}{subpath}"] if subpath else []
+        return _kept(storage, keys.said, asked, keys.target, [*(["ro"] if read_only else []), *below])
     if source:
         raise RunError(f"{keys.said}: a tmpfs has no source", "leave it out")
     options = ["ro"] if read_only else []

@@ -58,7 +58,7 @@ def look(process: Mapping[str, Any], *, make: bool) -> str:
     enter(process["cwd"], make=make)
     variables = dict(item.partition("=")[::2] for item in process["env"])
     before = os.getgroups(), os.getegid(), os.geteuid()
-    set_groups(user["additionalGids"])
+    set_groups(user["additionalGids"], user["gid"])
     try:
         os.setegid(user["gid"])
         os.seteuid(user["uid"])
@@ -69,15 +69,18 @@ def look(process: Mapping[str, Any], *, make: bool) -> str:
     finally:
         os.seteuid(before[2])
         os.setegid(before[1])
-        set_groups(before[0])
+        set_groups(before[0], before[1])
 
 
-def set_groups(gids: Sequence[int]) -> None:
-    """Set the supplementary groups; in a user namespace that may not (user_namespaces(7)) they stay."""
+def set_groups(gids: Sequence[int], own: int) -> None:
+    """Set the supplementary groups; in a user namespace that may not (user_namespaces(7)) they stay.
+
+    ``own`` is the group itself, which may be among them without another to be set.
+    """
     try:
         os.setgroups(gids)
     except PermissionError:
-        if gids and list(gids) != os.getgroups():
+        if {*gids} - {own} and list(gids) != os.getgroups():
             text = f"supplementary groups {','.join(map(str, gids))}: this user namespace may not set them"
             raise RunError(text, IDS_HINT) from None
 
@@ -99,7 +102,7 @@ def become(process: Mapping[str, Any]) -> None:
             except OSError:  # a capability newer than this kernel
                 break
     syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)  # until execve, which decides by the sets below
-    set_groups(user["additionalGids"])
+    set_groups(user["additionalGids"], user["gid"])
     os.setresgid(*(user["gid"],) * 3)
     os.setresuid(*(user["uid"],) * 3)
     syscalls.capset(masks["effective"], masks["permitted"], masks["inheritable"])

@@ -73,7 +73,8 @@ def resolve(user: str, passwd: bytes, group: bytes) -> Identity:
     """Return who ``USER[:GROUP]`` is by Docker's rules.
 
     A number without an entry is that uid with gid 0 and home ``/``; a name without one is an Error. A group
-    that is named replaces the entry's group and the supplementary ones.
+    that is named replaces the entry's group and the supplementary ones. The group itself is one of these, too: else a
+    setgid program would rid the user of it, and so of what it is denied by that group's permissions.
     """
     name, colon, group_name = user.partition(":")
     entry = _user(name or "0", passwd)
@@ -82,11 +83,12 @@ def resolve(user: str, passwd: bytes, group: bytes) -> Identity:
         raise RunError(f"user {name!r}: not in the container's /etc/passwd", "name one that is, or a number")
     login, identity = entry or ("", Identity(uid or 0, 0))
     if not colon:
-        return identity.replace(gids=_memberships(login, group)) if login else identity
+        others = _memberships(login, group) if login else ()
+        return identity.replace(gids=tuple(dict.fromkeys((identity.gid, *others))))
     gid = _group(group_name, group)
     if gid is None:
         raise RunError(f"group {group_name!r}: not in the container's /etc/group", "name one that is, or a number")
-    return identity.replace(gid=gid)
+    return identity.replace(gid=gid, gids=(gid,))
 
 
 def read(path: str) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from runtime.kernel import attributes
+from runtime.root import mount_options
 from runtime.root.lower import Lower, is_directory, is_link, is_whiteout, opaque_mark
 from runtime.root.steps import Step
 
@@ -26,13 +27,18 @@ MAX_LINKS = 40
 """As the kernel's MAXSYMLINKS."""
 
 
+def _source(mount: Mount) -> str:
+    subpath = mount_options.effect(mount.options).subpath
+    return f"{mount.source}/{subpath}" if subpath else mount.source
+
+
 def targets(mounts: Iterable[Mount], directories: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """Return the places that lie in the root's own file system, each with the source of a bind, or "".
 
     What is below the place of another mount is found or made there.
     """
     found: dict[str, str] = {}
-    wanted = [(mount.target, mount.source if "bind" in mount.fstype else "") for mount in mounts]
+    wanted = [(mount.target, _source(mount) if "bind" in mount.fstype else "") for mount in mounts]
     for target, source in (*wanted, *((path, "") for path in directories)):
         path = os.path.normpath("/" + target.lstrip("/"))
         if path != "/" and not any(path == other or path.startswith(f"{other}/") for other in found):

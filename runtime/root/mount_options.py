@@ -34,6 +34,8 @@ FLAGS = {
 }  # fmt: skip
 """The flag of mount(2) of each attribute but ATIME's values."""
 OURS = ("tmpcopyup", "idmap", "ridmap")
+SUBPATH = "subpath="
+"""Ours too: what is bound is below the source, and no link leads out of that."""
 
 
 class Effect(Record):
@@ -54,6 +56,7 @@ class Effect(Record):
     """The file system's own options."""
     extra: tuple[str, ...] = ()
     """Of ``OURS``."""
+    subpath: str = ""
 
     @property
     def flags(self) -> int:
@@ -67,7 +70,7 @@ def effect(options: Iterable[str]) -> Effect:
     found = {"set": 0, "clear": 0, "below_set": 0, "below_clear": 0}
     bind = recursive = False
     propagation = superblock = 0
-    data, extra = [], []
+    data, extra, subpath = [], [], ""
     for option in options:
         if option in ("bind", "rbind"):
             bind, recursive = True, option == "rbind"
@@ -82,10 +85,13 @@ def effect(options: Iterable[str]) -> Effect:
             superblock |= SUPERBLOCK[option]
         elif option in OURS:
             extra.append(option)
+        elif option.startswith(SUBPATH):
+            subpath = option.removeprefix(SUBPATH)
         elif option == "rw":
             found["set"] &= ~api.RDONLY
         elif option not in NO_SUPERBLOCK:
             data.append(option)
     return Effect(
-        bind, recursive, propagation=propagation, superblock=superblock, data=tuple(data), extra=tuple(extra), **found
-    )
+        bind, recursive, propagation=propagation, superblock=superblock, data=tuple(data), extra=tuple(extra),
+        subpath=subpath, **found,
+    )  # fmt: skip

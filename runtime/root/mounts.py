@@ -75,19 +75,35 @@ class Enter(Step):
 class Gather(Step):
     """Copy the sources of binds while they can be reached: root of a user namespace passes fewer directories."""
 
-    sources: tuple[tuple[str, bool], ...]
+    sources: tuple[tuple[str, str, bool], ...]
 
     def execute(self, tree: Tree) -> None:
         """Keep them open."""
-        for source, recursive in self.sources:
-            tree.sources[source, recursive] = _source(source, recursive)
+        for source in self.sources:
+            tree.sources[source] = _source(*source)
 
 
-def _source(source: str, recursive: bool) -> int:
+def _source(source: str, subpath: str, recursive: bool) -> int:
     try:
-        return mountapi.open_tree(source, recursive=recursive)
+        if not subpath:
+            return mountapi.open_tree(source, recursive=recursive)
+        return _below(source, subpath, recursive)
     except FileNotFoundError:
-        raise RunError(f"mount {source}: no such file or directory", "make it first") from None
+        what = f"no {subpath!r} in it" if subpath else "no such file or directory"
+        raise RunError(f"mount {source}: {what}", "make it first") from None
+
+
+def _below(source: str, subpath: str, recursive: bool) -> int:
+    """Copy what a path below a directory leads to; whose links a container has made lead nowhere else."""
+    top = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        place = mountapi.openat2(top, subpath, os.O_PATH)
+    finally:
+        os.close(top)
+    try:
+        return mountapi.open_tree("", recursive=recursive, at=place)
+    finally:
+        os.close(place)
 
 
 def escaped(path: str) -> str:
@@ -110,8 +126,9 @@ class Mount(Step):
         effect = mount_options.effect(self.options)
         copy = -1
         if effect.bind:
-            copy = self.prepared or tree.sources.pop((self.source, effect.recursive), -1)
-            copy = copy if copy >= 0 else _source(self.source, effect.recursive)
+            where = self.source, effect.subpath, effect.recursive
+            copy = self.prepared or tree.sources.pop(where, -1)
+            copy = copy if copy >= 0 else _source(*where)
             self._attributes(copy, effect)
         whole = copy < 0 or os.fstat(copy).st_mode & 0o170000 == 0o040000  # S_IFMT, S_IFDIR
         place = tree.directory(self.target) if whole else tree.file(self.target)

@@ -256,7 +256,7 @@ def build(
     mounts = [*asked, *own]
     nodes = _devices(linux, made=facts.nodes and not user)
     sources = [
-        (step.source, effect.recursive)
+        (step.source, effect.subpath, effect.recursive)
         for step in (*mounts, *nodes)
         if isinstance(step, Mount) and not step.prepared and (effect := mount_options.effect(step.options)).bind
     ]

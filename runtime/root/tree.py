@@ -22,7 +22,7 @@ class Tree:
     def __init__(self, path: str = "/") -> None:
         self.path = path
         self.top = os.open(path, FLAGS | os.O_DIRECTORY)
-        self.sources: dict[tuple[str, bool], int] = {}
+        self.sources: dict[tuple[str, str, bool], int] = {}
         """Mounts that were copied while we could still reach them (user namespaces)."""
         self.terminal = -1
         """The slave of the container's terminal."""

@@ -25,7 +25,10 @@ VERB = Verb(
     "ID [SIGNAL]",
     1,
     2,
-    (Option(("-a", "--all"), "Send it to all its processes", kind="flag"),),
+    (
+        Option(("-s", "--signal"), "The signal, as Docker has it said", "SIGNAL"),
+        Option(("-a", "--all"), "Send it to all its processes", kind="flag"),
+    ),
 )
 
 
@@ -93,7 +96,7 @@ def run(args: Sequence[str]) -> int:
     if parsed is None:
         return 0
     root = parsed["root"]
-    signal = signals.number(parsed.rest[1] if len(parsed.rest) == 2 else "TERM")
+    signal = signals.number(parsed.rest[1] if len(parsed.rest) == 2 else parsed["signal"] or "TERM")
     found = state.get(root, parsed.rest[0])
     if parsed["all"] and state.status(root, found) == state.STOPPED:  # in a shared pid namespace some may live on
         _send_all(found, signal)

@@ -38,26 +38,30 @@ class Podman:
 
     def __init__(self, base: str, scale: float) -> None:
         self.base, self.scale = base, scale
+        self.enter: tuple[str, ...] = ()
+        """What leads into the namespaces that it runs in."""
         places = ("--root", f"{base}/root", "--runroot", f"{base}/run", "--tmpdir", f"{base}/tmp")
         self.command = ("podman", *places, "--storage-driver=vfs", "--cgroup-manager=cgroupfs",
                         *(["--runtime=runc"] if HYBRID else []))  # fmt: skip
 
-    def __call__(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *words: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command of it."""
         done = subprocess.run(
-            [*self.command, *words],
+            [*self.enter, *self.command, *words],
             capture_output=True,
             text=True,
             timeout=120 * self.scale,
             stdin=subprocess.DEVNULL,
+            env={**os.environ, **environment},
         )
         assert not check or done.returncode == 0, (words, done.stderr)
         return done
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, network: str = "none", **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a container; nobody here may raise limits, as Podman would."""
         limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096")
-        return self("run", f"--cgroup-parent=/{PARENT}", *limits, "--network=none", *words, check=False)
+        options = (f"--cgroup-parent=/{PARENT}", f"--network={network}", *limits)
+        return self("run", *options, *words, check=False, **environment)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +112,74 @@ RUNS = {
     "a signal": ((), ("busybox sh -c 'kill -9 $$'; echo $?",)),
     "not there": (("--entrypoint", "/nosuch"), ()),
     "not executable": (("--entrypoint", "/data/new"), ()),
+    "entrypoint taken away": (("--entrypoint=",), ("cat", "/data/new")),
+    "entrypoint without its arguments": (("--entrypoint", "/bin/id"), ()),
+    "group by number": (("-u", "bob:77"), ("id -u; id -g; id -G",)),
+    "user of no name": (("-u", "4242"), ("id -u; id -g; id -G",)),
+    "much at once": (
+        (
+            "-u",
+            "bob",
+            "--env-file",
+            "HERE/variables",
+            "-e",
+            "B=of the line",
+            "-e",
+            "PASSED",
+            "-e",
+            "UNSET_HERE",
+            "-e",
+            "GREETING=",
+            "-h",
+            "me",
+            "--add-host",
+            "other:10.1.2.3",
+            "--cap-drop",
+            "ALL",
+            "--cap-add",
+            "CHOWN",
+            "--security-opt",
+            "no-new-privileges",
+            "--pids-limit",
+            "33",
+        ),
+        (
+            "env | busybox sort; id; echo $HOME $PWD; busybox hostname; echo $(cat /etc/hostname);"
+            " grep other /etc/hosts; grep -E '^CapBnd|^NoNewPrivs' /proc/self/status; busybox ip -o link |"
+            " busybox awk '{print $2}';"
+            " cat /sys/fs/cgroup/pids/pids.max || cat /sys/fs/cgroup/pids.max; umask",
+        ),
+    ),
+    "a directory as command": (("--entrypoint", "/data"), ()),
+    "not in PATH": (("--entrypoint=",), ("nosuch",)),
+    "no such image": ((), ("id",)),
+    "mounts": (
+        (
+            "-u",
+            "0",
+            "-v",
+            "HERE:/b",
+            "-v",
+            "HERE:/c:ro",
+            "--mount",
+            "type=bind,source=HERE,target=/d,readonly",
+            "--mount",
+            "type=tmpfs,target=/t,tmpfs-mode=1700",
+            "--mount",
+            "type=volume,source=m,target=/kept/deep",
+            "-v",
+            "o:/kept:ro",
+            "-v",
+            "p:/many:nocopy",
+            "-v",
+            "/own",
+        ),
+        (
+            "for d in /c /d /kept; do echo x > $d/written; echo $?; done; echo x > /b/y; cat /c/y; busybox rm /b/y;"
+            " ls -l /kept /kept/deep /many /own | busybox awk '{print $1, $2, $3, $4, $NF}';"
+            " stat -c '%a %u %g' /t /own",
+        ),
+    ),
     "a volume": (
         ("-u", "0", "-v", "v:/kept"),
         ("ls -l /kept /kept/deep | busybox awk '{print $1, $2, $3, $4, $NF}'",),
@@ -115,18 +187,71 @@ RUNS = {
 }
 
 
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """Return a directory of the host that both are shown."""
+    (tmp_path / "there").write_text("the host's\n")
+    (tmp_path / "variables").write_text("# none\nA=1 2\nPASSED\n\nB=of the file\n")
+    return tmp_path
+
+
 @pytest.mark.parametrize("name", RUNS)
-def test_runs(clean: Box, podman: Podman, name: str) -> None:
+def test_runs(clean: Box, podman: Podman, shared: Path, name: str) -> None:
     """Output and exit code are the same; of the environment, all but each one's own."""
     options, words = RUNS[name]
-    theirs = podman.run("--rm", *options, IMAGE, *words)
-    ours = clean.run("--rm", *options, "--image", IMAGE, "--", *words, check=False)
+    options = tuple(word.replace("HERE", str(shared)) for word in options)
+    image = "localhost/nosuch" if name == "no such image" else IMAGE
+    theirs = podman.run("--rm", "--pull=never", *options, image, *words, PASSED="on")
+    ours = clean.run("--rm", *options, "--image", image, "--", *words, check=False, PASSED="on")
 
     def said(done: subprocess.CompletedProcess[str]) -> list[str]:
         return [line for line in done.stdout.splitlines() if not line.startswith(OWN)]
 
     assert (ours.returncode, said(ours)) == (theirs.returncode, said(theirs)), (ours.stderr, theirs.stderr)
     assert ours.returncode or said(ours)
+    assert not shared.joinpath("written").exists(), "who may not write did"
+
+
+WRONG = {
+    "no such user": (("-u", "nobodyknows"), ("id",)),
+    "a place inside of a file": (("-v", "n:/data/new/x"), ("id",)),
+    "a bind that is not there": (("-v", "/no/such/place:/b"), ("id",)),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_refused(clean: Box, podman: Podman, name: str) -> None:
+    """What neither can do fails before anything runs; ours always says 125, as Docker does, and why."""
+    options, words = WRONG[name]
+    theirs = podman.run("--rm", *options, IMAGE, *words)
+    ours = clean.run("--rm", *options, "--image", IMAGE, "--", *words, check=False)
+    assert (ours.returncode, ours.stdout, ours.stderr.count("\n")) == (125, "", 1), ours.stderr
+    assert (theirs.returncode in (125, 126), theirs.stdout) == (True, ""), theirs.stderr
+
+
+ENDS = {
+    "killed": ("echo up; exec busybox sleep 1000", ("kill", "-s", "KILL"), "137"),
+    "stopped": ("trap 'exit 4' INT; echo up; while :; do busybox sleep 0.1; done", ("stop", "-t", "20"), "4"),
+    "deaf": ("trap '' INT; echo up; exec busybox sleep 1000", ("stop", "-t", "1"), "137"),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_ends(clean: Box, podman: Podman, name: str) -> None:
+    """In the background: signals, the image's stop signal, and the exit code that wait tells."""
+    script, verb, code = ENDS[name]
+    podman.run("-d", "--name", "e", IMAGE, script)
+    clean.run("-d", "--name", "e", "--image", IMAGE, "--", script)
+    deadline = time.monotonic() + 30 * clean.scale
+    while any("up" not in ask("logs", "e").stdout for ask in (podman, clean.pyproc)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    podman(*verb, "e")
+    clean.pyproc(*verb, "e")
+    theirs, ours = podman("wait", "e").stdout.strip(), clean.pyproc("wait", "e").stdout.strip()
+    assert ours == theirs == code
+    podman("rm", "e")
+    clean.pyproc("rm", "e")
 
 
 def test_first_use_of_a_volume(clean: Box, podman: Podman) -> None:

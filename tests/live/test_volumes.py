@@ -213,3 +213,24 @@ def test_the_host_as_image(there: Box) -> None:
     assert os.listdir(where(there, "v")) == []
     assert Path("/etc/default").stat().st_mode == where(there, "v").stat().st_mode
     assert os.listdir("/etc/default")
+
+
+def test_a_part_of_a_volume(there: Box) -> None:
+    """A subpath is shown alone, also a file; links end inside of the volume."""
+    script = (
+        "/bin/busybox mkdir -p /v/a/b /v/etc; echo deep > /v/a/b/f; echo mine > /v/etc/hostname;"
+        " /bin/busybox ln -s /etc /v/out; /bin/busybox ln -s ../../../../etc /v/a/up"
+    )
+    there.run("--rm", "--image", "it", "-v", "v:/v", "--", "/bin/sh", "-c", script)
+
+    def shown(path: str, words: str, check: bool = True) -> tuple[str, str]:
+        mount = f"type=volume,source=v,target=/m,volume-subpath={path}"
+        done = there.run("--rm", "--image", "it", "--mount", mount, "--", "/bin/sh", "-c", words, check=check)
+        return done.stdout, done.stderr
+
+    assert shown("a/b", "cat /m/f; echo new > /m/g; ls /m")[0].split() == ["deep", "f", "g"]
+    assert shown("a/b/f", "cat /m")[0] == "deep\n"
+    for link in ("out", "a/up"):  # they are the volume's own /etc, whatever a container meant
+        assert shown(link, "cat /m/hostname")[0] == "mine\n"
+    assert "no 'none' in it; make it first" in shown("none", "true", check=False)[1]
+    assert (where(there, "v") / "a/b/g").read_text() == "new\n"

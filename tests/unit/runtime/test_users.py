@@ -32,17 +32,17 @@ audio:x:29:bob
 @pytest.mark.parametrize(
     ("user", "expected"),
     [
-        ("root", Identity(0, 0, (6,), "/root")),
-        ("0", Identity(0, 0, (6,), "/root")),
-        ("bob", Identity(1000, 100, (6, 29), "/home/bob")),
-        ("1000", Identity(1000, 100, (6, 29), "/home/bob")),
-        ("homeless", Identity(1001, 100, (), "/")),
-        ("4242", Identity(4242, 0, (), "/")),
-        ("bob:disk", Identity(1000, 6, (), "/home/bob")),
-        ("bob:77", Identity(1000, 77, (), "/home/bob")),
-        ("4242:77", Identity(4242, 77, (), "/")),
-        ("bob:1234", Identity(1000, 50, (), "/home/bob")),
-        (":disk", Identity(0, 6, (), "/root")),
+        ("root", Identity(0, 0, (0, 6), "/root")),
+        ("0", Identity(0, 0, (0, 6), "/root")),
+        ("bob", Identity(1000, 100, (100, 6, 29), "/home/bob")),
+        ("1000", Identity(1000, 100, (100, 6, 29), "/home/bob")),
+        ("homeless", Identity(1001, 100, (100,), "/")),
+        ("4242", Identity(4242, 0, (0,), "/")),
+        ("bob:disk", Identity(1000, 6, (6,), "/home/bob")),
+        ("bob:77", Identity(1000, 77, (77,), "/home/bob")),
+        ("4242:77", Identity(4242, 77, (77,), "/")),
+        ("bob:1234", Identity(1000, 50, (50,), "/home/bob")),
+        (":disk", Identity(0, 6, (6,), "/root")),
     ],
 )
 def test_resolve(user: str, expected: Identity) -> None:
@@ -63,8 +63,8 @@ def test_unknown(user: str, what: str) -> None:
 
 def test_no_files_at_all() -> None:
     """A root without /etc/passwd runs commands as the number that was asked for."""
-    assert users.resolve("0", b"", b"") == Identity(0, 0)
-    assert users.resolve("5:6", b"", b"") == Identity(5, 6)
+    assert users.resolve("0", b"", b"") == Identity(0, 0, (0,))
+    assert users.resolve("5:6", b"", b"") == Identity(5, 6, (6,))
 
 
 def test_complete(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_complete(tmp_path: Path) -> None:
     (tmp_path / "group").write_bytes(GROUP)
     process = {"user": {"uid": 0, "gid": 0, "username": "bob"}, "env": ["PATH=/bin"]}
     done = users.complete(process, str(tmp_path))
-    assert done["user"] == {"uid": 1000, "gid": 100, "additionalGids": [6, 29], "username": "bob"}
+    assert done["user"] == {"uid": 1000, "gid": 100, "additionalGids": [100, 6, 29], "username": "bob"}
     assert done["env"] == ["PATH=/bin", "HOME=/home/bob"]
     assert process == {"user": {"uid": 0, "gid": 0, "username": "bob"}, "env": ["PATH=/bin"]}
     assert users.complete({**process, "env": ["HOME=/x"]}, str(tmp_path))["env"] == ["HOME=/x"]

@@ -1,0 +1,153 @@
+"""Networks beside Podman's: the same image and options, in one run: who reaches what, and what it sees of it."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tests.images import docker_archive, member, tar
+from tests.live.test_as_podman import Podman, remove_cgroups
+from tests.live.test_bridge import HERE, OUTSIDE, Net
+from tests.live.test_run_image import BASE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = [pytest.mark.needs_layers, pytest.mark.anywhere]
+
+APPLETS = ("hostname", "httpd", "ip", "nc", "sleep", "sort", "wget")
+IMAGE = "localhost/net"
+SECONDS = 0.7
+"""After which nobody is taken to answer."""
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory, time_scale: float) -> Iterator[Net]:
+    """Yield a machine with another beside it, and an image of a web server."""
+    found = Net(tmp_path_factory.mktemp("net"), time_scale)
+    layer = tar(
+        *(member(f"bin/{name}", "symlink", linkname="busybox") for name in APPLETS),
+        member("data/index.html", data=b"served"),
+    )
+    archive = docker_archive([BASE, layer], f"{IMAGE}:latest", Env=["PATH=/bin"], Cmd=["sleep", "1000"])
+    (found.base / "net.tar").write_bytes(archive)
+    found.pyproc("import", str(found.base / "net.tar"))
+    for path in ("/var/lib/cni", "/run"):  # Podman's plugins and it write there, wherever its own files are
+        found.do("mount", "-t", "tmpfs", "none", path)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def podman(net: Net, time_scale: float) -> Iterator[Podman]:
+    """Yield a Podman there."""
+    with tempfile.TemporaryDirectory() as base:
+        found = Podman(base, time_scale)
+        found.enter = net.enter
+        found.command = (*found.command, f"--network-config-dir={base}/net")
+        found("load", "-q", "-i", str(net.base / "net.tar"))
+        try:
+            yield found
+        finally:
+            found("rm", "-f", "-t", "0", "-a")
+            remove_cgroups(time.monotonic() + 30 * time_scale)
+            with contextlib.suppress(Exception):
+                net.do("umount", "-q", f"{base}/root/vfs")
+
+
+class Side(NamedTuple):
+    """How one of both starts a container, and runs a command in one."""
+
+    run: Callable[..., str]
+    inside: Callable[..., str]
+    pid: Callable[[str], str]
+    """Return a container's first process."""
+    port: int
+    """The first of the host's ports that it publishes."""
+
+
+ASK = """
+import sys, urllib.request
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+for at in sys.argv[1:]:
+    try:
+        print(opener.open(f'http://{at}/', timeout=SECONDS).read().decode())
+    except OSError:
+        print('no')
+""".replace("SECONDS", str(SECONDS))
+LOOK = (
+    "ip -o link | grep -oE '^[0-9]+: [a-z0-9]+'; ip route | grep -oE '^default|^.* dev [a-z0-9]+' | grep -oE"
+    " '^default|dev.*'; grep -vE '^#|^$' /etc/resolv.conf | sort; grep -c $(hostname -i) /etc/hosts; hostname"
+)
+"""What a container knows of its network, but for numbers that are each one's own."""
+
+
+def answers(net: Net, *where: str, start: tuple[str, ...] = ()) -> list[str]:
+    """Return what a web server says at each place, asked from this machine or where ``start`` leads."""
+    line = [*(start or net.enter), "python3", "-c", ASK, *where]
+    return subprocess.run(line, capture_output=True, text=True, check=True).stdout.split()
+
+
+def facts(net: Net, side: Side) -> dict[str, object]:
+    """Return what one of both does."""
+    serve, port = ("httpd", "-f", "-p", "80", "-h", "/data"), side.port
+    dns = ("--dns", "192.0.2.53", "--dns-search", "example.org", "--dns-option", "ndots:2")
+    ports = ("-p", f"{port}:80", "-p", f"127.0.0.1:{port + 1}:80", "-p", f"{HERE}:{port + 2}:80")
+    side.run("bridge", "-d", "--name", "web", "-h", "web", *dns, *ports, IMAGE, *serve)
+    side.run("bridge", "-d", "--name", "peer", IMAGE, "sleep", "1000")
+    side.run("container:web", "-d", "--name", "pod", IMAGE, "sleep", "1000")
+    (own,) = side.inside("web", "hostname -i").split()
+    net.until(lambda: answers(net, f"{own}:80") == ["served"])
+    shown = (f"{HERE}:{port}", f"{HERE}:{port + 1}", f"{HERE}:{port + 2}")
+    web, peer, pod = (("nsenter", f"--target={side.pid(name)}", "--net") for name in ("web", "peer", "pod"))
+    same = "hostname -i; cat /etc/resolv.conf; ip -o link"
+    return {
+        "here": answers(net, *(f"127.0.0.1:{port + number}" for number in range(4)), *shown),
+        "another machine": answers(net, *shown, start=net.there),
+        "a peer": answers(net, f"{own}:80", *shown, f"{OUTSIDE}:1", start=peer),
+        "itself": answers(net, "127.0.0.1:80", f"{own}:80", *shown, start=web),
+        "who shares it": answers(net, "127.0.0.1:80", f"{own}:80", *shown, start=pod),
+        "they share": side.inside("web", same).split() == side.inside("pod", same).split(),
+        "it sees": side.inside("web", LOOK),
+        "with the host's": side.run("host", "--rm", IMAGE, "ip", "-o", "link", "show", "here").split()[1],
+        "without": side.run("none", "--rm", IMAGE, "ip", "-o", "link").split()[1],
+    }
+
+
+def test_the_same_as_podman(net: Net, podman: Podman) -> None:
+    """Published ports, other containers, the host, a shared network, names and resolv.conf are alike."""
+
+    def theirs(network: str, *words: str) -> str:
+        done = podman.run(*words, network=network)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def ours(network: str, *words: str) -> str:
+        at = words.index(IMAGE)
+        return net.run("--network", network, *words[:at], "--image", IMAGE, "--", *words[at + 1 :]).stdout
+
+    both = (
+        Side(theirs, lambda name, script: podman("exec", name, "sh", "-c", script).stdout,
+             lambda name: podman("inspect", "-f", "{{.State.Pid}}", name).stdout.strip(), 18080),
+        Side(ours, lambda name, script: net.pyproc("exec", name, "sh", "-c", script).stdout,
+             lambda name: net.pyproc("inspect", "-f", "{{.State.Pid}}", name).stdout.strip(), 28080),
+    )  # fmt: skip
+    found = [facts(net, side) for side in both]
+    assert found[1] == found[0]
+    assert found[1]["here"] == [*(["served"] * 2), *(["no"] * 2), "served", "no", "served"]
+    assert found[1]["another machine"] == ["served", "no", "served"]
+    assert found[1]["a peer"] == ["served", "served", "no", "served", "no"]
+    assert found[1]["itself"] == found[1]["who shares it"] == ["served", "served", "served", "no", "served"]
+    port = podman("port", "web").stdout.splitlines()
+    assert {line.replace("18", "28", 1) for line in port} == {
+        line for line in net.pyproc("port", "web").stdout.splitlines() if "[" not in line
+    }
+    podman("rm", "-f", "-t", "0", "pod")  # before the one whose network it has
+    net.pyproc("delete", "--force", *net.ids())
