@@ -29,7 +29,7 @@ profile {PROFILE}-other {{
   /** mrix,
 }}
 """
-"""Nothing may be executed that isn't in the container's tree, which AppArmor calls disconnected; no signal comes in."""
+"""Nothing is executed that isn't in the container's tree: AppArmor calls that disconnected. No signal comes in."""
 SECURITY = Path("/sys/kernel/security")
 WHO = "cat /proc/self/attr/current; cat /etc/hostname"
 UNKNOWN = "no such file or directory; is it loaded? apparmor_parser -r FILE loads one"
