@@ -171,7 +171,7 @@ RUN = (
     Option(("--cap-drop",), "Drop a capability, or ALL", "NAME", many=True),
     Option(
         ("--security-opt",),
-        "Security option: no-new-privileges, seccomp=FILE or seccomp=unconfined",
+        "Security option: no-new-privileges, seccomp=FILE|unconfined, apparmor=PROFILE|unconfined",
         "OPTION",
         many=True,
     ),

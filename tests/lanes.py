@@ -32,6 +32,8 @@ class Lane(NamedTuple):
     """Whether sysfs has memory nodes."""
     layers: bool
     """Whether what lies below /tmp can be a layer of an overlay: not where that is on one itself."""
+    apparmor: bool
+    """Whether the kernel runs with AppArmor."""
     native: bool
     """Whether the machine is no software emulation, in which everything takes 11 times as long, or more."""
     time_scale: float
@@ -49,6 +51,7 @@ GUESTS = {
         ia32=True,
         nodes=True,
         layers=False,
+        apparmor=True,
         native=False,
         time_scale=15.0,
     ),
@@ -62,6 +65,7 @@ GUESTS = {
         ia32=False,
         nodes=False,
         layers=False,
+        apparmor=False,
         native=True,
         time_scale=3.0,
     ),
@@ -75,6 +79,11 @@ def here() -> Lane:
             cpuset = "cpuset" in file.read().split()
     except OSError:
         cpuset = os.path.isdir("/sys/fs/cgroup/cpuset")
+    try:
+        with open("/sys/module/apparmor/parameters/enabled") as file:
+            enabled = file.read(1)
+    except OSError:
+        enabled = "N"
     return Lane(
         cpus=len(os.sched_getaffinity(0)),
         psi=os.path.exists("/proc/pressure/cpu"),
@@ -85,6 +94,7 @@ def here() -> Lane:
         ia32=os.path.exists("/proc/sys/abi/vsyscall32"),
         nodes=os.path.isdir("/sys/devices/system/node"),
         layers=True,
+        apparmor=enabled == "Y",
         native=True,
         time_scale=1.0,
     )

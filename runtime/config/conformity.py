@@ -5,10 +5,9 @@ Each raises an Error naming the field (config.md and config-linux.md say why).
 
 from __future__ import annotations
 
-import os
-
 from runtime.config.bundle import HOOKS
 from runtime.errors import RunError
+from runtime.process import labels as security
 from runtime.process import namespaces, resctrl, scheduling
 from runtime.process import net_devices as net_device_moves
 
@@ -20,8 +19,6 @@ PROPAGATIONS = ("private", "slave", "shared", "unbindable")
 IPC_SYSCTLS = ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
                "kernel.shmmni", "kernel.shm_rmid_forced")  # fmt: skip
 """Settings an IPC namespace has of its own, beside fs.mqueue's (ipc_namespaces(7))."""
-
-NO_SELINUX = "this kernel runs without SELinux"
 
 
 def _no(field: str, what: str, hint: str = "see config.md of the OCI runtime specification") -> RunError:
@@ -46,19 +43,7 @@ def of_process(found: dict[str, Any]) -> None:
         if [each["type"] for each in found["rlimits"]].count(limit["type"]) > 1:
             raise _no(f"process.rlimits[{index}].type", f"{limit['type']!r} is there twice")
     scheduling.check(found)
-    if found.get("apparmorProfile") and not has_module("apparmor"):
-        raise _no("process.apparmorProfile", "this kernel runs without AppArmor", "leave it out")
-    if found.get("selinuxLabel") and not has_module("selinux"):
-        raise _no("process.selinuxLabel", NO_SELINUX, "leave it out")
-
-
-def has_module(name: str) -> bool:
-    """Say whether a security module is active."""
-    try:
-        with open("/sys/kernel/security/lsm", encoding="utf-8") as file:
-            return name in file.read().split(",")
-    except OSError:
-        return os.path.isdir(f"/sys/fs/{name}") or os.path.isdir(f"/sys/module/{name}")
+    security.check(found)
 
 
 def spaces(config: dict[str, Any]) -> None:
@@ -157,8 +142,8 @@ def net_devices(config: dict[str, Any]) -> None:
 
 def labels(config: dict[str, Any]) -> None:
     """Labels for files need SELinux."""
-    if config["linux"].get("mountLabel") and not has_module("selinux"):
-        raise _no("linux.mountLabel", NO_SELINUX, "leave it out")
+    if config["linux"].get("mountLabel") and not security.has_module("selinux"):
+        raise _no("linux.mountLabel", security.without("SELinux"), "leave it out")
 
 
 CHECKS = (process, spaces, mounts, devices, sysctls, hooks, net_devices, labels, shares)

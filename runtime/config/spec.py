@@ -70,10 +70,15 @@ def new_id() -> str:
     return os.urandom(6).hex()
 
 
+def said(options: Parsed, name: str) -> bool | str | None:
+    """Return what --security-opt says of one thing, the last time it does; None for nothing."""
+    return dict(map(validate.security, options["security_opt"])).get(name)
+
+
 def _process(
     options: Parsed, hostname: str, caller: Mapping[str, str], image: Resolved | None = None
 ) -> dict[str, Any]:
-    names = list(granted(options))
+    names, profile = list(granted(options)), said(options, "apparmor")
     base = [f"PATH={environment.PATH}", f"HOSTNAME={hostname}", *([f"TERM={TERM}"] if options["tty"] else [])]
     asked = environment.variables(options["env_file"], options["env"], caller)
     return {
@@ -89,8 +94,8 @@ def _process(
             "inheritable": [],
             "ambient": [],
         },
-        "noNewPrivileges": [v for n, v in map(validate.security, options["security_opt"]) if n != "seccomp"][-1:]
-        == [True],
+        "noNewPrivileges": said(options, "no-new-privileges") is True,
+        **({} if profile in (None, "unconfined") else {"apparmorProfile": profile}),
         "rlimits": [],
         **(_of_image(options, hostname, asked, image.config) if image else {}),
     }
@@ -185,11 +190,11 @@ def config(
 
 def wanted(options: Parsed) -> dict[str, Any] | None:
     """Return the filter that is asked for, Docker's kind of one by default; None for none."""
-    asked = [text for name, text in map(validate.security, options["security_opt"]) if name == "seccomp"][-1:]
-    if asked == ["unconfined"] or (options["privileged"] and not asked):
+    asked = said(options, "seccomp")
+    if asked == "unconfined" or (options["privileged"] and not asked):
         return None
     given = granted(options)
-    if not asked or asked == ["builtin"]:
+    if not asked or asked == "builtin":
         from runtime.filters import default
         from runtime.process import seccomp
 
@@ -198,12 +203,12 @@ def wanted(options: Parsed) -> dict[str, Any] | None:
 
     about = os.uname()
     try:
-        with open(asked[0], "rb") as file:
+        with open(str(asked), "rb") as file:
             return docker.convert(json_text.loads(file.read()), given, about.machine, about.release)
     except (OSError, ValueError, RunError) as error:
         text = reason(error) if isinstance(error, OSError) else str(error)
         hint = "name a profile in JSON, or unconfined"
-        raise RunError(f"--security-opt seccomp={asked[0]}: {text.partition('; ')[0]}", hint) from error
+        raise RunError(f"--security-opt seccomp={asked}: {text.partition('; ')[0]}", hint) from error
 
 
 def _image(options: Parsed) -> Resolved | None:

@@ -190,11 +190,11 @@ def privileges(options: Parsed, _facts: Facts) -> None:
 def security(text: str) -> tuple[str, bool | str]:
     """Return what one --security-opt is about, and what it says; raises an Error for one that is unknown."""
     name_, separator, value = text.replace("=", ":", 1).partition(":")
-    if name_ == "seccomp" and value:
+    if name_ in ("seccomp", "apparmor") and value:
         return name_, value
     if name_ == "no-new-privileges":
         return name_, units.boolean(value if separator else "true", "--security-opt no-new-privileges")
-    raise RunError(f"--security-opt {text!r}: unknown option", "there are no-new-privileges and seccomp")
+    raise RunError(f"--security-opt {text!r}: unknown option", "there are no-new-privileges, seccomp and apparmor")
 
 
 def stopping(options: Parsed, _facts: Facts) -> None:

@@ -10,6 +10,7 @@ from lxcfs_py.mountapi import (
     PROC_SUPER_MAGIC,
     RDONLY,
     RESOLVE_IN_ROOT,
+    RESOLVE_NO_XDEV,
     SYSFS_MAGIC,
     file_system,
     move_mount,
@@ -19,7 +20,7 @@ from lxcfs_py.mountapi import (
 
 __all__ = [
     "NODEV", "NOEXEC", "NOSUID", "PROC_SUPER_MAGIC", "RDONLY", "SYSFS_MAGIC",
-    "file_system", "move_mount", "open_tree", "openat2", "set_attributes",
+    "file_system", "move_mount", "open_tree", "open_unmounted", "openat2", "set_attributes",
 ]  # fmt: skip
 
 ATIME, NOATIME, STRICTATIME, NODIRATIME, NOSYMFOLLOW, IDMAP = 0x70, 0x10, 0x20, 0x80, 0x200000, 0x100000
@@ -29,3 +30,8 @@ ATIME, NOATIME, STRICTATIME, NODIRATIME, NOSYMFOLLOW, IDMAP = 0x70, 0x10, 0x20, 
 def openat2(root: int, path: str | bytes, flags: int, mode: int = 0) -> int:
     """Open ``path`` as if ``root`` were /: links and ``..`` end there, and /proc's jumping links are refused."""
     return mountapi.openat2(root, path, flags, RESOLVE_IN_ROOT, mode)
+
+
+def open_unmounted(directory: int, path: str, flags: int) -> int:
+    """Open what a path below a directory leads to, if nothing is mounted on the way."""
+    return mountapi.openat2(directory, path, flags, RESOLVE_NO_XDEV)

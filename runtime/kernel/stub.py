@@ -7,6 +7,9 @@ can't be looked at from inside (proc(5)) but with CAP_SYS_PTRACE.
 
 The program executes what its first argument names, with the further ones. If that fails it says so on standard error
 and exits with 127 for ENOENT, 126 for anything else.
+
+What a security module is to call the command by is for the program to say: the kernel takes that for the next execve
+alone, and may not let what is labelled so execute the program itself.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from runtime.kernel import program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 CODE = {
     "x86_64": (
@@ -41,22 +44,50 @@ CODE = {
 }
 """By machine: the number of ELF (elf.h, EM_*), and instructions. The text's length and the text follow them."""
 
+LABELLING: dict[str, tuple[str, Callable[[int], bytes]]] = {
+    "x86_64": (
+        "4c8d052f000000 498d7004 ba01000800 b801010000 0f05"  # openat the file that is named behind, for writing
+        "89c7 498d7040 418b10 b801000000 0f05"  # write the label, which is behind that
+        "39d0 7406 4883642408 00"  # unless all of it was taken the command's path is none
+        "e9",  # jump behind the label
+        lambda size: pack("=i", size),
+    ),
+    "aarch64": (
+        "c9010010 21110091 22008052 0201a072 080780d2 010000d4"  # openat the file that is named behind, for writing
+        "21010191 220140b9 080880d2 010000d4"  # write the label, which is behind that
+        "1f0002eb 40000054 ff0700f9",  # unless all of it was taken the command's path is none
+        lambda size: pack("=I", 0x14000000 | (size // 4 + 1)),  # jump behind the label
+    ),
+}
+"""By machine: what goes before. The label's length, the file's name in 60 bytes and the label follow it."""
+Label = tuple[str, str]
+"""A file of /proc/self, and what is to be written there before the command is executed."""
 
-def image(path: str, machine: str) -> bytes:
+
+def image(path: str, machine: str, label: Label | None = None) -> bytes:
     """Return the program, an ELF file of one segment (elf(5))."""
     number, code = CODE[machine]
-    text = f"pyproc: exec {path}: can't be executed; is it a program of this machine, with its interpreter there?\n"
+    why = f"is {label[1].removeprefix('exec ')!r} still known to the kernel, and it" if label else "is it"
+    text = f"pyproc: exec {path}: can't be executed; {why} a program of this machine, with its interpreter there?\n"
     encoded = text.encode("utf-8", "surrogateescape")
     body = bytes.fromhex(code) + pack("=I", len(encoded)) + encoded
-    return program.elf(number, body)
+    return program.elf(number, (_labelling(label, machine) if label else b"") + body)
 
 
-def make(path: str) -> int:
+def _labelling(label: Label, machine: str) -> bytes:
+    file, text = (each.encode("utf-8", "surrogateescape") for each in label)
+    data = pack("=I60s", len(text), file) + text
+    data += bytes(-len(data) % 4)
+    code, jump = LABELLING[machine]
+    return bytes.fromhex(code) + jump(len(data)) + data
+
+
+def make(path: str, label: Label | None = None) -> int:
     """Return the program's descriptor, -1 where there can be none: this machine or its kernel has no such thing."""
     machine = os.uname().machine
     if machine not in CODE:
         return -1
-    return program.in_memory("pyproc", image(path, machine))
+    return program.in_memory("pyproc", image(path, machine, label))
 
 
 def by(descriptor: int) -> str | int:

@@ -29,7 +29,7 @@ from runtime import places, state
 from runtime.config import bundle, joined
 from runtime.errors import RunError
 from runtime.lifecycle import again, cleanup, daemon, oci
-from runtime.process import cgroups, delegated, namespaces, resctrl, resources, seccomp, users
+from runtime.process import cgroups, delegated, labels, namespaces, resctrl, resources, seccomp, users
 from runtime.report import Report, guarded, send
 from runtime.root import plan, rootfs
 
@@ -59,6 +59,7 @@ class Create:
         self.before = before
         self.request = request.replace(spec=bundle.complete(request.spec))
         spec, linux = self.request.spec, self.request.spec["linux"]
+        labels.check(spec["process"], option=not request.bundle)
         self.host = places.host()
         self.files = Files()
         self.unprivileged = places.unprivileged(self.host.proc)

@@ -22,10 +22,9 @@ from lxcfs_py.procfs import proc_cgroup
 from lxcfs_py.record import Record
 from runtime import places
 from runtime.kernel import signals, syscalls
-from runtime.process import cgroups, namespaces, resctrl, scheduling, seccomp, terminal, users
+from runtime.process import cgroups, labels, namespaces, resctrl, scheduling, seccomp, terminal, users
 from runtime.process import command as runner  # everything is imported before we are inside
 from runtime.report import Report, guarded, send
-from runtime.root.plan import labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +58,7 @@ class Entry:
     def __init__(self, found: State, config: Mapping[str, Any], wish: Wish, layout: Layout) -> None:
         self.found, self.wish, self.layout = found, wish, layout
         self.linux = config["linux"]
+        labels.check(wish.process)
         self.affinity = wish.process.get("execCPUAffinity", {})
         self.namespaces = namespaces.foreign(found.pid)
         self.filter = seccomp.of(config, found.id, found.bundle, kept=wish.filters)
@@ -83,9 +83,6 @@ class Entry:
         if oom is not None:
             with open("/proc/self/oom_score_adj", "w", encoding="utf-8") as file:
                 file.write(str(oom))
-        for file_, text in labels(self.wish.process):
-            with open(file_, "w", encoding="utf-8") as file:
-                file.write(text)
         self.join(container, doors)
         slave = -1
         if self.wish.process["terminal"]:

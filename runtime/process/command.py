@@ -6,7 +6,7 @@ import os
 
 from runtime.errors import NOT_EXECUTABLE, NOT_FOUND, RunError, said
 from runtime.kernel import stub, syscalls
-from runtime.process import capabilities
+from runtime.process import capabilities, labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,8 +148,11 @@ def apply(process: Mapping[str, Any], command: str, load: Callable[[], None], pr
     from 3 on stay open, beside the standard streams.
     """
     variables = dict(item.partition("=")[::2] for item in process["env"])
-    program = stub.make(process["args"][0])  # before a filter may forbid it
+    label = labels.of(process)
+    program = stub.make(process["args"][0], label)  # before a filter may forbid it
     place = stub.by(program) if program >= 0 else -1
+    if label:
+        labels.prove(label, shown=isinstance(place, str))
     if not process["noNewPrivileges"]:
         load()
     become(process)
@@ -164,6 +167,8 @@ def apply(process: Mapping[str, Any], command: str, load: Callable[[], None], pr
     try:
         stub.refuse(command, process["args"], variables)
         stub.execute(place, command, process["args"], variables)
+        if label:
+            labels.apply(label)
         os.execve(command, process["args"], variables)
     except OSError as error:
         code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE

@@ -48,10 +48,6 @@ DEV_LINKS = (
     ("/proc/self/fd/2", "/dev/stderr"), ("pts/ptmx", "/dev/ptmx"), ("/proc/kcore", "/dev/core"),
 )  # fmt: skip
 LOCALHOST = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-APPARMOR = "/proc/self/attr/apparmor/exec"
-"""Takes the profile of what is executed next (aa_change_onexec(2))."""
-SELINUX = "/proc/self/attr/exec"
-"""Takes the label of what is executed next (setexeccon(3))."""
 UNLABELLED = ("bind", "proc", "sysfs", "mqueue", "cgroup", "cgroup2")
 """Whose files have the labels they have, or the kernel's."""
 KINDS = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
@@ -84,12 +80,6 @@ class Channel(Record):
     """The parent says here, a byte each time, that the child may go on."""
     report: int = -1
     """What the child has to say (``runtime.report``)."""
-
-
-def labels(process: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what is written where, for the security modules to know what is executed next."""
-    asked = ((APPARMOR, "exec ", "apparmorProfile"), (SELINUX, "", "selinuxLabel"))
-    return [(path, prefix + process[field]) for path, prefix, field in asked if process.get(field)]
 
 
 def cgroup_mounts(layout: Layout, target: str, options: tuple[str, ...], cgroup: str, *, own: bool) -> list[Step]:
@@ -279,7 +269,6 @@ def build(
         *map(ReadOnly, linux["readonlyPaths"]),
         *map(Mask, (*linux["maskedPaths"], *facts.masked)),
         *(map(Freeze, readonly) if spec["root"]["readonly"] else ()),
-        *(Kernel(path, text) for path, text in labels(process)),
         Pivot(request.no_pivot, after),
         *([Hostname(spec["hostname"], spec["domainname"])] if spec["hostname"] or spec["domainname"] else []),
         *([Loopback()] if "network" in plan.fresh else []),

@@ -10,7 +10,7 @@ from runtime.config import bundle, conformity, spec, validate
 from runtime.errors import RunError
 from runtime.lifecycle import execute, oci
 from runtime.options import Option
-from runtime.process import capabilities, descriptors, environment
+from runtime.process import capabilities, descriptors, environment, labels
 from runtime.root import console
 from runtime.verbs import Verb, kill
 
@@ -74,11 +74,16 @@ def process(config: Mapping[str, Any], parsed: Parsed, caller: Mapping[str, str]
     return {**own, **changes}
 
 
-def given(parsed: Parsed) -> dict[str, Any]:
-    """Return the process of ``--process``, with a terminal if asked; raises an Error naming the wrong field."""
+def given(config: Mapping[str, Any], parsed: Parsed) -> dict[str, Any]:
+    """Return the process of ``--process``, with a terminal if asked; raises an Error naming the wrong field.
+
+    As with runc it is labelled as the container's own unless it says otherwise.
+    """
     found = bundle.read_json(parsed["process"])
     bundle.shape(found, bundle.PROCESS, "process")
     whole = bundle.process(bundle.without_nulls(found))
+    own = config["process"]
+    whole = {**{field: own[field] for field in labels.FIELDS if field in own}, **whole}
     conformity.of_process(whole)
     return {**whole, "terminal": whole["terminal"] or parsed["tty"]}
 
@@ -105,7 +110,7 @@ def wish(parsed: Parsed, config: Mapping[str, Any]) -> execute.Wish:
     kept = f"{parsed['storage']}/filters"
     detach, preserved = parsed["detach"], descriptors.preserved(parsed["preserve_fds"])
     if parsed["process"]:
-        return execute.Wish(given(parsed), detach, (), preserved, make_cwd=False, filters=kept)
+        return execute.Wish(given(config, parsed), detach, (), preserved, make_cwd=False, filters=kept)
     empty = (0, 1, 2) if detach else () if parsed["interactive"] else (0,)
     return execute.Wish(process(config, parsed, os.environ), detach, empty, preserved, filters=kept)
 

@@ -6,7 +6,7 @@ import os
 import sys
 
 from runtime.config import bundle
-from runtime.process import capabilities, namespaces, scheduling
+from runtime.process import capabilities, labels, namespaces, scheduling
 from runtime.root import mount_options
 from runtime.state import OCI_VERSION
 from runtime.systemd.properties import ANNOTATION
@@ -22,8 +22,6 @@ VERB = Verb("features", "Print what this runtime understands, as OCI's JSON.", "
 
 def known() -> dict[str, Any]:
     """Return it, from the lists the runtime itself goes by."""
-    from runtime.config import conformity
-
     options = {
         *mount_options.ATTRIBUTES, *mount_options.RECURSIVE, *mount_options.SUPERBLOCK, *mount_options.NO_SUPERBLOCK,
         *mount_options.PROPAGATION, *(f"r{name}" for name in mount_options.PROPAGATION), "bind", "rbind",
@@ -39,8 +37,8 @@ def known() -> dict[str, Any]:
             "capabilities": list(capabilities.NAMES),
             "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": False},
             "seccomp": {"enabled": os.path.exists("/proc/sys/kernel/seccomp/actions_avail")},
-            "apparmor": {"enabled": conformity.has_module("apparmor")},
-            "selinux": {"enabled": conformity.has_module("selinux")},
+            "apparmor": {"enabled": labels.has_module("apparmor")},
+            "selinux": {"enabled": labels.has_module("selinux")},
             "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
             "memoryPolicy": {"modes": list(scheduling.MODES), "flags": list(scheduling.MODE_FLAGS)},
             "netDevices": {"enabled": True},

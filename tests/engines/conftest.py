@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engines import engine
+from tests.engines import cri, engine
 from tests.systemd import host
 
 if TYPE_CHECKING:
@@ -18,8 +18,11 @@ def installed(nothing_left: None, time_scale: float, tmp_path_factory: pytest.Te
     """Install all, hooks too, start the service and the engines, and give them an image."""
     host.install()
     host.systemctl("start", host.SERVICE)
+    cri.configure()
     engine.prepare()
-    engine.image(tmp_path_factory.mktemp("image"))
+    directory = tmp_path_factory.mktemp("image")
+    engine.image(directory)
+    cri.image(directory)
     yield
     engine.restore()
     host.systemctl("stop", host.MOUNT)

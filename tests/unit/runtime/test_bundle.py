@@ -70,7 +70,7 @@ REFUSED: tuple[tuple[str, Any, str], ...] = (
     ("hooks", {"poststop": [{"path": "x"}]}, "hooks.poststop[0].path: 'x' is not an absolute path"),
     ("hooks", {"prestart": [{"path": "/x", "timeout": 0}]}, "hooks.prestart[0].timeout: it must be more than 0"),
     ("mounts.0", {"destination": "/a", "source": "/", "options": ["bind", "idmap"]}, "mounts[0].uidMappings: ids"),
-    ("process.selinuxLabel", "x", "process.selinuxLabel: this kernel runs without SELinux"),
+    ("process.selinuxLabel", "x", "process.selinuxLabel: 'x': this kernel runs without SELinux"),
     ("linux.mountLabel", "x", "linux.mountLabel: this kernel runs without SELinux"),
     ("linux.intelRdt", {}, "linux.intelRdt: there is no resctrl at /sys/fs/resctrl"),
     ("linux.netDevices", {"a b": {}}, "linux.netDevices.a b: 'a b' can't be a device's name"),

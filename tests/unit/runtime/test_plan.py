@@ -13,7 +13,6 @@ from runtime.root import plan, rootfs
 from runtime.root.beneath import Beneath, targets
 from runtime.root.fill import Fill
 from runtime.root.mounts import Mask, Mount, Overlay
-from runtime.root.steps import Kernel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,8 +31,7 @@ def steps(
     facts = plan.Facts(Layout({}), rootfs.Facts(), views="/mnt/containers/web", view_paths=view_paths, masked=masked)
     words = ["--dry-run", "--name", "web", "--root", str(tmp_path), "--storage", "/s", *line, "true"]
     request = spec.build(options.parse(words), caller={})
-    process = {**request.spec["process"], "apparmorProfile": "box", "selinuxLabel": "u:r:t"}
-    request.spec.update(process=process, linux={**request.spec["linux"], **linux})
+    request.spec.update(linux={**request.spec["linux"], **linux})
     request = request.replace(spec=bundle.complete(request.spec))
     return plan.build(request, "/base", "/pyproc/web", facts, plan.Channel(0, 1))
 
@@ -50,10 +48,8 @@ def test_pressure_is_bound_writable(tmp_path: Path) -> None:
 
 
 def test_labels(tmp_path: Path) -> None:
-    """Security modules are told of the command; files get a label where the file system has none of the kernel's."""
+    """Files get a label where the file system has none of the kernel's."""
     found = steps(tmp_path, mountLabel="u:o:t")
-    assert Kernel("/proc/self/attr/apparmor/exec", "exec box") in found
-    assert Kernel("/proc/self/attr/exec", "u:r:t") in found
     labelled = {step.target for step in found if isinstance(step, Mount) and 'context="u:o:t"' in step.options}
     assert labelled == {"/dev", "/dev/pts", "/dev/shm"}
 

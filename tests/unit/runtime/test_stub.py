@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from runtime.kernel import stub
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, label: stub.Label | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """Execute a command by the program, as ``runtime.process.command`` does."""
-    program = stub.make(arguments[0])
+    program = stub.make(arguments[0], label)
     assert program >= 0
     try:
         return subprocess.run(
@@ -50,6 +48,27 @@ def test_what_can_not_be_executed(path: str, code: int) -> None:
     )
 
 
+@pytest.mark.parametrize("text", ["exec a", "exec ab", "exec abc//&d (x)", "system_u:r:t:s0:c1,c2"])
+def test_it_says_the_label(tmp_path: Path, text: str) -> None:
+    """The label is written to the file, whatever their lengths, and then the command is executed."""
+    file = tmp_path / "exec"
+    file.touch()
+    os.symlink(tmp_path, at := Path(f"/tmp/stub-{os.getpid()}"))
+    try:
+        done = run("/bin/echo", "echo", "a", "b", label=(f"{at}/exec", text))
+    finally:
+        at.unlink()
+    assert (done.stdout, file.read_text()) == ("a b\n", text)
+
+
+def test_nothing_is_executed_without_the_label() -> None:
+    """If the kernel refuses the label, or can't be told, the command is not executed."""
+    for path in ("/none/exec", "/dev/full"):
+        done = run("/bin/echo", "echo", label=(path, "exec x"))
+        assert (done.stdout, done.returncode) == ("", 126)
+    assert "is 'nosuch' still known to the kernel" in run("/bin/echo", "x", label=("/none", "exec nosuch")).stderr
+
+
 def test_it_is_no_use_as_itself() -> None:
     """Executed as /proc/self/exe it is the program again, which ends."""
     done = run("/proc/self/exe", "/proc/self/exe", "/none")
@@ -66,8 +85,9 @@ def test_where_it_is(tmp_path: Path) -> None:
 
 def test_machines() -> None:
     """Every image is an ELF file for its machine, whose one segment is the file."""
-    for machine, (number, _) in stub.CODE.items():
-        found = stub.image("/bin/true", machine)
+    for machine, label in itertools.product(stub.CODE, (None, ("/proc/self/attr/exec", "label"))):
+        number, _ = stub.CODE[machine]
+        found = stub.image("/bin/true", machine, label)
         assert found[:4] == b"\x7fELF"
         assert int.from_bytes(found[18:20], sys.byteorder) == number
         assert int.from_bytes(found[96:104], sys.byteorder) == len(found)

@@ -57,8 +57,8 @@ def refusal(line: str, facts: Facts = HOST) -> str:
         ("-d --rm", "-d with --rm: nothing would be left running to remove it; remove it with pyproc rm"),
         ("--stop-signal NONE", "--stop-signal 'NONE': no such signal; name one as TERM, SIGTERM or 15"),
         (
-            "--security-opt apparmor=unconfined",
-            "--security-opt 'apparmor=unconfined': unknown option; there are no-new-privileges and seccomp",
+            "--security-opt label=disable",
+            "--security-opt 'label=disable': unknown option; there are no-new-privileges, seccomp and apparmor",
         ),
     ],
 )

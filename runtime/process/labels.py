@@ -1,0 +1,108 @@
+"""What security modules are told of a command: AppArmor's profile, SELinux's label, for the next execve."""
+
+from __future__ import annotations
+
+import os
+
+from lxcfs_py.errors import reason
+from runtime.errors import RunError, said
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from runtime.kernel.stub import Label
+
+APPARMOR, SELINUX = "/proc/self/attr/apparmor/exec", "/proc/self/attr/exec"
+"""Take the profile (aa_change_onexec(2)) and the label (setexeccon(3)) of what is executed next."""
+FIELDS = ("apparmorProfile", "selinuxLabel")
+
+
+def without(name: str) -> str:
+    """Return what is said where a module is missing."""
+    return f"this kernel runs without {name}"
+
+
+def has_module(name: str) -> bool:
+    """Say whether a security module is active."""
+    try:
+        with open("/sys/kernel/security/lsm", encoding="utf-8") as file:
+            return name in file.read().strip().split(",")
+    except OSError:  # securityfs is not mounted
+        return os.path.isdir("/sys/fs/selinux") if name == "selinux" else _enabled(name)
+
+
+def _enabled(name: str) -> bool:
+    try:
+        with open(f"/sys/module/{name}/parameters/enabled", encoding="utf-8") as file:
+            return file.read(1) == "Y"
+    except OSError:
+        return False
+
+
+def of(process: Mapping[str, Any]) -> Label | None:
+    """Return what is written where; the kernel has one of these modules at a time."""
+    if profile := process.get("apparmorProfile"):
+        return APPARMOR, f"exec {profile}"
+    return (SELINUX, process["selinuxLabel"]) if process.get("selinuxLabel") else None
+
+
+def check(process: Mapping[str, Any], *, option: bool = False) -> None:
+    """Ask the kernel whether it knows the profile or label, as the host sees it; raises an Error if not.
+
+    Nothing is changed: AppArmor has a word for asking, and SELinux takes a label back. ``option``: it is from
+    pyproc-run's command line.
+    """
+    profile, label = map(process.get, FIELDS)
+    if profile:
+        field = f"config.json: process.apparmorProfile: {profile!r}"
+        what = f"--security-opt apparmor={profile}" if option else field
+        asking = (("/proc/self/attr/apparmor/current", f"permprofile {profile}"),)
+        _ask("apparmor", "AppArmor", what, asking, "is it loaded? apparmor_parser -r FILE loads one")
+    elif label:
+        what = f"config.json: process.selinuxLabel: {label!r}"
+        _ask("selinux", "SELinux", what, ((SELINUX, label), (SELINUX, "\n")), "has the policy such a label?")
+    if profile or label:
+        from runtime.kernel import mountapi as _loaded  # noqa: F401  (inside nothing can be imported any more)
+
+
+def _ask(module: str, name: str, what: str, writes: tuple[tuple[str, str], ...], hint: str) -> None:
+    if not has_module(module):
+        raise RunError(f"{what}: {without(name)}", "leave it out")
+    for path, text in writes:
+        try:
+            _write(path, text)
+        except OSError as error:
+            raise RunError(f"{what}: {said(error)}", hint) from error
+
+
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def prove(label: Label, *, shown: bool) -> None:
+    """Raise an Error unless the file is the kernel's, inside the container, where somebody might mount another there.
+
+    ``shown``: /proc/self/fd is known to show our descriptors. Then the file is ours if nothing is mounted between.
+    """
+    from runtime.kernel import mountapi
+
+    try:
+        if not shown:
+            raise FileNotFoundError(2, os.strerror(2), "/proc/self/fd")
+        root = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.close(mountapi.open_unmounted(root, label[0].removeprefix("/proc/"), os.O_WRONLY))
+        os.close(root)
+    except OSError as error:
+        hint = "mount a procfs at /proc in the container, and nothing over its parts"
+        raise RunError(f"{label[1]!r} can't be said to the kernel: {reason(error)}", hint) from error
+
+
+def apply(label: Label) -> None:
+    """Have the next execve of this process be labelled."""
+    _write(*label)

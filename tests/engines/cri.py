@@ -1,0 +1,161 @@
+"""containerd's CRI, spoken as kubelet speaks it: gRPC over its socket, its messages written by field number.
+
+The numbers are those of Kubernetes' api.proto, package runtime.v1.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+
+from tests.engines import engine
+from tests.systemd import host
+
+SOCKET = "unix:///run/containerd/containerd.sock"
+PAUSE = "localhost/pause:latest"
+NODE = 2
+"""NamespaceMode: the host's, so that no CNI is needed."""
+CONFIG = Path("/etc/containerd/config.toml")
+VIEW = Path("/etc/containerd/view.json")
+PLUGIN = '[plugins."io.containerd.grpc.v1.cri".containerd'
+HANDLERS = {
+    "pyproc": 'BinaryName = "/usr/local/bin/pyproc"',
+    "pyproc-systemd": 'BinaryName = "/usr/local/bin/pyproc"\nSystemdCgroup = true',
+    "runc-view": "",
+    "crun-view": 'BinaryName = "/usr/bin/crun"',
+}
+"""What CRI calls the ways to run a pod, and each one's options; those with a view have the hook (docs/engines.md)."""
+HOOK = {"path": "/usr/local/bin/lxcfs-py", "args": ["lxcfs-py", "hook"], "timeout": 10}
+
+
+def configure() -> None:
+    """Write containerd's configuration, and a base specification with the hook."""
+    spec = json.loads(host.run("ctr", "oci", "spec").stdout)
+    VIEW.write_text(json.dumps({**spec, "hooks": {"createRuntime": [HOOK], "poststop": [HOOK]}}))
+    lines = ["version = 2", '[plugins."io.containerd.grpc.v1.cri"]', f'sandbox_image = "{PAUSE}"']
+    lines += [f"{PLUGIN}]", 'snapshotter = "native"', 'default_runtime_name = "pyproc"']
+    for name, options in HANDLERS.items():
+        at = f"{PLUGIN}.runtimes.{name}"
+        lines += [f"{at}]", 'runtime_type = "io.containerd.runc.v2"', 'pod_annotations = ["io.lxcfs-py.view"]']
+        lines += [f'base_runtime_spec = "{VIEW}"'] if name.endswith("-view") else []
+        lines += [f"{at}.options]", options]
+    CONFIG.write_text("\n".join(lines) + "\n")
+
+
+def image(directory: Path) -> None:
+    """Give it the image of all, and one for the process that holds a pod."""
+    command = ("--change", 'ENTRYPOINT ["/bin/sleep", "100000"]')
+    host.run("podman", "import", "--quiet", *command, directory / "root.tar", PAUSE)
+    for name in (PAUSE, engine.IMAGE):
+        archive = directory / "cri.tar"
+        host.run("podman", "save", "--quiet", "--format", "docker-archive", "--output", archive, name)
+        host.run("ctr", "--namespace", "k8s.io", "images", "import", "--snapshotter", "native", archive)
+        archive.unlink()
+
+
+def encoded(value: Any) -> bytes:
+    """Return a value as protobuf has it; a message is a mapping of field numbers."""
+    if isinstance(value, int):
+        found = bytearray()
+        while value > 0x7F:
+            found.append(value & 0x7F | 0x80)
+            value >>= 7
+        return bytes([*found, value])
+    if isinstance(value, str):
+        return value.encode()
+    found = bytearray()
+    for number, each in value.items():
+        for item in each if isinstance(each, list) else [each]:
+            data = encoded(item)
+            kind = 0 if isinstance(item, int) else 2
+            found += encoded(number << 3 | kind) + (data if kind == 0 else encoded(len(data)) + data)
+    return bytes(found)
+
+
+def decoded(data: bytes) -> dict[int, Any]:
+    """Return a message by field number: numbers and bytes, the last of several."""
+    found: dict[int, Any] = {}
+    at = 0
+
+    def number() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at, value, shift = at + 1, value | (byte & 0x7F) << shift, shift + 7
+            if byte < 0x80:
+                return value
+
+    while at < len(data):
+        key = number()
+        value = number()
+        if key & 7 == 2:
+            found[key >> 3], at = data[at : at + value], at + value
+        else:
+            found[key >> 3] = value
+    return found
+
+
+class Cri:
+    """A pod of one handler."""
+
+    def __init__(self, handler: str, annotations: dict[str, str] | None = None, parent: str = "") -> None:
+        self.channel = grpc.insecure_channel(SOCKET)
+        namespaces = {1: NODE}
+        self.config = {
+            1: {1: "pod", 2: "uid", 3: "default", 4: 1},
+            7: [{1: key, 2: value} for key, value in (annotations or {}).items()],
+            8: {1: parent, 2: {1: namespaces}},
+        }
+        self.containers: list[str] = []
+        self.id = self.call("RunPodSandbox", {1: self.config, 2: handler})[1].decode()
+
+    def call(self, method: str, message: dict[int, Any]) -> dict[int, Any]:
+        """Call a method of the runtime service."""
+        path = f"/runtime.v1.RuntimeService/{method}"
+        call = self.channel.unary_unary(path, request_serializer=encoded, response_deserializer=decoded)
+        try:
+            return dict(call(message, timeout=120, wait_for_ready=True))
+        except grpc.RpcError as error:
+            log = host.run("journalctl", "-b", "-q", "--no-pager", "-n12", "-o", "cat", "-u", "containerd").stdout
+            raise AssertionError((method, error.details(), log)) from None
+
+    def start(self, memory_bytes: int) -> str:
+        """Start a container of the pod that has one CPU and so much memory; return its id."""
+        config = {
+            1: {1: f"c{len(self.containers)}"},
+            2: {1: engine.IMAGE},
+            3: ["/bin/sleep", "1000"],
+            15: {1: {1: 100_000, 2: 100_000, 4: memory_bytes}, 2: {3: {1: NODE}}},
+        }
+        id_ = self.call("CreateContainer", {1: self.id, 2: config, 3: self.config})[1].decode()
+        self.containers.append(id_)
+        self.call("StartContainer", {1: id_})
+        return str(id_)
+
+    def inside(self, id_: str, script: str) -> str:
+        """Run a shell script in a container; return what it prints."""
+        done = self.call("ExecSync", {1: id_, 2: ["/bin/sh", "-c", script], 3: 60})
+        assert done.get(3, 0) == 0, done
+        return str(done.get(1, b"").decode())
+
+    def update(self, id_: str, memory_bytes: int) -> None:
+        """Change a container's limit."""
+        self.call("UpdateContainerResources", {1: id_, 2: {4: memory_bytes}})
+
+    def remove(self, id_: str) -> None:
+        """Stop a container and remove it."""
+        self.call("StopContainer", {1: id_, 2: 1})
+        self.call("RemoveContainer", {1: id_})
+        self.containers.remove(id_)
+
+    def close(self) -> None:
+        """Remove all."""
+        for id_ in [*self.containers]:
+            self.remove(id_)
+        self.call("StopPodSandbox", {1: self.id})
+        self.call("RemovePodSandbox", {1: self.id})
+        self.channel.close()
