@@ -100,9 +100,7 @@ def name(id_: str) -> str:
 def refuse_without_systemd() -> None:
     """Raise an Error where systemd does not run, and for ordinary users, whose it is not."""
     if places.rootless():
-        hint = (
-            "leave it out; your own systemd can do it: systemd-run --user -p Restart=always pyproc-run ..."
-        )
+        hint = "leave it out; your own systemd can do it: systemd-run --user -p Restart=always pyproc-run ..."
         raise RunError("--restart: the system's units are root's", hint)
     if not os.path.isdir(BOOTED):
         raise RunError(
