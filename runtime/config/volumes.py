@@ -7,7 +7,6 @@ import os
 from lxcfs_py.record import Record
 from runtime import units, volumes
 from runtime.errors import RunError
-from runtime.root.mount_options import SUBPATH
 from runtime.volumes import Volume
 
 TYPE_CHECKING = False
@@ -186,6 +185,13 @@ class _Keys:
         return units.boolean(self.values.get(key, "false"), f"{self.said}: {key}")
 
 
+def _below(subpath: str) -> str:
+    """Return the option of a mount of a part of its source."""
+    from runtime.root.mount_options import SUBPATH  # only now: it imports the system calls
+
+    return f"{SUBPATH}{subpath}"
+
+
 def mount(text: str, storage: str) -> Place:
     """Return what ``--mount`` asks for."""
     keys = _Keys(text)
@@ -203,7 +209,7 @@ def mount(text: str, storage: str) -> Place:
         if subpath and not source:
             raise RunError(f"{keys.said}: volume-subpath of a new volume, which is empty", "say which: source=NAME")
         asked = Volume(source, copy=not (subpath or keys.flag("volume-nocopy")), labels=keys.labels)
-        below = [f"{SUBPATH}{subpath}"] if subpath else []
+        below = [_below(subpath)] if subpath else []
         return _kept(storage, keys.said, asked, keys.target, [*(["ro"] if read_only else []), *below])
     if source:
         raise RunError(f"{keys.said}: a tmpfs has no source", "leave it out")
