@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lxcfs_py.daemon.task import Task
 
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 10.0
-"""Before another template is started; it doubles up to the second while none gets as far as to serve."""
+"""Before another template is started; while none gets as far as to serve it doubles up to the second."""
 BEGIN_SECONDS = 30.0
 """A template that has not entered itself by then hangs (who is in the table is watched: ``hangs``)."""
 LOOK_SECONDS = 0.01
@@ -101,12 +101,17 @@ async def keep(session: Session, task: Task, parent: int, stages: Stages) -> Non
         limiter.write(f"{what}; another one starts")
         if failures:
             notify.notify(f"STATUS={what}")
-        await trio.sleep(pause(failures))
+        await trio.sleep(pause(failures, served=bool(on)))
 
 
-def pause(failures: int) -> float:
-    """Return after how many seconds another template starts, when so many in a row never served."""
-    return min(PAUSE_SECONDS * 2.0 ** max(0, min(failures - 1, 10)), LONGEST_PAUSE_SECONDS)
+def pause(failures: int, *, served: bool) -> float:
+    """Return after how many seconds another template starts, when so many in a row never served.
+
+    ``served``: those of before do. If nobody does, readers wait.
+    """
+    return (
+        min(PAUSE_SECONDS * 2.0 ** max(0, min(failures - 1, 10)), LONGEST_PAUSE_SECONDS) if served else PAUSE_SECONDS
+    )
 
 
 async def _follow(

@@ -145,9 +145,10 @@ def test_who_serves_stays_until_others_could(
 
 
 def test_pauses_grow() -> None:
-    """A version that can't serve is tried at once after one that served, and then ever less often."""
-    assert [generations.pause(count) for count in (0, 1, 2, 3)] == [0.2, 0.2, 0.4, 0.8]
-    assert generations.pause(7) == generations.pause(10**6) == generations.LONGEST_PAUSE_SECONDS
+    """A version that can't serve is tried ever less often, unless readers wait for it."""
+    assert [generations.pause(count, served=True) for count in (0, 1, 2, 3)] == [0.2, 0.2, 0.4, 0.8]
+    assert {generations.pause(count, served=True) for count in (7, 10**6)} == {generations.LONGEST_PAUSE_SECONDS}
+    assert {generations.pause(count, served=False) for count in (0, 1, 7, 10**6)} == {0.2}
 
 
 def test_who_served_before_an_upgrade_is_told_of_who_serves_now(
