@@ -166,22 +166,24 @@ class Shared:
         """
         if len(about) > OPEN_BYTES - _OPEN.size:
             raise FullError(errno.ENOMEM, "a container's cgroup paths are too long", key)
-        first = worker * OPENS
+        memory, first = self._map, worker * OPENS
         at = self._used_at + first
-        number = self._map.find(b"\0", at, at + OPENS) - at  # the lowest that is free: few pages are ever touched
+        number = memory.find(b"\0", at, at + OPENS) - at  # the lowest that is free: few pages are ever touched
         if number < 0:
             raise FullError(errno.ENFILE, "too many open files of all containers", key)
         whose = digest(key)[:8]
         if number >= OPENS_OF_ONE and self._held(first, whose) >= OPENS_OF_ONE:
             raise FullError(errno.EMFILE, "too many open files", owner(key))
         slot = first + number
-        _TAKE.pack_into(self._map, self._takes_at + worker * _TAKE.size, slot, monotonic_ns())
-        self._map[self._used_at + slot] = TAKEN
-        generation = _SLOT.unpack_from(self._map, self._slots_at + slot * _SLOT.size)[0] + 1 & 0x7FFFFFFF
-        _SLOT.pack_into(self._map, self._slots_at + slot * _SLOT.size, generation, whose)
+        _TAKE.pack_into(memory, self._takes_at + worker * _TAKE.size, slot, monotonic_ns())
+        memory[self._used_at + slot] = TAKEN
+        at = self._slots_at + slot * _SLOT.size
+        generation = _SLOT.unpack_from(memory, at)[0] + 1 & 0x7FFFFFFF
+        _SLOT.pack_into(memory, at, generation, whose)
         at = self._opens_at + slot * OPEN_BYTES
-        _OPEN.pack_into(self._map, at, pid, len(about), -1, False)
-        self._map[at + _OPEN.size : at + _OPEN.size + len(about)] = about
+        _OPEN.pack_into(memory, at, pid, len(about), -1, False)
+        at += _OPEN.size
+        memory[at : at + len(about)] = about
         return self._handle(slot, generation)
 
     def _handle(self, slot: int, generation: int) -> int:

@@ -39,7 +39,6 @@ class V1(Base):
     def __init__(self, files: Files, hierarchy: Hierarchy) -> None:
         super().__init__(files, hierarchy)
         self._amounts = Amounts({**{old: name for name, old in V2_NAMES.items()}, "total_swap": "swap"})
-        self._ticks = Amounts({"user": "user", "system": "system"})
 
     def memory(self, path: str, *, swap: bool = True) -> tuple[MemoryLevel, ...]:
         """Return the leaf and the levels that limit something; swap used is what memsw counts beyond memory."""
@@ -83,7 +82,11 @@ class V1(Base):
         usage = self._integer(self._at(path, "cpuacct.usage"))
         if usage is None:
             return None
-        stat = self._ticks(self._text(self._at(path, "cpuacct.stat")))
+        data = self._text(self._at(path, "cpuacct.stat"))
+        match (data or b"").split():
+            case [b"user", user, b"system", system] if user.isdigit() and system.isdigit():
+                return CpuTime(usage // 1000, int(user) * TICK_USEC, int(system) * TICK_USEC, 0)
+        stat = flat(data)
         return CpuTime(usage // 1000, stat.get("user", 0) * TICK_USEC, stat.get("system", 0) * TICK_USEC, 0)
 
     def hugetlb(self, path: str) -> tuple[HugePages, ...]:
@@ -92,7 +95,9 @@ class V1(Base):
 
     def oom_kills(self, path: str) -> int:
         """Return memory.oom_control's oom_kill, summed over the cgroup and all below it."""
-        texts = (self._text(f"{directory}/memory.oom_control") for directory in below(self._hierarchy.directory(path)))
+        texts = (
+            self._text(f"{directory}/memory.oom_control") for directory in below(self._hierarchy.directory(path))
+        )
         return sum(flat(data).get("oom_kill", 0) for data in texts)
 
     def devices(self, path: str) -> tuple[DeviceUse, ...]:
