@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
     from lxcfs_py.files import Files
 
 UNLIMITED_BYTES = 1 << 62
@@ -50,42 +46,6 @@ def flat(data: bytes | None) -> dict[str, int]:
     except ValueError:  # cut off, or garbled
         lines = (line.split(" ") for line in data.decode("ascii", "replace").split("\n"))
         return {line[0]: int(line[1]) for line in lines if len(line) == 2 and _is_number(line[1])}
-
-
-class Amounts:
-    """Takes a flat-keyed text apart as ``flat`` does. A kernel's texts have the same keys in the same places at every
-    reading: those are learnt from the first. ``names`` says which keys are wanted, and what they are called; all are
-    without it.
-    """
-
-    def __init__(self, names: Mapping[str, str] | None = None) -> None:
-        self._wanted = names or {}
-        self._keys: list[bytes] = []
-        self._names: tuple[str, ...] = ()
-        self._pick: Callable[[list[bytes]], Iterable[bytes]] = itemgetter(slice(1, None, 2))
-
-    def __call__(self, data: bytes | None) -> dict[str, int]:
-        """Return the numbers by name."""
-        if not data:
-            return {}
-        words = data.split()
-        if words[::2] == self._keys:
-            try:
-                return dict(zip(self._names, map(int, self._pick(words)), strict=True))
-            except ValueError:
-                pass  # cut off, or garbled
-        return self._learn(data, words)
-
-    def _learn(self, data: bytes, words: list[bytes]) -> dict[str, int]:
-        found = flat(data)
-        keys = [word.decode("ascii", "replace") for word in words[::2]]
-        if not self._wanted:
-            self._keys, self._names = words[::2], tuple(keys)
-            return found
-        places = {name: 2 * keys.index(key) + 1 for key, name in self._wanted.items() if key in keys}
-        if len(places) > 1:  # (itemgetter makes no list of one)
-            self._keys, self._names, self._pick = words[::2], tuple(places), itemgetter(*places.values())
-        return {name: found[key] for key, name in self._wanted.items() if key in found}
 
 
 def by_node(data: bytes | None) -> dict[int, dict[str, int]]:

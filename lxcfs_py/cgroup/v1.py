@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from lxcfs_py.cgroup.amounts import Amounts
 from lxcfs_py.cgroup.api import CpuTime, DeviceUse, HugePages, MemoryLevel
 from lxcfs_py.cgroup.base import Base
 from lxcfs_py.cgroup.layout import below
-from lxcfs_py.cgroup.parse import Amounts, devices, flat
+from lxcfs_py.cgroup.parse import devices, flat
 from lxcfs_py.procfs import cpulist
 
 TYPE_CHECKING = False

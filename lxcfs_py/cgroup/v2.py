@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from lxcfs_py.cgroup.amounts import Amounts
 from lxcfs_py.cgroup.api import CpuTime, DeviceUse, HugePages, MemoryLevel
 from lxcfs_py.cgroup.base import Base
-from lxcfs_py.cgroup.parse import Amounts, by_node, devices, flat
+from lxcfs_py.cgroup.parse import by_node, devices, flat
 from lxcfs_py.procfs import cpulist
 
 TYPE_CHECKING = False

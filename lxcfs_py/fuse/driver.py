@@ -175,8 +175,8 @@ def serve(
 ) -> int:
     """Serve the session behind ``fuse_fd`` until it is unmounted (``UNMOUNTED``), or SIGTERM comes (``LEFT``).
 
-    ``slot`` is None where the kernel asks again what a dead worker was asked, else as in ``Requests``, as are ``others``.
-    Raises OSError or RuntimeError if libfuse will not take the session over.
+    ``slot`` is None where the kernel asks again what a dead worker was asked; else it and ``others`` are as in
+    ``Requests``. Raises OSError or RuntimeError if libfuse will not take the session over.
     """
     session = Session(operations, fuse_fd, init, slot, others)
     operations.wake_message = session.wake_message

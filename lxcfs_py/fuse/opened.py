@@ -65,7 +65,7 @@ class OpenFiles:
         self._files: dict[bytes, File] = {}
         self._containers: dict[str, Container] = {}
         self._own: dict[int, tuple[File, int]] = {}
-        """What was opened here, and by whom, under its handle: as ``file``. Another worker may have closed it since."""
+        """What was opened here, as ``file`` returns it. Another worker may have closed it since."""
 
     def open(self, path: str, container: Container | None, pid: int, *, right: bool = False) -> int:
         """Return the handle of a file that a process opens."""

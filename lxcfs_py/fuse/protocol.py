@@ -43,7 +43,7 @@ _ASKED = struct.Struct("=4xIQQ8xI")
 _BODY_AT = _IN_HEADER.size
 _BODY = struct.Struct("=QQII")
 FOR_PROCESS = 2
-"""In the flags of READ: what is read for a process names the owner of its locks, for the page cache none (fs/fuse/file.c)."""
+"""In the flags of READ: a process's names the owner of its locks, the page cache's does not (fs/fuse/file.c)."""
 _INIT_IN = struct.Struct("=IIIII44x")
 _INIT_OUT = struct.Struct("=IIIIHHIIHHII24x")
 

@@ -25,8 +25,8 @@ MOST_HELD = 1024
 LOOK_EVERY = 4
 """After so many requests it looks whether there is a crowd."""
 MOST_NEEDLESS, AWAY_SECONDS = 4, 0.005
-"""One reader sends its next OPEN while its RELEASE is taken up, which wakes a second worker for what the first would do at
-once. One that is woken so again and again stays away for a while, and leaves the processor to others.
+"""A reader sends its next OPEN while its RELEASE is taken up, which wakes a second worker for what the first would do
+at once. One that is woken so again and again stays away for a while.
 """
 BRIEF = (IDLE, protocol.RELEASE)
 
@@ -45,8 +45,8 @@ class Requests:
     ``words`` is the worker's row of the counters; ``owner`` says whose turn a request takes. ``slot`` is a part of
     shared memory, of ``protocol.REQUEST_BYTES`` at least, where a request's number is as long as it is being
     answered: the kernel copies it there itself, so nobody can die holding one that is not noted. None where the
-    kernel asks again (6.9 and later). With a slot nothing else is taken in. ``others`` are the rows of those who serve
-    beside it.
+    kernel asks again (6.9 and later). With a slot nothing else is taken in. ``others`` are the rows of those who
+    serve beside it.
     """
 
     def __init__(
@@ -116,12 +116,9 @@ class Requests:
                 return self._buffer[:length]
 
     def _is_needless(self) -> bool:
-        """Say whether one of those that are asked first would have taken up in a moment what this one was woken for."""
+        """Say whether a worker that is asked first would have taken up in a moment what this one was woken for."""
         began_nsec = self._words[STARTED_NSEC]
-        for other in self._others:
-            if other[STARTED_NSEC] < began_nsec and other[OPCODE] in BRIEF:
-                return True
-        return False
+        return any(other[STARTED_NSEC] < began_nsec and other[OPCODE] in BRIEF for other in self._others)
 
     def _read(self) -> int:
         """Read a request into the buffer; return its length, 0 if there is none."""

@@ -26,8 +26,8 @@ class Rewriter:
     """Writes some lines of a text anew. A kernel's lines are the same at every reading: they are learnt from the
     first text, as one pattern that takes the next ones apart and one format that puts them together again.
 
-    ``read`` names the values that are of interest, ``written`` the lines that change, and ``zero`` those that are always
-    0; others stay byte for byte.
+    ``read`` names the values that are of interest, ``written`` the lines that change, and ``zero`` those that are
+    always 0; others stay byte for byte.
     """
 
     def __init__(self, read: Collection[str], written: Collection[str], zero: Collection[str] = ()) -> None:

@@ -59,12 +59,12 @@ def directory(path: str) -> Directory | None:
 
 
 def view(path: str) -> Callable[[Reader, Container], bytes] | None:
-    """Return what makes the text of a file of ``served.FILES`` or below one of ``served.PASSED``, None for all others.
+    """Return what makes a file's text, and raises OSError; None where there is no file of ours.
 
-    It raises OSError.
+    Those are ``served.FILES``, and all below ``served.PASSED``.
     """
     below, file = directory(path), VIEWS.get(path)
-    return partial(below.read, path=path) if below else file and file.read
+    return partial(below.read, path=path) if below else file.read if file else None
 
 
 def read(reader: Reader, container: Container, path: str) -> bytes:

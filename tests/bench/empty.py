@@ -18,7 +18,7 @@ from lxcfs_py.counters import FILES_AT
 from lxcfs_py.daemon.mount import mount
 from lxcfs_py.fuse import protocol
 from lxcfs_py.fuse.reading import Reading
-from lxcfs_py.fuse.requests import Requests, UnmountedError
+from lxcfs_py.fuse.requests import LeaveError, Requests, UnmountedError
 
 TEXT = b"0.00 0.00 0.00 1/1 1\n"
 LOOKUP, GETATTR, FLUSH = 1, 3, 25
@@ -80,7 +80,7 @@ def main() -> None:
             request = requests.following()
             if not reading.answered(request):
                 os.write(fuse, other(request))
-    except UnmountedError:
+    except (LeaveError, UnmountedError):
         return
 
 
