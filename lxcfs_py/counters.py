@@ -25,8 +25,8 @@ OPCODES = {
     "release": 18, "flush": 25, "opendir": 27, "releasedir": 29, "poll": 40, "readdir": 44,
 }  # fmt: skip
 """The kernel's number for what each handler answers (enum fuse_opcode in include/uapi/linux/fuse.h)."""
-IDLE, AWAY = 0, 255
-"""Instead of an opcode: waits for a request, or does not even that for a few milliseconds."""
+IDLE = 0
+"""Instead of an opcode: waits for a request."""
 
 PID, STARTED_NSEC, STARTS, BUSY_SINCE_NSEC, OPCODE, UNIQUE, REQUESTS, ERRORS, FALLBACKS, CELLS_USED, FILES_AT = range(
     11
@@ -86,7 +86,7 @@ class Worker(Record):
     busy_since_nsec: int
     """When it took up the request it is at; 0 when it is at none."""
     opcode: int
-    """``IDLE``, ``AWAY`` or the request's."""
+    """``IDLE`` or the request's."""
     unique: int
     """The kernel's number of the request it is at, or was at last."""
     requests: int
@@ -186,13 +186,9 @@ class Table:
         """Return a worker's row, for that worker."""
         return Row(self._memory, number, first)
 
-    def words(self, number: int) -> memoryview:
-        """Return the numbers of a worker's row."""
-        return _rows(self._memory)[number][:_CELLS_AT].cast("Q")
-
     def request(self, number: int) -> Request:
         """Return what a worker is at; it may be between two, but not for long."""
-        words = self.words(number)
+        words = _rows(self._memory)[number][:_CELLS_AT].cast("Q")
         return Request(words[BUSY_SINCE_NSEC], words[OPCODE], words[UNIQUE], words[REQUESTS])
 
     def worker(self, number: int) -> Worker:

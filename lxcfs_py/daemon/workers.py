@@ -78,12 +78,10 @@ def work(task: Task, number: int) -> NoReturn:
         shared = task.shared()
         reader = Reader(task.host, Files(affordable(2048)), shared, loads=Loads(task.loads))
         nodes, pressure = Nodes(task.table), Pressure(reader, Triggers(task.triggers))
-        table = Table(task.counters, 2 * task.workers)
-        row = table.row(number, first_seen)
-        others = [table.words(each) for each in range(task.first, task.first + task.workers) if each != number]
+        row = Table(task.counters, 2 * task.workers).row(number, first_seen)
         operations = Operations(number, reader, shared, nodes, tell, pressure, row)
         slot = shared.relay(number)[: protocol.REQUEST_BYTES] if task.relay else None
-        code = driver.serve(operations, task.fuse, task.init, slot, others)
+        code = driver.serve(operations, task.fuse, task.init, slot)
     except Exception as error:  # noqa: BLE001  (the template starts another)
         tell(f"worker {number}", "", error, 0)
     finally:

@@ -24,7 +24,7 @@ from lxcfs_py.fuse.reading import Reading
 from lxcfs_py.fuse.requests import LeaveError, Requests, UnmountedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator
 
     from lxcfs_py.fuse.operations import Operations
 
@@ -105,18 +105,11 @@ class Blocking:
 class Session:
     """The kernel on one side, libfuse on the other; ``wait`` is pyfuse3's."""
 
-    def __init__(
-        self,
-        operations: Operations,
-        fuse_fd: int,
-        init: protocol.Init,
-        slot: memoryview | None,
-        others: Sequence[memoryview],
-    ) -> None:
+    def __init__(self, operations: Operations, fuse_fd: int, init: protocol.Init, slot: memoryview | None) -> None:
         self._fuse_fd, self._ours = fuse_fd, _Pair()
         self._ours.near.send(protocol.worker_init(init))
         self._reading = Reading(operations, fuse_fd)
-        self._requests = Requests(fuse_fd, operations.words, self._reading.owner, slot, others)
+        self._requests = Requests(fuse_fd, operations.words, self._reading.owner, slot)
         self.wait: Callable[[int], None] = self._first
 
     @property
@@ -170,15 +163,13 @@ class _Pair:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * protocol.REQUEST_BYTES)
 
 
-def serve(
-    operations: Operations, fuse_fd: int, init: protocol.Init, slot: memoryview | None, others: Sequence[memoryview]
-) -> int:
+def serve(operations: Operations, fuse_fd: int, init: protocol.Init, slot: memoryview | None) -> int:
     """Serve the session behind ``fuse_fd`` until it is unmounted (``UNMOUNTED``), or SIGTERM comes (``LEFT``).
 
-    ``slot`` is None where the kernel asks again what a dead worker was asked; else it and ``others`` are as in
-    ``Requests``. Raises OSError or RuntimeError if libfuse will not take the session over.
+    ``slot`` is None where the kernel asks again what a dead worker was asked, else as in ``Requests``.
+    Raises OSError or RuntimeError if libfuse will not take the session over.
     """
-    session = Session(operations, fuse_fd, init, slot, others)
+    session = Session(operations, fuse_fd, init, slot)
     operations.wake_message = session.wake_message
     pyfuse3.trio = Blocking(lambda fd: session.wait(fd))  # type: ignore[attr-defined]
     pyfuse3.init(operations, session.path, set())

@@ -109,7 +109,7 @@ def open_body(flags: int) -> bytes:
 
 def read_body(handle: int, offset: int, size: int) -> bytes:
     """Return what READ says for a process."""
-    return struct.pack("=QQII16x", handle, offset, size, _READ_LOCKOWNER)
+    return struct.pack("=QQII16x", handle, offset, size, FOR_PROCESS)
 
 
 def release_body(handle: int) -> bytes:

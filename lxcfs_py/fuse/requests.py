@@ -10,25 +10,19 @@ import errno
 import os
 import select
 import signal
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from lxcfs_py.counters import AWAY, BUSY_SINCE_NSEC, IDLE, OPCODE, STARTED_NSEC
+from lxcfs_py.counters import BUSY_SINCE_NSEC, IDLE, OPCODE
 from lxcfs_py.fuse import protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable
 
 MOST_HELD = 1024
 """Requests that one worker takes in."""
 LOOK_EVERY = 4
 """After so many requests it looks whether there is a crowd."""
-MOST_NEEDLESS, AWAY_SECONDS = 4, 0.005
-"""A reader sends its next OPEN while its RELEASE is taken up, which wakes a second worker for what the first would do
-at once. One that is woken so again and again stays away for a while.
-"""
-BRIEF = (IDLE, protocol.RELEASE)
 
 
 class UnmountedError(Exception):
@@ -45,22 +39,15 @@ class Requests:
     ``words`` is the worker's row of the counters; ``owner`` says whose turn a request takes. ``slot`` is a part of
     shared memory, of ``protocol.REQUEST_BYTES`` at least, where a request's number is as long as it is being
     answered: the kernel copies it there itself, so nobody can die holding one that is not noted. None where the
-    kernel asks again (6.9 and later). With a slot nothing else is taken in. ``others`` are the rows of those who
-    serve beside it.
+    kernel asks again (6.9 and later). With a slot nothing else is taken in.
     """
 
     def __init__(
-        self,
-        fuse_fd: int,
-        words: memoryview,
-        owner: Callable[[memoryview], Hashable],
-        slot: memoryview | None,
-        others: Sequence[memoryview] = (),
+        self, fuse_fd: int, words: memoryview, owner: Callable[[memoryview], Hashable], slot: memoryview | None
     ) -> None:
         self._fuse_fd, self._words, self._owner, self._slot = fuse_fd, words, owner, slot
         self._buffer = memoryview(bytearray(protocol.REQUEST_BYTES)) if slot is None else slot
         self._buffers = (self._buffer,)
-        self._others, self._needless = others, 0
         self._held: dict[Hashable, deque[memoryview]] = {}
         self._count = self._since = 0
         self._crowd = self._waiting = self._leaving = False
@@ -84,9 +71,8 @@ class Requests:
             self._slot[: protocol.UNIQUE_OFFSET + 8] = bytes(protocol.UNIQUE_OFFSET + 8)
         elif self._since >= LOOK_EVERY or (self._crowd and not self._count):
             self._since, self._crowd = 0, self._count > 0
-            if (
-                not self._leaving and self._poll(0, 1) and (length := self._read())
-            ):  # (a read in vain costs three times as much as a look)
+            # A look costs a third of a read in vain, which raises.
+            if not self._leaving and self._poll(0, 1) and (length := self._read()):
                 if not self._count and not self._poll(0, 1):
                     return self._buffer[:length]
                 self._crowd = True
@@ -102,23 +88,11 @@ class Requests:
             try:
                 if self._leaving:
                     raise LeaveError
-                if self._needless >= MOST_NEEDLESS:
-                    words[OPCODE] = AWAY
-                    time.sleep(AWAY_SECONDS)
-                    words[OPCODE] = IDLE
-                    self._needless = 0
                 self._poll(-1, 1)
             finally:
                 self._waiting = False
-            if self._others:
-                self._needless = self._needless + 1 if self._is_needless() else 0
             if length := self._read():
                 return self._buffer[:length]
-
-    def _is_needless(self) -> bool:
-        """Say whether a worker that is asked first would have taken up in a moment what this one was woken for."""
-        began_nsec = self._words[STARTED_NSEC]
-        return any(other[STARTED_NSEC] < began_nsec and other[OPCODE] in BRIEF for other in self._others)
 
     def _read(self) -> int:
         """Read a request into the buffer; return its length, 0 if there is none."""

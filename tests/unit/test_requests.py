@@ -7,17 +7,16 @@ import os
 import signal
 import socket
 import struct
-import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pyfuse3
 import pytest
 
-from lxcfs_py.counters import AWAY, FILES_AT, IDLE, OPCODE, REQUESTS, STARTED_NSEC
+from lxcfs_py.counters import FILES_AT, REQUESTS
 from lxcfs_py.fuse import protocol
 from lxcfs_py.fuse.reading import Reading
-from lxcfs_py.fuse.requests import AWAY_SECONDS, LOOK_EVERY, LeaveError, Requests
+from lxcfs_py.fuse.requests import LOOK_EVERY, LeaveError, Requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,30 +200,3 @@ def test_a_caller_that_was_killed_keeps_no_file_open(kernel: Kernel, handlers: H
     assert Reading(handlers, null).answered(memoryview(kernel.asked.recv(4096)))  # type: ignore[arg-type]
     os.close(null)
     assert handlers.open_files == set()
-
-
-def test_who_is_woken_for_nothing_stays_away(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker before which another one is idle stays away after a few requests, and says so; else it does not."""
-    own, elder, away = [0] * FILES_AT, [0] * FILES_AT, []
-    own[STARTED_NSEC] = 1
-    monkeypatch.setattr(time, "sleep", lambda seconds: away.append((seconds, own[OPCODE])))
-    row: Any = own
-    requests = Requests(kernel.asked.fileno(), row, lambda _request: 0, None, [elder])  # type: ignore[list-item]
-
-    def served(count: int) -> int:
-        away.clear()
-        for _ in range(count):
-            kernel.ask(protocol.OPEN)
-            requests.following()
-        return len(away)
-
-    elder[OPCODE] = protocol.READ
-    assert served(100) == 0
-    elder[OPCODE] = protocol.RELEASE
-    assert served(50) > 0
-    assert set(away) == {(AWAY_SECONDS, AWAY)}
-    elder[OPCODE] = AWAY
-    served(1)
-    assert served(50) == 0
-    elder[OPCODE], elder[STARTED_NSEC] = IDLE, 2
-    assert served(50) == 0
