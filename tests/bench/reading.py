@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lxcfs_py.container import Container
 
 HERE = Path(__file__).resolve().parent
-ROUNDS, MILLISECONDS = 2, 100
+ROUNDS, MILLISECONDS = 15, 250
 AIM = 0.5
 """Of LXCFS's latency and CPU time; of its throughput the inverse."""
 FLOOR, EMPTY = "floor", "empty"
