@@ -177,9 +177,7 @@ def tables(
         whose[f"lxcfs {file}"] = Contender(daemons[1], f"/lxcfs/{file}")
         whose[file] = Contender(daemons[0], f"/{file}")
     one = measured(readers, whose, 1)
-    print(
-        "\n| one reader: file | LXCFS: latency, CPU us | ours | latency | median | CPU |\n|---|---|---|---|---|---|"
-    )
+    print("\n| file | LXCFS: latency, CPU us | ours | latency | median | CPU |\n|---|---|---|---|---|---|")
     for file in files:
         us, them, ratio = middle(one[file]), middle(one[f"lxcfs {file}"]), ratios(one[file], one[f"lxcfs {file}"])
         print(
@@ -191,9 +189,7 @@ def tables(
         print(f"| ({kind}) | | {turn.tenth:.0f}, {turn.cpu:.0f} | | | |", flush=True)
     below(one, files, base)
     eight = measured(readers, whose, 8)
-    print(
-        "\n| eight readers: file | LXCFS: reads a second, CPU us | ours | throughput | CPU |\n|---|---|---|---|---|"
-    )
+    print("\n| file | LXCFS: reads a second, CPU us | ours | throughput | CPU |\n|---|---|---|---|---|")
     for file in files:
         us, them, ratio = (
             middle(eight[file]),
