@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from time import monotonic_ns
 from typing import TYPE_CHECKING
-
-import pyfuse3
 
 from lxcfs_py.counters import BUSY_SINCE_NSEC, OPCODE, REQUESTS, UNIQUE
 from lxcfs_py.fuse import protocol
@@ -72,6 +69,8 @@ class Reading:
             os.write(self._fuse_fd, reply)
         except OSError:  # the caller was killed, or the kernel asked another worker again
             if handle:
-                with contextlib.suppress(pyfuse3.FUSEError, OSError):
+                try:
                     self._operations.closed(handle)
+                except Exception as error:  # noqa: BLE001
+                    number(self._operations, _OURS[RELEASE], error)
         return True
