@@ -167,6 +167,8 @@ class Callers:
     def __init__(self, host: Host, files: Files, limit: int = 1024) -> None:
         self._host, self._files = host, files
         self._inits: Living[Init] = Living(limit, lambda init: files.forget(f"{host.proc}/{init.pid}/cgroup"))
+        self._limit, self._found = limit, dict[str, tuple[Init, bytes, Container]]()
+        """By pid namespace what its init's file said at the last look, and what that means."""
         self._once = Files(1)
         self._own = _link(f"{host.proc}/self/ns/pid")
 
@@ -181,12 +183,20 @@ class Callers:
         if init is None:
             return None
         try:
-            paths = proc_cgroup.parse(self._files.read_one(f"{self._host.proc}/{init.pid}/cgroup"))
+            text = self._files.read_one(f"{self._host.proc}/{init.pid}/cgroup")
         except OSError:
             return None
+        found = self._found.get(namespace)
+        if found and found[0] is init and found[1] == text:
+            return found[2]
+        paths = proc_cgroup.parse(text)
         paths = {name: path.removesuffix(INIT_SCOPE) or "/" for name, path in paths.items()}
         key = f"{'/'.join(init.namespaces)}:{init.pid}@{init.start_ticks}"
-        return Container(key, Cgroup(paths), init.pid, init.start_ticks, init.boottime_offset_nsec)
+        container = Container(key, Cgroup(paths), init.pid, init.start_ticks, init.boottime_offset_nsec)
+        if len(self._found) >= self._limit:
+            self._found.clear()
+        self._found[namespace] = init, text, container
+        return container
 
     def namespace(self, pid: int) -> str:
         """Return a process's pid namespace, "" if that can't be known."""

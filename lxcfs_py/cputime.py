@@ -63,13 +63,7 @@ def split(time: CpuTime, seen: tuple[int, int, int]) -> tuple[int, int, int]:
 
 def spread(amount: int, weights: Sequence[int]) -> list[int]:
     """Divide an amount in proportion, exactly; no part exceeds its weight if the amount does not exceed their sum."""
-    if not amount:
-        return [0] * len(weights)
-    if len(weights) == 1:
-        return [amount if weights[0] else 0]
     whole = sum(weights)
-    if amount == whole:
-        return [*weights]
     if not whole:
         return [0] * len(weights)
     parts, upto, mark = [], 0, 0
@@ -82,23 +76,35 @@ def spread(amount: int, weights: Sequence[int]) -> list[int]:
 
 def advance(account: Account, now_nsec: int, time: CpuTime, n: int) -> Account:
     """Return the account at ``now_nsec`` with ``n`` visible CPUs."""
-    seen = split(time, account.seen)
-    waiting = [p + new - old for p, new, old in zip(account.pending, seen, account.seen, strict=True)]
+    seen, before, pending = split(time, account.seen), account.seen, account.pending
+    user = pending[0] + seen[0] - before[0]
+    nice = pending[1] + seen[1] - before[1]
+    system = pending[2] + seen[2] - before[2]
     dt_usec = max(0, now_nsec - account.last_nsec) // 1000
-    served, pending = waiting, (0, 0, 0)
-    if sum(waiting) > n * dt_usec:
-        served = spread(n * dt_usec, waiting)
-        later = [part - now for part, now in zip(waiting, served, strict=True)]
-        user, nice, system = spread(min(sum(later), n * SURPLUS_USEC), later)
-        pending = user, nice, system
-    busy = spread(sum(served), [dt_usec] * n)
-    in_user = spread(served[0] + served[1], busy)  # user and nice together first: what is left is system's, never < 0
-    in_nice = spread(served[1], in_user)
+    if (used := user + nice + system) > n * dt_usec:
+        waiting, used = (user, nice, system), n * dt_usec
+        user, nice, system = spread(used, waiting)
+        later = [part - now for part, now in zip(waiting, (user, nice, system), strict=True)]
+        pending = _three(spread(min(sum(later), n * SURPLUS_USEC), later))
+    else:
+        pending = 0, 0, 0
+    # As ``spread`` divides: what is used among the CPUs, of each one's user and nice together (what is left is
+    # system's, never < 0), of that nice.
+    low = user + nice
     cpus = [*account.cpus, *((0, 0, 0, 0),) * (n - len(account.cpus))]
+    busy_upto = low_upto = nice_upto = 0
     for at in range(n):
-        (u, ni, s, i), b = cpus[at], busy[at]
-        cpus[at] = u + in_user[at] - in_nice[at], ni + in_nice[at], s + b - in_user[at], i + dt_usec - b
+        busy, busy_upto = busy_upto, used * (at + 1) // n
+        of_low, low_upto = low_upto, low * busy_upto // used if used else 0
+        of_nice, nice_upto = nice_upto, nice * low_upto // low if nice else 0
+        busy, of_low, of_nice = busy_upto - busy, low_upto - of_low, nice_upto - of_nice
+        (u, ni, s, i) = cpus[at]
+        cpus[at] = u + of_low - of_nice, ni + of_nice, s + busy - of_low, i + dt_usec - busy
     return Account(account.last_nsec + dt_usec * 1000, seen, pending, tuple(cpus))
+
+
+def _three(parts: list[int]) -> tuple[int, int, int]:
+    return parts[0], parts[1], parts[2]
 
 
 class CpuStore(Protocol):

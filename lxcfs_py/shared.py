@@ -39,7 +39,7 @@ SPINS = 30
 """How often a lock is tried before it is waited for: it is held for 10 us, and to be put to sleep costs more."""
 _HEAD = struct.Struct("=16sB7x")
 _COPY = struct.Struct("=8q")
-_CPU_BYTES = 4 * 8
+_CPU = struct.Struct("=4q")
 
 OPENS = 8192
 """Files one worker may have opened at a time."""
@@ -78,7 +78,7 @@ class Shared:
         self.descriptor = descriptor
         self._cpus = cpus
         self._slots = workers * OPENS
-        self._copy_bytes = _COPY.size + cpus * _CPU_BYTES
+        self._copy_bytes = _COPY.size + cpus * _CPU.size
         self._account_bytes = _HEAD.size + 2 * self._copy_bytes
         self._takes_at = _pages(ACCOUNTS * self._account_bytes)
         base_at = self._takes_at + workers * _TAKE.size
@@ -107,10 +107,10 @@ class Shared:
         shard = name[0] % SHARDS
         self._lock(shard)
         try:
-            at = self._find(name, shard)
-            found = self._load(at, name) or Account(start_nsec)
+            at, valid = self._find(name, shard)
+            found = self._load(at, valid) if valid else Account(start_nsec)
             found = advance(found, max(now_nsec, found.last_nsec), time, min(n, self._cpus))
-            self._store(at, name, found)
+            self._store(at, name, found, valid)
         finally:
             fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, shard)
         return found
@@ -124,42 +124,37 @@ class Shared:
             return
         fcntl.lockf(self.descriptor, fcntl.LOCK_EX, 1, shard)
 
-    def _find(self, name: bytes, shard: int) -> int:
-        """Return the offset of the account, or of the place it shall have."""
+    def _find(self, name: bytes, shard: int) -> tuple[int, int]:
+        """Return the offset of the account and which copy is valid; or of the place it shall have, and 0."""
         others: list[tuple[int, int, int]] = []
         own: list[tuple[int, int, int]] = []
         for probe in range(PLACES):
             at = (shard * PLACES + (name[8] + probe) % PLACES) * self._account_bytes
             whose, valid = _HEAD.unpack_from(self._map, at)
             if whose == name:
-                return at
+                return at, valid
             last = _COPY.unpack_from(self._map, at + _HEAD.size + (valid == 2) * self._copy_bytes)[0] if valid else -1
             (own if valid and whose[:8] == name[:8] else others).append(
                 (last, probe, at)
             )  # the first: it is found soonest
-        return min(own if len(own) >= ACCOUNTS_OF_ONE else own + others)[2]
+        return min(own if len(own) >= ACCOUNTS_OF_ONE else own + others)[2], 0
 
-    def _load(self, at: int, name: bytes) -> Account | None:
-        whose, valid = _HEAD.unpack_from(self._map, at)
-        if whose != name or not valid:
-            return None
+    def _load(self, at: int, valid: int) -> Account:
         copy = at + _HEAD.size + (valid - 1) * self._copy_bytes
         last, u, n, s, pu, pn, ps, cpus = _COPY.unpack_from(self._map, copy)
-        flat = struct.unpack_from(f"={4 * cpus}q", self._map, copy + _COPY.size)
-        each = iter(flat)
-        return Account(last, (u, n, s), (pu, pn, ps), tuple(zip(each, each, each, each, strict=True)))
+        each = _CPU.iter_unpack(self._map[copy + _COPY.size : copy + _COPY.size + cpus * _CPU.size])
+        return Account(last, (u, n, s), (pu, pn, ps), tuple(each))
 
-    def _store(self, at: int, name: bytes, account: Account) -> None:
-        whose, valid = _HEAD.unpack_from(self._map, at)
-        if whose != name:
+    def _store(self, at: int, name: bytes, account: Account, valid: int) -> None:
+        if not valid:
             self._map[at + 16] = 0  # nobody's until the copy is whole
             self._map[at : at + 16] = name
-            valid = 0
         target = 2 if valid == 1 else 1
         copy = at + _HEAD.size + (target - 1) * self._copy_bytes
-        numbers = [number for cpu in account.cpus for number in cpu]
-        head = (account.last_nsec, *account.seen, *account.pending, len(account.cpus))
-        struct.pack_into(f"={8 + len(numbers)}q", self._map, copy, *head, *numbers)
+        last_nsec, seen, pending, cpus = account
+        _COPY.pack_into(self._map, copy, last_nsec, *seen, *pending, len(cpus))
+        for number, times in enumerate(cpus):
+            _CPU.pack_into(self._map, copy + _COPY.size + number * _CPU.size, *times)
         self._map[at + 16] = target
 
     # Open files.
@@ -171,22 +166,24 @@ class Shared:
         """
         if len(about) > OPEN_BYTES - _OPEN.size:
             raise FullError(errno.ENOMEM, "a container's cgroup paths are too long", key)
-        first = worker * OPENS
+        memory, first = self._map, worker * OPENS
         at = self._used_at + first
-        number = self._map.find(b"\0", at, at + OPENS) - at  # the lowest that is free: few pages are ever touched
+        number = memory.find(b"\0", at, at + OPENS) - at  # the lowest that is free: few pages are ever touched
         if number < 0:
             raise FullError(errno.ENFILE, "too many open files of all containers", key)
         whose = digest(key)[:8]
         if number >= OPENS_OF_ONE and self._held(first, whose) >= OPENS_OF_ONE:
             raise FullError(errno.EMFILE, "too many open files", owner(key))
         slot = first + number
-        _TAKE.pack_into(self._map, self._takes_at + worker * _TAKE.size, slot, monotonic_ns())
-        self._map[self._used_at + slot] = TAKEN
-        generation = _SLOT.unpack_from(self._map, self._slots_at + slot * _SLOT.size)[0] + 1 & 0x7FFFFFFF
-        _SLOT.pack_into(self._map, self._slots_at + slot * _SLOT.size, generation, whose)
+        _TAKE.pack_into(memory, self._takes_at + worker * _TAKE.size, slot, monotonic_ns())
+        memory[self._used_at + slot] = TAKEN
+        at = self._slots_at + slot * _SLOT.size
+        generation = _SLOT.unpack_from(memory, at)[0] + 1 & 0x7FFFFFFF
+        _SLOT.pack_into(memory, at, generation, whose)
         at = self._opens_at + slot * OPEN_BYTES
-        _OPEN.pack_into(self._map, at, pid, len(about), -1, False)
-        self._map[at + _OPEN.size : at + _OPEN.size + len(about)] = about
+        _OPEN.pack_into(memory, at, pid, len(about), -1, False)
+        at += _OPEN.size
+        memory[at : at + len(about)] = about
         return self._handle(slot, generation)
 
     def _handle(self, slot: int, generation: int) -> int:
@@ -197,16 +194,22 @@ class Shared:
         at = self._slots_at + first * _SLOT.size
         return self._map[at : at + OPENS * _SLOT.size].count(whose)
 
-    def opened(self, handle: int) -> Opened | None:
-        """Return what a handle stands for, None if it was given back."""
+    def _is_open(self, handle: int) -> bool:
+        """Say whether a handle has not been given back."""
         slot = handle & 0xFFFFFFFF
         if slot >= self._slots or (state := self._map[self._used_at + slot]) == FREE:
-            return None
+            return False
         if self._handle(slot, _SLOT.unpack_from(self._map, self._slots_at + slot * _SLOT.size)[0]) != handle:
-            return None
+            return False
         if state != TAKEN:  # doubted, but somebody has it
             self._map[self._used_at + slot] = TAKEN
-        at = self._opens_at + slot * OPEN_BYTES
+        return True
+
+    def opened(self, handle: int) -> Opened | None:
+        """Return what a handle stands for, None if it was given back."""
+        if not self._is_open(handle):
+            return None
+        at = self._opens_at + (handle & 0xFFFFFFFF) * OPEN_BYTES
         pid, about, length, kept = _OPEN.unpack_from(self._map, at)
         return Opened(self._map[at + _OPEN.size : at + _OPEN.size + about], pid, length, kept)
 
@@ -223,13 +226,17 @@ class Shared:
             os.pwrite(self.descriptor, text, self._texts_at + slot * TEXT_BYTES)
         _TEXT.pack_into(self._map, self._opens_at + slot * OPEN_BYTES + _TEXT_AT, len(text), not whole)
 
+    def kept(self, handle: int) -> tuple[int, bool]:
+        """Return the length of an open file's text (-1: none yet), and whether ``text`` has it."""
+        return _TEXT.unpack_from(self._map, self._opens_at + (handle & 0xFFFFFFFF) * OPEN_BYTES + _TEXT_AT)
+
     def text(self, handle: int, offset: int, size: int) -> bytes:
         """Return a piece of the text that was kept."""
         return os.pread(self.descriptor, size, self._texts_at + (handle & 0xFFFFFFFF) * TEXT_BYTES + offset)
 
     def release(self, handle: int) -> None:
         """Give a handle back."""
-        if self.opened(handle) is not None:
+        if self._is_open(handle):
             self._free(handle & 0xFFFFFFFF)
 
     def _free(self, slot: int) -> None:

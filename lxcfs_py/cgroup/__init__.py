@@ -48,10 +48,10 @@ class Cgroups:
         directory = hierarchy.directory(path) if hierarchy else None
         return None if hierarchy is None or directory == hierarchy.mount else directory
 
-    def memory(self, cgroup: Cgroup) -> tuple[MemoryLevel, ...]:
+    def memory(self, cgroup: Cgroup, *, swap: bool = True) -> tuple[MemoryLevel, ...]:
         """See ``Driver.memory``."""
         found = self._driver("memory", cgroup)
-        return found[0].memory(found[1]) if found else ()
+        return found[0].memory(found[1], swap=swap) if found else ()
 
     def numa_stat(self, cgroup: Cgroup) -> Mapping[int, Mapping[str, int]]:
         """See ``Driver.numa_stat``."""

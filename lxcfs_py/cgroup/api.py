@@ -29,7 +29,6 @@ class Cgroup(Record):
 class MemoryLevel(Record):
     """Memory of one cgroup. ``stat`` uses v2's names and bytes on both versions (v1: its total_* rows)."""
 
-    path: str
     limit_bytes: int | None
     usage_bytes: int
     swap_limit_bytes: int | None
@@ -80,8 +79,11 @@ class Driver(Protocol):
 
     version: int
 
-    def memory(self, path: str) -> tuple[MemoryLevel, ...]:
-        """Return the nearest level that has the memory controller, and those above it that limit something."""
+    def memory(self, path: str, *, swap: bool = True) -> tuple[MemoryLevel, ...]:
+        """Return the nearest level that has the memory controller, and those above it that limit something.
+
+        Without ``swap`` nothing is read of it: it has no limit, and none is used.
+        """
 
     def numa_stat(self, path: str) -> Mapping[int, Mapping[str, int]]:
         """Return by node what memory.stat has for all, by v2's names; empty where that is not known."""

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from lxcfs_py.cgroup.layout import Hierarchy
     from lxcfs_py.files import Files
 
-MOST_PATHS = 4096
-"""Of how many cgroups the directories are remembered."""
+MOST_KNOWN = 1 << 15
+"""Of how many files the paths are remembered."""
 
 
 class Base:
@@ -24,40 +24,50 @@ class Base:
     def __init__(self, files: Files, hierarchy: Hierarchy) -> None:
         self._files = files
         self._hierarchy = hierarchy
-        self._known: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._own: dict[tuple[str, str], str] = {}
+        self._over: dict[tuple[str, tuple[str, ...]], tuple[tuple[str, ...], ...]] = {}
 
-    def _places(self, path: str) -> tuple[str, tuple[str, ...]]:
-        """Return a cgroup's directory; and this and its ancestors', leaf first, without the root's."""
-        found = self._known.get(path)
+    def _at(self, path: str, file: str) -> str:
+        """Return where a cgroup has a file."""
+        found = self._own.get((path, file))
         if found is None:
-            if len(self._known) >= MOST_PATHS:
-                self._known.clear()
-            directory = self._hierarchy.directory
-            found = self._known[path] = directory(path), tuple(map(directory, levels(path)))
+            if len(self._own) >= MOST_KNOWN:
+                self._own.clear()
+            found = self._own[path, file] = f"{self._hierarchy.directory(path)}/{file}"
         return found
 
-    def _text(self, directory: str, file: str) -> bytes | None:
+    def _levels(self, path: str, *files: str) -> tuple[tuple[str, ...], ...]:
+        """Return where a cgroup and each of its ancestors has these files, leaf first, without the root."""
+        found = self._over.get((path, files))
+        if found is None:
+            if len(self._over) >= MOST_KNOWN:
+                self._over.clear()
+            directories = map(self._hierarchy.directory, levels(path))
+            found = tuple(tuple(f"{directory}/{file}" for file in files) for directory in directories)
+            self._over[path, files] = found
+        return found
+
+    def _text(self, file: str) -> bytes | None:
         try:
-            return self._files.read_one(f"{directory}/{file}")
+            return self._files.read_one(file)
         except OSError as error:
             self._files.done_without(error)
             return None
 
-    def _integer(self, directory: str, file: str) -> int | None:
-        return integer(self._text(directory, file))
+    def _integer(self, file: str) -> int | None:
+        return integer(self._text(file))
 
-    def _limit(self, directory: str, file: str) -> int | None:
-        return limit(self._text(directory, file))
+    def _limit(self, file: str) -> int | None:
+        return limit(self._text(file))
 
     def _hugetlb(self, path: str, limits: str, usage: str) -> tuple[HugePages, ...]:
         """Return the page sizes the nearest level accounts for; files are named ``hugetlb.SIZE.max`` and the like."""
-        directories = self._places(path)[1]
         found = []
         for name, size in PAGE_SIZES:
-            each = (self._integer(directory, f"hugetlb.{name}.{usage}") for directory in directories)
+            each = (self._integer(file) for (file,) in self._levels(path, f"hugetlb.{name}.{usage}"))
             used = next((bytes_ for bytes_ in each if bytes_ is not None), None)
             if used is not None:
-                every = least(self._limit(directory, f"hugetlb.{name}.{limits}") for directory in directories)
+                every = least(self._limit(file) for (file,) in self._levels(path, f"hugetlb.{name}.{limits}"))
                 found.append(HugePages(size, every, used))
         return tuple(found)
 
@@ -68,12 +78,12 @@ class Base:
 
     def task_count(self, path: str) -> int | None:
         """Return pids.current, which counts the threads."""
-        return self._integer(self._places(path)[0], "pids.current")
+        return self._integer(self._at(path, "pids.current"))
 
     def slabinfo(self, path: str) -> bytes:
         """Return v1's memory.kmem.slabinfo, which older kernels fill; cgroup2 has none."""
         try:
-            return self._files.read(f"{self._places(path)[0]}/memory.kmem.slabinfo")
+            return self._files.read(self._at(path, "memory.kmem.slabinfo"))
         except OSError:
             return b""
 
@@ -84,7 +94,7 @@ class Base:
     def _threads(self, path: str, file: str) -> tuple[int, ...]:
         """Return the threads that the files of this name list, of the cgroup and all below it."""
         found: tuple[int, ...] = ()
-        for directory in below(self._places(path)[0]):
+        for directory in below(self._hierarchy.directory(path)):
             try:
                 found += numbers(self._files.read(f"{directory}/{file}"))
             except OSError:  # gone, or (EOPNOTSUPP) an invalid domain

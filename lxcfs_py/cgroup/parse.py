@@ -21,7 +21,7 @@ def processes(files: Files, directory: str) -> tuple[int, ...]:
 
 def integer(data: bytes | None) -> int | None:
     """Return the number a file holds, None for none: absent, ``max``, negative (v1's -1) or garbage."""
-    if data is None:
+    if data is None or data == b"max\n":
         return None
     try:
         found = int(data)

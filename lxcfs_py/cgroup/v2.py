@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from lxcfs_py.cgroup.amounts import Amounts
 from lxcfs_py.cgroup.api import CpuTime, DeviceUse, HugePages, MemoryLevel
 from lxcfs_py.cgroup.base import Base
 from lxcfs_py.cgroup.parse import by_node, devices, flat
+from lxcfs_py.procfs import cpulist
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from lxcfs_py.cgroup.layout import Hierarchy
+    from lxcfs_py.files import Files
+
+MEMORY = ("memory.max", "memory.swap.max", "memory.current", "memory.swap.current", "memory.stat")
+TIMES = ("usage_usec", "user_usec", "system_usec", "nice_usec")
 
 
 class V2(Base):
@@ -16,57 +24,50 @@ class V2(Base):
 
     version = 2
 
-    def memory(self, path: str) -> tuple[MemoryLevel, ...]:
+    def __init__(self, files: Files, hierarchy: Hierarchy) -> None:
+        super().__init__(files, hierarchy)
+        self._amounts, self._times = Amounts(), Amounts(dict(zip(TIMES, TIMES, strict=True)))
+
+    def memory(self, path: str, *, swap: bool = True) -> tuple[MemoryLevel, ...]:
         """Return the leaf, if it has the controller, and the levels that limit something."""
         found: list[MemoryLevel] = []
-        for directory in self._places(path)[1]:
-            maximum = self._limit(directory, "memory.max")
-            swap = self._limit(directory, "memory.swap.max")
-            if found and maximum is swap is None:
+        for most, most_swap, use, use_swap, amounts in self._levels(path, *MEMORY):
+            maximum = self._limit(most)
+            swapped = self._limit(most_swap) if swap else None
+            if found and maximum is swapped is None:
                 continue
-            usage = self._integer(directory, "memory.current")
+            usage = self._integer(use)
             if usage is None:
                 continue
-            found.append(
-                MemoryLevel(
-                    path=directory,
-                    limit_bytes=maximum,
-                    usage_bytes=usage,
-                    swap_limit_bytes=swap,
-                    memsw_limit_bytes=None,
-                    swap_usage_bytes=self._integer(directory, "memory.swap.current") or 0,
-                    stat=flat(self._text(directory, "memory.stat")),
-                )
-            )
+            in_swap = (self._integer(use_swap) or 0) if swap else 0
+            found.append(MemoryLevel(maximum, usage, swapped, None, in_swap, self._amounts(self._text(amounts))))
         return tuple(found)
 
     def numa_stat(self, path: str) -> Mapping[int, Mapping[str, int]]:
         """Return memory.numa_stat of the nearest level that has it (Linux 5.11)."""
-        texts = (self._text(directory, "memory.numa_stat") for directory in self._places(path)[1])
+        texts = (self._text(file) for (file,) in self._levels(path, "memory.numa_stat"))
         return by_node(next((text for text in texts if text is not None), None))
 
     def cpu_quota(self, path: str) -> float | None:
         """Return the smallest of cpu.max's quota/period, in CPUs."""
         found = []
-        for directory in self._places(path)[1]:
-            words = (self._text(directory, "cpu.max") or b"").split()
+        for (file,) in self._levels(path, "cpu.max"):
+            words = (self._text(file) or b"").split()
             if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]):
                 found.append(int(words[0]) / int(words[1]))
         return min(found, default=None)
 
     def cpuset(self, path: str) -> frozenset[int] | None:
         """Return cpuset.cpus.effective of the nearest level that has it."""
-        from lxcfs_py.procfs import cpulist
-
-        for directory in self._places(path)[1]:
-            data = self._text(directory, "cpuset.cpus.effective")
+        for (file,) in self._levels(path, "cpuset.cpus.effective"):
+            data = self._text(file)
             if data is not None and (found := cpulist.parse(data)):
                 return found
         return None
 
     def cpu_time(self, path: str) -> CpuTime | None:
         """Return cpu.stat's times, which every cgroup has without any controller."""
-        stat = flat(self._text(self._places(path)[0], "cpu.stat"))
+        stat = self._times(self._text(self._at(path, "cpu.stat")))
         if "usage_usec" not in stat:
             return None
         return CpuTime(
@@ -79,12 +80,12 @@ class V2(Base):
 
     def oom_kills(self, path: str) -> int:
         """Return memory.events' oom_kill, which counts the levels below too."""
-        return flat(self._text(self._places(path)[0], "memory.events")).get("oom_kill", 0)
+        return flat(self._text(self._at(path, "memory.events"))).get("oom_kill", 0)
 
     def devices(self, path: str) -> tuple[DeviceUse, ...]:
         """Return io.stat."""
         keys = ("rios", "rbytes", "wios", "wbytes", "dios", "dbytes")
-        found = devices(self._text(self._places(path)[0], "io.stat"))
+        found = devices(self._text(self._at(path, "io.stat")))
         return tuple(DeviceUse(device, *(use.get(key, 0) for key in keys)) for device, use in found.items())
 
     def threads(self, path: str) -> tuple[int, ...]:
@@ -93,5 +94,5 @@ class V2(Base):
 
     def activity(self, path: str) -> bytes | None:
         """Return usage_usec, the first line of cpu.stat."""
-        data = self._text(self._places(path)[0], "cpu.stat")
+        data = self._text(self._at(path, "cpu.stat"))
         return data and data.partition(b"\n")[0]

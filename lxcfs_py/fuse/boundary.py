@@ -27,44 +27,37 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def bounded(handler: Callable[Concatenate[Operations, P], R], name: str) -> Callable[Concatenate[Operations, P], R]:
-    """Return a handler that raises FUSEError only: whatever else goes wrong is an errno and a line of the log.
-
-    The request is counted, and that it is being answered is seen from outside.
-    """
-    opcode, now_nsec = OPCODES[name], time.monotonic_ns
-
-    def guarded(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        words = self.words
-        words[OPCODE] = opcode
-        words[BUSY_SINCE_NSEC] = now_nsec()
-        words[REQUESTS] += 1
-        try:
-            return handler(self, *args, **kwargs)
-        except pyfuse3.FUSEError as error:
-            words[ERRORS] += error.errno not in ANSWERS
-            raise
-        except MemoryError:  # one with memory takes our place, and is asked again
-            os._exit(EXHAUSTED)
-        except OSError as error:
-            words[ERRORS] += 1
-            self.log(name, "", error, 0)
-            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
-        except Exception as error:  # noqa: BLE001  (it would end the mount)
-            words[ERRORS] += 1
-            self.log(name, "", error, 0)
-            raise pyfuse3.FUSEError(errno.EIO) from None
-
-    return guarded
+def number(operations: Operations, name: str, error: Exception) -> int:
+    """Return the errno that a handler's exception is answered with; it is counted, and logged unless it was meant."""
+    words = operations.words
+    if isinstance(error, pyfuse3.FUSEError):
+        words[ERRORS] += error.errno not in ANSWERS
+        return int(error.errno)
+    if isinstance(error, MemoryError):  # one with memory takes our place, and is asked again
+        os._exit(EXHAUSTED)
+    words[ERRORS] += 1
+    operations.log(name, "", error, 0)
+    return (error.errno if isinstance(error, OSError) else 0) or errno.EIO
 
 
 def boundary(
     handler: Callable[Concatenate[Operations, P], R],
 ) -> Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]:
-    """Make a function pyfuse3's handler, which is ``bounded``."""
-    plain = bounded(handler, handler.__name__)
+    """Make a function pyfuse3's handler, which raises FUSEError only.
+
+    The request is counted, and that it is being answered is seen from outside.
+    """
+    name = handler.__name__
+    opcode = OPCODES[name]
 
     async def awaited(self: Operations, *args: P.args, **kwargs: P.kwargs) -> R:
-        return plain(self, *args, **kwargs)
+        words = self.words
+        words[OPCODE] = opcode
+        words[BUSY_SINCE_NSEC] = time.monotonic_ns()
+        words[REQUESTS] += 1
+        try:
+            return handler(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001  (it would end the mount)
+            raise pyfuse3.FUSEError(number(self, name, error)) from None
 
     return cast("Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]", functools.wraps(handler)(awaited))

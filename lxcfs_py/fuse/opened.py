@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyfuse3
 
+from lxcfs_py import views
 from lxcfs_py.container import Container
 from lxcfs_py.counters import FALLBACKS, HOST, NAMES
 from lxcfs_py.views import pressure as pressures
-from lxcfs_py.views import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_KNOWN = 4096
 """Of how many the meaning is remembered."""
+MOST_OWN = 1024
+"""And of how many open files."""
 NUMBERS = {name: number for number, name in enumerate(NAMES)}
 
 
@@ -37,6 +39,12 @@ class File(NamedTuple):
     """What its reads are counted under: in ``NAMES``, the last for all that are not named there."""
     cell: int
     """And the container's."""
+    view: Callable[[Reader, Container], bytes] | None
+    """What makes the text; None where it is the host's, or pressure's."""
+
+
+def _view(path: str, container: Container | None) -> Callable[[Reader, Container], bytes] | None:
+    return None if container is None or path in pressures.FILES else views.view(path)
 
 
 class OpenFiles:
@@ -56,6 +64,8 @@ class OpenFiles:
         self._abouts: dict[tuple[str, str, bool], tuple[Container | None, bytes]] = {}
         self._files: dict[bytes, File] = {}
         self._containers: dict[str, Container] = {}
+        self._own: dict[int, tuple[File, int]] = {}
+        """What was opened here, as ``file`` returns it. Another worker may have closed it since."""
 
     def open(self, path: str, container: Container | None, pid: int, *, right: bool = False) -> int:
         """Return the handle of a file that a process opens."""
@@ -66,7 +76,17 @@ class OpenFiles:
                 self._abouts.clear()
             about = marshal.dumps((path, container.packed if container else None, right))
             known = self._abouts[path, key, right] = container, about
-        return self._shared.open(self._worker, known[1], pid, key)
+        handle = self._shared.open(self._worker, known[1], pid, key)
+        if file := self._files.get(known[1]):
+            if len(self._own) >= MOST_OWN:
+                self._own.clear()
+            self._own[handle] = file, pid
+        return handle
+
+    def close(self, handle: int) -> None:
+        """Give a handle back."""
+        self._own.pop(handle, None)
+        self._shared.release(handle)
 
     def file(self, handle: int) -> tuple[File, int]:
         """Return what a handle stands for, perhaps another worker's, and which process opened it."""
@@ -77,15 +97,16 @@ class OpenFiles:
 
     def read(self, handle: int, offset: int, size: int) -> bytes:
         """Make the text when a read begins at 0; hand out pieces of it afterwards, anew if it was not kept."""
-        opened = self._shared.opened(handle)
-        if opened is None:
-            raise pyfuse3.FUSEError(errno.EBADF)
-        about, pid, length, kept = opened
-        if offset and 0 <= length <= offset:
-            return b""
-        if offset and kept:
-            return self._shared.text(handle, offset, min(size, length - offset))
-        file = self._files.get(about) or self._file(about)
+        own = self._own.get(handle)
+        if own is None:
+            own = self.file(handle)
+        if offset:
+            length, kept = self._shared.kept(handle)
+            if 0 <= length <= offset:
+                return b""
+            if kept:
+                return self._shared.text(handle, offset, min(size, length - offset))
+        file, pid = own
         text = self._text(file, pid)
         whole = len(text) <= size and not offset
         self._shared.keep(handle, text, whole=whole)
@@ -94,7 +115,7 @@ class OpenFiles:
 
     def length(self, path: str, container: Container | None, pid: int) -> int:
         """Return how many bytes a file has now."""
-        return len(self._text(File(path, container, False, 0, 0), pid))
+        return len(self._text(File(path, container, False, 0, 0, _view(path, container)), pid))
 
     def _file(self, about: bytes) -> File:
         found = self._files.get(about)
@@ -105,7 +126,7 @@ class OpenFiles:
                 self._containers.clear()
             whose = packed and self._container(Container.unpacked(packed))
             number, cell = NUMBERS.get(path, len(NAMES) - 1), self._cell(whose.key) if whose else HOST
-            found = self._files[about] = File(path, whose, right, number, cell)
+            found = self._files[about] = File(path, whose, right, number, cell, _view(path, whose))
         return found
 
     def _container(self, container: Container) -> Container:
@@ -120,19 +141,20 @@ class OpenFiles:
         cell = self._row.cell(key)
         if cell < 0:
             self._files.clear()
+            self._own.clear()
             self._row.forget()
             cell = self._row.cell(key)
         return cell
 
     def _text(self, file: File, pid: int) -> bytes:
-        path, container = file.path, file.container
+        path, container, make = file.path, file.container, file.view
         if container is None:
             return self._reader.host_bytes(path)
-        if path in pressures.FILES:
+        if make is None:
             return self._pressure.read(path, container)
         failures = self._reader.files.failures
         try:
-            return read(self._reader, container, path)
+            return make(self._reader, container)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  (a container gets the host's file rather than none)

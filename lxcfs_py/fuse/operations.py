@@ -246,13 +246,14 @@ class Operations(pyfuse3.Operations):
 
     def closed(self, handle: int) -> None:
         """Give an open file's handle back."""
-        self._shared.release(handle & ~WRITER)
-        self._pressure.close(handle)
+        self._opened.close(handle & ~WRITER)
+        if handle & WRITER:
+            self._pressure.close(handle)
 
     @boundary
     def releasedir(self, fh: int) -> None:
         """See pyfuse3.Operations."""
-        self._shared.release(fh)
+        self._opened.close(fh)
 
     @boundary
     def statfs(self, ctx: Any = None) -> pyfuse3.StatvfsData:

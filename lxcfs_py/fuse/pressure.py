@@ -70,5 +70,4 @@ class Pressure:
 
     def close(self, handle: int) -> None:
         """Close what was opened for writing."""
-        if handle & WRITER:
-            self._triggers.close(handle)
+        self._triggers.close(handle)

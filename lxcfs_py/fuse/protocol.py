@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import struct
 import sys
+from typing import TYPE_CHECKING
 
 from lxcfs_py.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OPCODE_INIT = 26
 LOOKUP, OPEN, READ, RELEASE, INTERRUPT = 1, 14, 15, 18, 36
@@ -38,7 +42,8 @@ _OPEN_OUT = struct.Struct("=IiQQII")
 _ASKED = struct.Struct("=4xIQQ8xI")
 _BODY_AT = _IN_HEADER.size
 _BODY = struct.Struct("=QQII")
-_READ_LOCKOWNER = 2
+FOR_PROCESS = 2
+"""In the flags of READ: a process's names the owner of its locks, the page cache's does not (fs/fuse/file.c)."""
 _INIT_IN = struct.Struct("=IIIII44x")
 _INIT_OUT = struct.Struct("=IIIIHHIIHHII24x")
 
@@ -104,7 +109,7 @@ def open_body(flags: int) -> bytes:
 
 def read_body(handle: int, offset: int, size: int) -> bytes:
     """Return what READ says for a process."""
-    return struct.pack("=QQII16x", handle, offset, size, _READ_LOCKOWNER)
+    return struct.pack("=QQII16x", handle, offset, size, FOR_PROCESS)
 
 
 def release_body(handle: int) -> bytes:
@@ -122,9 +127,8 @@ def reply_error(reply: bytes) -> int:
     return -int(_OUT_HEADER.unpack_from(reply)[1]) if len(reply) >= _OUT_HEADER.size else 71
 
 
-def asked(request: memoryview) -> tuple[int, int, int, int]:
-    """Return a request's opcode and number, the inode it is about and the process that asks."""
-    return _ASKED.unpack_from(request)
+asked: Callable[[memoryview], tuple[int, int, int, int]] = _ASKED.unpack_from
+"""Return a request's opcode and number, the inode it is about and the process that asks."""
 
 
 def handle(request: memoryview) -> int:
@@ -132,14 +136,9 @@ def handle(request: memoryview) -> int:
     return int.from_bytes(request[_BODY_AT : _BODY_AT + 8], sys.byteorder)
 
 
-def reading(request: memoryview) -> tuple[int, int, int]:
-    """Return the handle, the offset and the size of READ."""
-    return _BODY.unpack_from(request, _BODY_AT)[:3]
-
-
-def for_page_cache(request: memoryview) -> bool:
-    """Say whether READ is for the page cache: for a process it names the owner of its locks (fs/fuse/file.c)."""
-    return not _BODY.unpack_from(request, _BODY_AT)[3] & _READ_LOCKOWNER
+def reading(request: memoryview) -> tuple[int, int, int, int]:
+    """Return the handle, the offset, the size and the flags of READ."""
+    return _BODY.unpack_from(request, _BODY_AT)
 
 
 def flags(request: memoryview) -> int:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
+from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-import pyfuse3
-
-from lxcfs_py.counters import UNIQUE
+from lxcfs_py.counters import BUSY_SINCE_NSEC, OPCODE, REQUESTS, UNIQUE
 from lxcfs_py.fuse import protocol
-from lxcfs_py.fuse.boundary import bounded
-from lxcfs_py.fuse.operations import Operations
+from lxcfs_py.fuse.boundary import number
 from lxcfs_py.fuse.protocol import INTERRUPT, OPEN, READ, RELEASE
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-_open = bounded(Operations.opened, "open")
-_read = bounded(Operations.piece, "read")
-_release = bounded(Operations.closed, "release")
+    from lxcfs_py.fuse.operations import Operations
+
+_OURS = {OPEN: "open", READ: "read", RELEASE: "release"}
 
 
 class Reading:
@@ -28,6 +25,7 @@ class Reading:
 
     def __init__(self, operations: Operations, fuse_fd: int) -> None:
         self._operations, self._fuse_fd = operations, fuse_fd
+        self._words = operations.words
 
     def owner(self, request: memoryview) -> Hashable:
         """Return whose share of the workers' time a request uses up."""
@@ -44,27 +42,35 @@ class Reading:
         asks for that (by sendfile(2) or splice(2), from 6.5 on) is told to read(2), as by many files of /proc.
         """
         opcode, unique, inode, pid = protocol.asked(request)
-        self._operations.words[UNIQUE] = unique
+        words = self._words
+        words[UNIQUE] = unique
+        if opcode not in _OURS:
+            return opcode == INTERRUPT
+        words[OPCODE] = opcode
+        words[BUSY_SINCE_NSEC] = monotonic_ns()
+        words[REQUESTS] += 1
         handle = 0
         try:
-            if opcode == READ and protocol.for_page_cache(request):
-                reply = protocol.error(unique, errno.EINVAL)
-            elif opcode == READ:
-                reply = protocol.success(unique, _read(self._operations, *protocol.reading(request)))
+            if opcode == READ:
+                at, offset, size, flags = protocol.reading(request)
+                if flags & protocol.FOR_PROCESS:
+                    reply = protocol.success(unique, self._operations.piece(at, offset, size))
+                else:
+                    reply = protocol.error(unique, errno.EINVAL)
             elif opcode == OPEN:
-                handle = _open(self._operations, inode, protocol.flags(request), pid)
+                handle = self._operations.opened(inode, protocol.flags(request), pid)
                 reply = protocol.opened(unique, handle)
-            elif opcode == RELEASE:
-                _release(self._operations, protocol.handle(request))
-                reply = protocol.success(unique)
             else:
-                return opcode == INTERRUPT
-        except pyfuse3.FUSEError as error:
-            reply = protocol.error(unique, error.errno)
+                self._operations.closed(protocol.handle(request))
+                reply = protocol.success(unique)
+        except Exception as error:  # noqa: BLE001  (it would end the mount)
+            reply = protocol.error(unique, number(self._operations, _OURS[opcode], error))
         try:
             os.write(self._fuse_fd, reply)
         except OSError:  # the caller was killed, or the kernel asked another worker again
             if handle:
-                with contextlib.suppress(pyfuse3.FUSEError):
-                    _release(self._operations, handle)
+                try:
+                    self._operations.closed(handle)
+                except Exception as error:  # noqa: BLE001
+                    number(self._operations, _OURS[RELEASE], error)
         return True

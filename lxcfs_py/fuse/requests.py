@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST_HELD = 1024
 """Requests that one worker takes in."""
 LOOK_EVERY = 4
-"""After so many requests it looks whether there is a crowd: a look in vain costs 1 us."""
+"""After so many requests it looks whether there is a crowd."""
 
 
 class UnmountedError(Exception):
@@ -47,6 +47,7 @@ class Requests:
     ) -> None:
         self._fuse_fd, self._words, self._owner, self._slot = fuse_fd, words, owner, slot
         self._buffer = memoryview(bytearray(protocol.REQUEST_BYTES)) if slot is None else slot
+        self._buffers = (self._buffer,)
         self._held: dict[Hashable, deque[memoryview]] = {}
         self._count = self._since = 0
         self._crowd = self._waiting = self._leaving = False
@@ -56,6 +57,7 @@ class Requests:
         # fixed order.
         self._epoll = select.epoll()
         self._epoll.register(fuse_fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        self._poll = self._epoll.poll
         signal.signal(signal.SIGTERM, self._leave)
 
     def _leave(self, _number: int, _frame: object) -> None:
@@ -68,32 +70,34 @@ class Requests:
         if self._slot is not None:
             self._slot[: protocol.UNIQUE_OFFSET + 8] = bytes(protocol.UNIQUE_OFFSET + 8)
         elif self._since >= LOOK_EVERY or (self._crowd and not self._count):
-            self._take_in()
-            self._crowd, self._since = self._count > 0, 0
+            self._since, self._crowd = 0, self._count > 0
+            # A look costs a third of a read in vain, which raises.
+            if not self._leaving and self._poll(0, 1) and (length := self._read()):
+                if not self._count and not self._poll(0, 1):
+                    return self._buffer[:length]
+                self._crowd = True
+                self._take_in(length)
         self._since += 1
         if self._count:
             return self._turn()
+        words = self._words
         while True:
-            self._wait()
+            words[BUSY_SINCE_NSEC] = 0
+            words[OPCODE] = IDLE
+            self._waiting = True
+            try:
+                if self._leaving:
+                    raise LeaveError
+                self._poll(-1, 1)
+            finally:
+                self._waiting = False
             if length := self._read():
                 return self._buffer[:length]
-
-    def _wait(self) -> None:
-        words = self._words
-        words[BUSY_SINCE_NSEC] = 0
-        words[OPCODE] = IDLE
-        self._waiting = True
-        try:
-            if self._leaving:
-                raise LeaveError
-            self._epoll.poll(-1, 1)
-        finally:
-            self._waiting = False
 
     def _read(self) -> int:
         """Read a request into the buffer; return its length, 0 if there is none."""
         try:
-            return os.readv(self._fuse_fd, (self._buffer,))
+            return os.readv(self._fuse_fd, self._buffers)
         except BlockingIOError:  # another worker was faster
             return 0
         except FileNotFoundError:  # the caller was killed while it was handed over
@@ -103,11 +107,13 @@ class Requests:
                 raise UnmountedError from error
             raise
 
-    def _take_in(self) -> None:
-        while self._count < MOST_HELD and not self._leaving and (length := self._read()):
+    def _take_in(self, length: int) -> None:
+        """Hold what was read, and all else that is there."""
+        while length:
             request = memoryview(bytes(self._buffer[:length]))
             self._held.setdefault(self._owner(request), deque()).append(request)
             self._count += 1
+            length = 0 if self._count >= MOST_HELD or self._leaving else self._read()
 
     def _turn(self) -> memoryview:
         """Return the next request of whoever was served longest ago."""

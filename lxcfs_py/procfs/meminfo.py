@@ -26,15 +26,16 @@ class Rewriter:
     """Writes some lines of a text anew. A kernel's lines are the same at every reading: they are learnt from the
     first text, as one pattern that takes the next ones apart and one format that puts them together again.
 
-    ``read`` names the values that are of interest, ``written`` the lines that change; others stay byte for byte.
+    ``read`` names the values that are of interest, ``written`` the lines that change, and ``zero`` those that are
+    always 0; others stay byte for byte.
     """
 
-    def __init__(self, read: Collection[str], written: Collection[str]) -> None:
-        self._names = read, written
+    def __init__(self, read: Collection[str], written: Collection[str], zero: Collection[str] = ()) -> None:
+        self._names = read, {*written, *zero}, zero
         self._learn(b"")
 
     def _learn(self, text: bytes) -> None:
-        read, written = self._names
+        read, written, zero = self._names
         pattern, form, groups = [], [], 0
         self._read: list[tuple[str, int, int]] = []
         """Name, group and shift of each value of interest."""
@@ -53,8 +54,11 @@ class Rewriter:
                 form.append(b"%b")
             else:
                 label = f"{name}: ".ljust(LABEL)
-                self._slots.append((name, 0, shift))
                 form.append(f"{label.replace('%', '%%')}%{WIDTH - len(label)}d".encode("latin-1") + unit)
+                if name in zero:
+                    form[-1] = (form[-1] % 0).replace(b"%", b"%%")
+                else:
+                    self._slots.append((name, 0, shift))
             if name in read:
                 groups += 1
                 self._read.append((name, groups, shift))

@@ -11,12 +11,15 @@ Beside that a module may have, for ``explain``:
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 from lxcfs_py.served import FILES, PASSED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lxcfs_py.container import Container
     from lxcfs_py.reader import Reader
     from lxcfs_py.rule import Rule
@@ -55,7 +58,17 @@ def directory(path: str) -> Directory | None:
     return next((module for at, module in _PASSED.items() if path.startswith(at)), None)
 
 
+def view(path: str) -> Callable[[Reader, Container], bytes] | None:
+    """Return what makes a file's text, and raises OSError; None where there is no file of ours.
+
+    Those are ``served.FILES``, and all below ``served.PASSED``.
+    """
+    below, file = directory(path), VIEWS.get(path)
+    return partial(below.read, path=path) if below else file.read if file else None
+
+
 def read(reader: Reader, container: Container, path: str) -> bytes:
-    """Return the text of a file of ``served.FILES`` or below one of ``served.PASSED``; raises OSError."""
-    below = directory(path)
-    return VIEWS[path].read(reader, container) if below is None else below.read(reader, container, path)
+    """Return the text of such a file; raises OSError."""
+    make = view(path)
+    assert make
+    return make(reader, container)

@@ -118,7 +118,7 @@ def renumbered(host: Iterable[int], seen: tuple[int, ...]) -> list[int]:
 def seen_by(reader: Reader, container: Container) -> tuple[int, ...] | None:
     """Return the host's CPUs the container sees, in order; None if it sees them all, as the host does."""
     cpus = reader.cpus(container)
-    return None if cpulist.parse(reader.host_bytes(f"{CPU}/online")) <= set(cpus) else cpus
+    return None if cpulist.parse(reader.host_one(f"{CPU}/online")) <= set(cpus) else cpus
 
 
 def path_for(reader: Reader, container: Container, path: str) -> str:
@@ -145,7 +145,7 @@ def read(reader: Reader, container: Container, path: str) -> bytes:
     """Return the text of a file below the directory; raises OSError where the host has none."""
     seen = seen_by(reader, container)
     if seen is None:
-        return reader.host_bytes(path)
+        return reader.host_one(path)
     at = host_path(path, seen)
     ids = [
         tuple(_id(reader, f"{CPU}/cpu{cpu}/topology/{name}") for cpu in seen)
@@ -153,7 +153,7 @@ def read(reader: Reader, container: Container, path: str) -> bytes:
         if "/topology/" in path
     ]
     apart = not ids or (len(set(ids[0])) == 1 and len(set(ids[1])) == len(seen))
-    return render(path, reader.host_bytes(at), Seen(seen, apart))
+    return render(path, reader.host_one(at), Seen(seen, apart))
 
 
 def _id(reader: Reader, path: str) -> bytes:

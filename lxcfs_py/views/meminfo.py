@@ -111,7 +111,7 @@ LINES = {
 }
 
 _UNKNOWN = dict.fromkeys(UNKNOWN, 0)
-_rewrite = meminfo.Rewriter(HOST, {*FROM_STAT, *SUMS, *UNKNOWN, *MACHINE, *OWN})
+_rewrite = meminfo.Rewriter(HOST, {*FROM_STAT, *SUMS, *MACHINE, *OWN}, UNKNOWN)
 
 
 class Swap(Record):
@@ -121,6 +121,9 @@ class Swap(Record):
     free: int
 
 
+_NONE = Swap(0, 0)
+
+
 def least(limits: list[int | None], host: int) -> int:
     """Return the smallest limit that is set, never above the host's."""
     return min([host, *(limit for limit in limits if limit is not None)])
@@ -128,6 +131,8 @@ def least(limits: list[int | None], host: int) -> int:
 
 def swap(host: Mapping[str, int], levels: tuple[MemoryLevel, ...]) -> Swap:
     """Return SwapTotal and SwapFree; v1 limits swap together with memory."""
+    if not host.get("SwapTotal"):
+        return _NONE
     total = least([level.swap_limit_bytes for level in levels], host.get("SwapTotal", 0))
     both = [level.memsw_limit_bytes for level in levels if level.memsw_limit_bytes is not None]
     if both:
@@ -160,7 +165,8 @@ def values(host: Mapping[str, int], levels: tuple[MemoryLevel, ...], pages: tupl
     found["Cached"] = stat.get("file", 0) - found["SwapCached"]
     for name in MACHINE:
         found[name] = host.get(name, 0)
-    found = {name: 0 if value < 0 else value if value < total else total for name, value in found.items()}
+    if max(found.values()) > total or min(found.values()) < 0:
+        found = {name: max(0, min(value, total)) for name, value in found.items()}
     found.update(_UNKNOWN)
     found["MemTotal"] = total
     found["MemFree"] = max(0, free)
@@ -188,10 +194,9 @@ def _huge(host: Mapping[str, int], pages: tuple[HugePages, ...]) -> dict[str, in
     }  # fmt: skip
 
 
-def of(
-    reader: Reader, container: Container, host: Mapping[str, int], levels: tuple[MemoryLevel, ...]
-) -> dict[str, int]:
+def of(reader: Reader, container: Container, host: Mapping[str, int]) -> dict[str, int]:
     """Return the lines that are the container's, as ``values`` does."""
+    levels = reader.cgroups.memory(container.cgroup, swap=bool(host.get("SwapTotal")))
     # A machine without huge pages has none to limit, and the controller has a file a size and level.
     pages = reader.cgroups.hugetlb(container.cgroup) if host.get("Hugetlb") or host.get("HugePages_Total") else ()
     return values(host, levels, pages)
@@ -199,5 +204,4 @@ def of(
 
 def read(reader: Reader, container: Container) -> bytes:
     """Return the text for a container."""
-    levels = reader.cgroups.memory(container.cgroup)
-    return _rewrite(reader.host_one(PATH), lambda host: of(reader, container, host, levels))
+    return _rewrite(reader.host_one(PATH), lambda host: of(reader, container, host))

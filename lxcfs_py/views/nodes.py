@@ -123,8 +123,7 @@ def read(reader: Reader, container: Container, path: str) -> bytes:
 
 
 def _memory(reader: Reader, container: Container, node: int, name: str, host: bytes) -> bytes:
-    levels = reader.cgroups.memory(container.cgroup)
-    own = meminfo.of(reader, container, meminfo_parser.parse(reader.host_bytes(meminfo.PATH)), levels)
+    own = meminfo.of(reader, container, meminfo_parser.parse(reader.host_bytes(meminfo.PATH)))
     several = len(cpulist.parse(reader.host_bytes(f"{NODE}/has_memory"))) > 1
     part = reader.cgroups.numa_stat(container.cgroup).get(node, {}) if several else None
     text = host if name == "meminfo" else reader.host_bytes(f"{NODE}/node{node}/meminfo")
@@ -132,5 +131,6 @@ def _memory(reader: Reader, container: Container, node: int, name: str, host: by
     if name == "meminfo":
         return render(host, found)
     found["Cached"] = found.get("FilePages", 0) - found.get("SwapCached", 0)
+    levels = reader.cgroups.memory(container.cgroup)
     stat = part if part is not None else levels[0].stat if levels else {}
     return vmstat_parser.rewrite(host, vmstat.values(vmstat_parser.parse(host), found, stat, (), 0))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lxcfs_py.container import Container
-    from lxcfs_py.cputime import Account, Times
+    from lxcfs_py.cputime import Account
     from lxcfs_py.reader import Reader
 
 PATH = "proc/stat"
@@ -59,39 +59,36 @@ def rows(text: bytes, _cpus: Sequence[int]) -> dict[str, str]:
 class Shape(NamedTuple):
     """What the container's text has of the host's."""
 
-    cpu: str
-    """Format of a CPU's columns."""
-    rest: str
-    """The lines after the CPUs', with their values."""
+    form: bytes
+    """The text with a place for each number, first the CPUs', then btime."""
+    columns: int
+    """How many of a CPU's are known."""
+    btimes: int
+    """How many of the numbers are that, one but on odd hosts."""
     btime_seconds: int
 
 
-@functools.lru_cache(4)
-def shape(host: bytes) -> Shape:
-    """Return the shape of a text; ``rest`` is a format with one place, btime's."""
+@functools.lru_cache(8)
+def shape(host: bytes, n: int) -> Shape:
+    """Return the shape of a text for ``n`` CPUs."""
     lines = stat.parse(host)
     columns = next((len(line.columns) for line in lines if line.name == "cpu"), 10)
+    known = min(columns, 4)
+    cpu = " ".join([*("%d",) * known, *("0",) * (columns - known)])
     rest = [
-        f"{line.name} {{0}}" if line.name == "btime" else " ".join((line.name, *("0" for _ in line.columns)))
+        "btime %d" if line.name == "btime" else " ".join((line.name, *("0" for _ in line.columns)))
         for line in lines
         if not line.name.startswith("cpu") and line.name.isidentifier()
     ]
-    return Shape(
-        " ".join([*("%d",) * min(columns, 4), *("0",) * (columns - 4)]), "\n".join(rest), stat.btime_seconds(lines)
-    )
+    text = "\n".join([f"cpu  {cpu}", *(f"cpu{at} {cpu}" for at in range(n)), *rest, ""])
+    return Shape(text.encode(), known, rest.count("btime %d"), stat.btime_seconds(lines))
 
 
 def render(host: bytes, account: Account, n: int, start_seconds: int) -> bytes:
     """Return the text with the host's lines and columns; ``start_seconds`` is since the machine's start."""
-    form = shape(host)
-    columns = form.cpu.count("%")
-
-    def line(times: Times) -> str:
-        return form.cpu % tuple([usec // TICK_USEC for usec in times[:columns]])
-
-    cpus = [f"cpu{at} {line(account.cpus[at])}" for at in range(n)]
-    rest = form.rest.format(form.btime_seconds + start_seconds)
-    return "\n".join([f"cpu  {line(account.total)}", *cpus, rest, ""]).encode()
+    form, columns, btimes, btime_seconds = shape(host, n)
+    numbers = [usec // TICK_USEC for times in (account.total, *account.cpus[:n]) for usec in times[:columns]]
+    return form % (*numbers, *(btime_seconds + start_seconds,) * btimes)
 
 
 def read(reader: Reader, container: Container) -> bytes:

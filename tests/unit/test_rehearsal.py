@@ -11,7 +11,6 @@ import pytest
 from lxcfs_py.daemon import rehearsal, workers
 from lxcfs_py.daemon.rehearsal import rehearse
 from lxcfs_py.fuse import protocol
-from lxcfs_py.fuse.boundary import bounded
 from lxcfs_py.fuse.operations import Operations
 from tests.unit.test_mourning import Scene
 
@@ -60,13 +59,10 @@ def fail(*_arguments: object) -> NoReturn:
     raise ZeroDivisionError
 
 
-READING = "lxcfs_py.fuse.reading."
-
-
-@pytest.mark.parametrize("broken", [f"{READING}_open", f"{READING}_read", f"{READING}_release"])
+@pytest.mark.parametrize("broken", ["opened", "piece", "closed"])
 def test_workers_that_answer_wrongly(scene: Scene, broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that can't open, read or close a file can't; an open file of it is closed all the same."""
-    monkeypatch.setattr(broken, bounded(fail, "read"))
+    monkeypatch.setattr(Operations, broken, fail)
     assert rehearse(scene.task, 0, workers.work) == "proc/meminfo: Input/output error"
     assert scene.task.shared().taken() == 0
 
@@ -79,5 +75,5 @@ def test_workers_that_find_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch
 
 def test_an_empty_file(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """A text that is empty proves nothing."""
-    monkeypatch.setattr("lxcfs_py.fuse.reading._read", lambda *_arguments: b"")
+    monkeypatch.setattr(Operations, "piece", lambda *_arguments: b"")
     assert rehearse(scene.task, 0, workers.work) == "proc/meminfo: cut off, or empty"

@@ -27,7 +27,6 @@ SIZES = st.integers(0, 1 << 40)
 LIMITS = st.none() | SIZES
 LEVELS = st.builds(
     MemoryLevel,
-    path=st.just("/a"),
     limit_bytes=LIMITS,
     usage_bytes=SIZES,
     swap_limit_bytes=LIMITS,
@@ -42,7 +41,7 @@ LEVELS = st.builds(
 def level(**values: object) -> MemoryLevel:
     """Return a level with nothing but these."""
     fields: dict[str, object] = {
-        "path": "/a", "limit_bytes": None, "usage_bytes": 0, "swap_limit_bytes": None, "memsw_limit_bytes": None,
+        "limit_bytes": None, "usage_bytes": 0, "swap_limit_bytes": None, "memsw_limit_bytes": None,
         "swap_usage_bytes": 0, "stat": {},
     }  # fmt: skip
     return MemoryLevel(**{**fields, **values})  # type: ignore[arg-type]
