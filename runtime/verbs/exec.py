@@ -38,6 +38,8 @@ VERB = Verb(
         Option(("-g", "--additional-gids"), "Add a supplementary group", "GID", "count", many=True),
         Option(("-c", "--cap"), "Add a capability", "NAME", many=True),
         Option(("--no-new-privs",), "Set no_new_privs", kind="flag"),
+        Option(("--apparmor",), "AppArmor profile (default: the container's)", "PROFILE"),
+        Option(("--process-label",), "SELinux label (default: the container's)", "LABEL"),
         Option(("-p", "--process"), "Read OCI's process from a file; the streams are ours", "FILE"),
         options.CONSOLE_SOCKET,
         options.PID_FILE,
@@ -69,6 +71,9 @@ def process(config: Mapping[str, Any], parsed: Parsed, caller: Mapping[str, str]
         sets = ("bounding", "effective", "permitted")
         more = {key: sorted({*own["capabilities"].get(key, ()), *added}) for key in sets}
         changes["capabilities"] = {**own["capabilities"], **more}
+    for field, option in zip(labels.FIELDS, ("apparmor", "process_label"), strict=True):
+        if parsed[option]:
+            changes[field] = parsed[option]
     if parsed["no_new_privs"]:
         changes["noNewPrivileges"] = True
     return {**own, **changes}

@@ -1,12 +1,11 @@
-"""``pyproc features``: what this runtime understands, as OCI's JSON (features.md)."""
+"""``pyproc features``: what this runtime understands, whatever the host has, as OCI's JSON (features.md)."""
 
 from __future__ import annotations
 
-import os
 import sys
 
 from runtime.config import bundle
-from runtime.process import capabilities, labels, namespaces, scheduling
+from runtime.process import capabilities, namespaces, scheduling
 from runtime.root import mount_options
 from runtime.state import OCI_VERSION
 from runtime.systemd.properties import ANNOTATION
@@ -22,6 +21,8 @@ VERB = Verb("features", "Print what this runtime understands, as OCI's JSON.", "
 
 def known() -> dict[str, Any]:
     """Return it, from the lists the runtime itself goes by."""
+    from runtime.filters import architectures, bpf, compiler
+
     options = {
         *mount_options.ATTRIBUTES, *mount_options.RECURSIVE, *mount_options.SUPERBLOCK, *mount_options.NO_SUPERBLOCK,
         *mount_options.PROPAGATION, *(f"r{name}" for name in mount_options.PROPAGATION), "bind", "rbind",
@@ -35,10 +36,17 @@ def known() -> dict[str, Any]:
         "linux": {
             "namespaces": sorted(namespaces.FLAGS),
             "capabilities": list(capabilities.NAMES),
-            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": False},
-            "seccomp": {"enabled": os.path.exists("/proc/sys/kernel/seccomp/actions_avail")},
-            "apparmor": {"enabled": labels.has_module("apparmor")},
-            "selinux": {"enabled": labels.has_module("selinux")},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
+            "seccomp": {
+                "enabled": True,
+                "actions": sorted(compiler.ACTIONS),
+                "operators": sorted(bpf.OPERATORS),
+                "archs": sorted({*architectures.ARCHITECTURES, *architectures.ELSEWHERE}),
+                "knownFlags": sorted(compiler.FLAGS),
+                "supportedFlags": sorted(compiler.FLAGS),
+            },
+            "apparmor": {"enabled": True},
+            "selinux": {"enabled": True},
             "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
             "memoryPolicy": {"modes": list(scheduling.MODES), "flags": list(scheduling.MODE_FLAGS)},
             "netDevices": {"enabled": True},

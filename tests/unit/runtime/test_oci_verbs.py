@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
 from lxcfs_py.errors import Error
 from runtime import options, units
 from runtime.process import descriptors
 from runtime.verbs import exec as exec_
-from runtime.verbs import ps, update
+from runtime.verbs import features, ps, update
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("5s", 5), ("1m30s", 90), ("500ms", 0.5), ("2", 2), ("1.5s", 1.5)])
@@ -66,3 +68,46 @@ def test_global_options() -> None:
 def test_sockets_of_the_caller(text: str, count: int) -> None:
     """LISTEN_FDS is a small number, or nothing."""
     assert descriptors.listening({"LISTEN_FDS": text}) == count
+
+
+def test_features_are_whole() -> None:
+    """All that the specification's version asks for is told, whatever this host has."""
+    found = features.known()
+    assert found.keys() == {
+        "ociVersionMin", "ociVersionMax", "hooks", "mountOptions", "linux", "annotations",
+        "potentiallyUnsafeConfigAnnotations",
+    }  # fmt: skip
+    linux = found["linux"]
+    assert linux.keys() == {
+        "namespaces", "capabilities", "cgroup", "seccomp", "apparmor", "selinux", "intelRdt", "mountExtensions",
+        "netDevices", "memoryPolicy",
+    }  # fmt: skip
+    assert linux["seccomp"].keys() == {"enabled", "actions", "operators", "archs", "knownFlags", "supportedFlags"}
+    assert len(linux["seccomp"]["actions"]) == 9
+    assert len(linux["seccomp"]["operators"]) == 7
+    assert {"SCMP_ARCH_X86_64", "SCMP_ARCH_RISCV64", "SCMP_ARCH_LOONGARCH64"} <= set(linux["seccomp"]["archs"])
+    assert all(linux[module]["enabled"] for module in ("seccomp", "apparmor", "selinux", "intelRdt", "netDevices"))
+    assert {"time", "user"} < set(linux["namespaces"])
+    assert {"rro", "idmap", "ridmap", "tmpcopyup", "rsymfollow"} < set(found["mountOptions"])
+
+
+RUNCS = {
+    "create": "bundle console-socket pid-file no-pivot no-new-keyring preserve-fds",
+    "run": "bundle console-socket detach keep pid-file no-pivot no-new-keyring preserve-fds",
+    "start": "", "state": "", "pause": "", "resume": "", "features": "",
+    "kill": "all", "delete": "force", "ps": "format", "list": "format quiet", "spec": "bundle rootless",
+    "events": "interval stats",
+    "exec": "console-socket cwd env tty user additional-gids process detach pid-file process-label apparmor "
+            "no-new-privs cap preserve-fds",
+    "update": "resources blkio-weight cpu-period cpu-quota cpu-share cpu-rt-period cpu-rt-runtime cpuset-cpus "
+              "cpuset-mems memory memory-reservation memory-swap pids-limit",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", RUNCS)
+def test_options_of_runc(verb: str) -> None:
+    """Every verb of runc's that engines may use is there, with runc's options and the global ones."""
+    module = importlib.import_module(f"runtime.verbs.{verb}")
+    found = {name for option in module.VERB.all_options for name in option.flags}
+    everywhere = ("root", "log", "log-format", "debug", "systemd-cgroup", "cgroup-manager")
+    assert {f"--{name}" for name in (*RUNCS[verb].split(), *everywhere)} <= found
