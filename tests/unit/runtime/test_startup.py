@@ -62,7 +62,7 @@ def test_what_engines_call_imports_nothing_heavy(verb: str, tmp_path: Path) -> N
     found = {each.rpartition("|")[2].strip() for each in done.stderr.splitlines() if each.startswith("import time:")}
     found -= imported("-c", "import os")
     there = {name for name in found if name.partition(".")[0] not in ("lxcfs_py", "runtime")}
-    assert there <= ALLOWED | {"select", "termios"}
+    assert there <= ALLOWED | {"select"}
 
 
 def test_the_launchers_start_without_site() -> None:
