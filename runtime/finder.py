@@ -99,7 +99,8 @@ def keep(path: str, rows: Sequence[Row]) -> None:
     index = marshal.dumps([(name, source, begin, len(code)) for name, source, begin, code in rows])
     new = f"{path}.{os.getpid()}"
     try:
-        with open(new, "xb") as file:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)  # whatever the umask
+        with open(descriptor, "wb") as file:
             file.write(len(index).to_bytes(INDEX_BYTES, "little") + index + b"".join(row[-1] for row in rows))
         os.rename(new, path)
     except OSError:

@@ -93,7 +93,7 @@ TREE = {
     "apple/__init__": "from apple.core import value\nnamed = value + 1\n",
     "apple/core": "value = 40\n",
     "apple/tree/__init__": "",
-    "apple/tree/leaf": "from apple import named\nfrom apple.tree import root\nhere = __name__, __file__, named, root.it\n",
+    "apple/tree/leaf": "from apple import named\nfrom apple.tree import root\nus = __name__, __file__, named, root.it\n",
     "apple/tree/root": "it = 'yes'\n",
 }
 
@@ -111,7 +111,9 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     first.kept = kept
     monkeypatch.setattr(sys, "meta_path", [first, *sys.meta_path])
     import_module("apple.tree.leaf")
+    before = os.umask(0)
     finder.keep(f"{tmp_path}/kind", kept)
+    os.umask(before)
 
     def forget() -> None:
         for name in [name for name in sys.modules if name.partition(".")[0] == "apple"]:
@@ -130,9 +132,10 @@ def test_a_start_takes_what_the_first_imported(start: Callable[[], bool], tmp_pa
     """All modules come from the one file, are what they were, and are where import statements look for them."""
     assert start()
     leaf = import_module("apple.tree.leaf")
-    assert leaf.here == ("apple.tree.leaf", f"{tmp_path}/apple/tree/leaf.py", 41, "yes")
+    assert leaf.us == ("apple.tree.leaf", f"{tmp_path}/apple/tree/leaf.py", 41, "yes")
     assert sys.modules["apple"].tree.leaf is leaf
     assert list(sys.modules["apple.tree"].__path__) == [f"{tmp_path}/apple/tree"]
+    assert (tmp_path / "kind").stat().st_mode & 0o777 == 0o644  # whatever the umask: it is executed
 
 
 def _edited(at: Path) -> None:
