@@ -24,8 +24,17 @@ if TYPE_CHECKING:
     Row = tuple[str, str, bytes, bytes]
 
 OURS = ("runtime", "lxcfs_py")
-KINDS = ("create", "start", "state", "kill", "delete", "exec", "run")
-"""The verbs that have such a file, beside ``pyproc-run``: what engines call, and people often."""
+KINDS = {
+    "pyproc-run": "lifecycle.run",
+    "create": "lifecycle.create",
+    "start": "lifecycle.start",
+    "state": "lifecycle.oci",
+    "kill": "verbs.kill",
+    "delete": "lifecycle.cleanup",
+    "exec": "lifecycle.execute",
+    "run": "lifecycle.run",
+}
+"""Of ``pyproc-run``, and of the verbs that engines call, and people often: what one imports that does its work."""
 KIND: Any = type(sys.__spec__)
 """ModuleSpec; importlib.machinery takes a millisecond to import."""
 ENDING = f".{sys.implementation.cache_tag}.pyc"
@@ -160,13 +169,13 @@ def main(program: str) -> int:
     from runtime import cli
 
     code = cli.main(program)
-    if finder.kept and code == 0 and _whole(finder.kept):
+    if finder.kept and code == 0 and _whole(kind, finder.kept):
         keep(path, finder.kept)
     return code
 
 
-def _whole(rows: Sequence[Row]) -> bool:
-    """Say whether it was a start as others will be: no text of help, and no module that had to be compiled."""
+def _whole(kind: str, rows: Sequence[Row]) -> bool:
+    """Say whether it was a start as others will be: one that did its work, showed no help, and compiled no module."""
     names = {name for name, _, _, _ in rows}
     ours = {name for name in sys.modules if name.partition(".")[0] in OURS}
-    return "runtime.state" in names and "runtime.help" not in names and ours - names <= {"runtime", __name__}
+    return f"runtime.{KINDS[kind]}" in names and "runtime.help" not in names and ours - names <= {"runtime", __name__}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime import finder
+from runtime import finder, state
 from runtime.finder import Finder
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ TREE = {
     "apple/__init__": "from apple.core import value\nnamed = value + 1\n",
     "apple/core": "value = 40\n",
     "apple/tree/__init__": "",
-    "apple/tree/leaf": "from apple import named\nfrom apple.tree import root\nus = __name__, __file__, named, root.it\n",
-    "apple/tree/root": "it = 'yes'\n",
+    "apple/tree/leaf": "from apple import named\nfrom apple.tree import root\nus = __name__, __file__, named, root.a",
+    "apple/tree/root": "a = 'yes'",
 }
 
 
@@ -181,23 +181,26 @@ def test_where_nothing_can_be_kept(tmp_path: Path) -> None:
 
 
 def test_programs_agree_with_what_they_kept(tmp_path: Path) -> None:
-    """The second call of a verb, which takes its modules from the file, says what the first one said."""
-    env = {"LXCFS_PY_RUNTIME_DIR": str(tmp_path)}
-    for _ in range(2):
-        done = subprocess.run(
-            [BIN / "pyproc", "state", "--root", tmp_path, "nosuch"],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=env,
+    """The second call of a verb, which takes its modules from a file, says what the first one said."""
+    live = state.State("web", f"{tmp_path}/web", str(tmp_path), "", "/pyproc/web", 1, phase=state.CREATED)
+    (tmp_path / "web").mkdir()
+    state.save(live)
+    said = [
+        subprocess.run(
+            [BIN / "pyproc", "state", "--root", tmp_path, "web"], capture_output=True, text=True, check=True
         )
-        assert (done.returncode, "'nosuch' does not exist" in done.stderr) == (1, True)
-        done = subprocess.run(
-            [BIN / "pyproc", "delete", "--root", tmp_path, "-f", "nosuch"],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=env,
-        )
-        assert done.stderr == ""
-    assert list(Path(finder.__file__).parent.glob("__pycache__/delete.*.start"))
+        for _ in range(3)  # the first one may have had to compile
+    ]
+    assert len({done.stdout for done in said}) == 1
+    assert '"status": "stopped"' in said[0].stdout
+    assert list(Path(finder.__file__).parent.glob("__pycache__/state.*.start"))
+
+
+def test_a_start_without_work_is_not_kept(tmp_path: Path) -> None:
+    """What a text of help, or the removal of nothing, has imported is no measure for others."""
+    kept = Path(finder.__file__).parent / f"__pycache__/delete.{sys.implementation.cache_tag}.start"
+    for arguments in (("delete", "--help"), ("delete", "--root", tmp_path, "-f", "nosuch")):
+        kept.unlink(missing_ok=True)
+        for _ in range(2):
+            subprocess.run([BIN / "pyproc", *arguments], stdout=subprocess.DEVNULL, check=True)
+        assert not kept.exists()
