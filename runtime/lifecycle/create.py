@@ -28,7 +28,7 @@ from lxcfs_py.served import PRESSURE
 from runtime import places, state
 from runtime.config import bundle
 from runtime.errors import RunError
-from runtime.lifecycle import oci
+from runtime.lifecycle import entry, oci
 from runtime.process import cgroups, labels, namespaces, resources
 from runtime.report import Report, guarded, send
 from runtime.root import plan
@@ -267,8 +267,6 @@ class Create:
 
             self.doors = (*doors, *resctrl.doors(self.rdt, self.state.id))
         if pid == 0:
-            from runtime.lifecycle import entry
-
             guarded(self.theirs, lambda: entry.enter(self))
         return pid, doors
 
