@@ -6,10 +6,12 @@ raises OSError naming the call and what it was for.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-import struct
+from _struct import pack, unpack_from
+
+from lxcfs_py import libc
+from lxcfs_py.libc import checked
 
 SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_OPENAT2, SYS_MOUNT_SETATTR = 428, 429, 437, 442
 """The same on every architecture."""
@@ -27,27 +29,17 @@ BOTH_BY_DESCRIPTOR = 0x4 | 0x40
 TRIES = 100
 """How often a look-up is begun again while somebody renames directories below the root (openat2(2), EAGAIN)."""
 
-_libc = ctypes.PyDLL(None, use_errno=True)
-"""PyDLL: nothing else runs meanwhile, and no lock is handed around a fork."""
-
-
-def _checked(result: int, call: str, path: str) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{call}: {os.strerror(number)}", path or None)
-    return result
-
 
 def openat2(directory: int, path: str | bytes, flags: int, resolve: int, mode: int = 0, *, name: str = "") -> int:
     """Open what a path below a directory leads to, as RESOLVE_* say; raises OSError naming the path, or ``name``."""
-    how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, resolve)
+    how = pack("QQQ", flags | os.O_CLOEXEC, mode, resolve)
     below = os.fsencode(path)
     for attempt in range(TRIES):
-        result = int(_libc.syscall(SYS_OPENAT2, directory, below, how, ctypes.c_size_t(len(how))))
-        if result >= 0 or ctypes.get_errno() != errno.EAGAIN or attempt == TRIES - 1:
+        result = int(libc.syscall(SYS_OPENAT2, directory, below, how, len(how)))
+        if result >= 0 or libc.error_number() != errno.EAGAIN or attempt == TRIES - 1:
             break
     if result < 0:
-        number = ctypes.get_errno()
+        number = libc.error_number()
         raise OSError(number, os.strerror(number), name or path)
     return result
 
@@ -55,17 +47,17 @@ def openat2(directory: int, path: str | bytes, flags: int, resolve: int, mode: i
 def open_tree(source: str, *, recursive: bool, at: int = AT_FDCWD) -> int:
     """Return a copy of a mount (an empty source is ``at`` itself), attached to nothing yet."""
     flags = OPEN_TREE_CLONE | os.O_CLOEXEC | (AT_RECURSIVE if recursive else 0) | (0 if source else AT_EMPTY_PATH)
-    return _checked(_libc.syscall(SYS_OPEN_TREE, at, os.fsencode(source), flags), "bind", source)
+    return checked(libc.syscall(SYS_OPEN_TREE, at, os.fsencode(source), flags), "bind", source)
 
 
 def move_mount(tree: int, target: int, path: str) -> None:
     """Attach a copied tree to the directory or file open as ``target``; ``path`` is for the error."""
-    _checked(_libc.syscall(SYS_MOVE_MOUNT, tree, b"", target, b"", BOTH_BY_DESCRIPTOR), "mount", path)
+    checked(libc.syscall(SYS_MOVE_MOUNT, tree, b"", target, b"", BOTH_BY_DESCRIPTOR), "mount", path)
 
 
 def detach(mount: int, path: str) -> None:
     """Remove a mount again that was attached; see umount2(2)."""
-    _checked(_libc.umount2(f"/proc/self/fd/{mount}".encode(), MNT_DETACH), "umount", path)
+    checked(libc.call("umount2", f"/proc/self/fd/{mount}".encode(), MNT_DETACH), "umount", path)
 
 
 def set_attributes(
@@ -79,23 +71,23 @@ def set_attributes(
     userns: int = 0,
 ) -> None:
     """Change the flags and propagation (MS_PRIVATE, ...) of a mount, and leave its others; see mount_setattr(2)."""
-    attributes = struct.pack("QQQQ", set_, clear, propagation, userns)
+    attributes = pack("QQQQ", set_, clear, propagation, userns)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    result = _libc.syscall(SYS_MOUNT_SETATTR, mount, b"", flags, attributes, ctypes.c_size_t(len(attributes)))
-    _checked(result, "mount_setattr", path)
+    result = libc.syscall(SYS_MOUNT_SETATTR, mount, b"", flags, attributes, len(attributes))
+    checked(result, "mount_setattr", path)
 
 
 def file_system(descriptor: int, path: str = "") -> int:
     """Return the magic number of the file system a descriptor is on (statfs(2))."""
-    buffer = ctypes.create_string_buffer(256)
-    _checked(_libc.fstatfs(descriptor, buffer), "fstatfs", path)
-    return int(struct.unpack_from("l", buffer)[0])
+    buffer = libc.buffer(256)
+    checked(libc.call("fstatfs", descriptor, buffer), "fstatfs", path)
+    return int(unpack_from("l", buffer)[0])
 
 
 def enter(path: str, flags: int) -> None:
     """Enter the namespace of a file like /proc/PID/ns/mnt; see setns(2)."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _checked(_libc.setns(descriptor, flags), "setns", path)
+        checked(libc.call("setns", descriptor, flags), "setns", path)
     finally:
         os.close(descriptor)

@@ -19,6 +19,9 @@ else:
     import _socket
 
 MESSAGE_BYTES = 65536
+GO, UNHEARD = b"go", b"unheard"
+"""What ``runtime.lifecycle.start`` says to ``entry``: go on; and go on, but nobody answers what the filter would have
+answered."""
 
 
 def send(report: _socket.socket, message: bytes, descriptor: int = -1) -> None:

@@ -286,10 +286,9 @@ def made_up(id_: str) -> bool:
 
 def find(root: str, text: str) -> str:
     """Return the id that is the text, or alone of those we made up begins with it; raises an Error otherwise."""
-    there = ids(root)
-    if text in there:
+    if text and text[0] != "." and "/" not in text and os.path.isdir(f"{root}/{text}"):  # not looking at thousands
         return text
-    matches = [id_ for id_ in there if text and id_.startswith(text) and made_up(id_)]
+    matches = [id_ for id_ in ids(root) if text and id_.startswith(text) and made_up(id_)]
     if len(matches) > 1:
         raise Error(f"{text!r} is the beginning of {', '.join(matches)}", "write more of it")
     if not matches:

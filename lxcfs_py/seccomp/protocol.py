@@ -6,7 +6,7 @@ The runtime's part is OCI's (runtime-spec, config-linux.md, "The Container Proce
 
 from __future__ import annotations
 
-import struct
+from _struct import Struct
 
 from lxcfs_py import json_text
 from lxcfs_py.record import Record
@@ -43,8 +43,8 @@ NOTIF_RECV, NOTIF_SEND, NOTIF_ID_VALID = 0xC0502100, 0xC0182101, 0x40082102
 """SECCOMP_IOCTL_*; RECV and SEND may block or fail with ENOENT when the caller was killed."""
 FLAG_CONTINUE = 1
 """SECCOMP_USER_NOTIF_FLAG_CONTINUE (5.5): the kernel carries the call out as if nothing had been."""
-_NOTIF = struct.Struct("=QIIiIQ6Q")
-_RESPONSE = struct.Struct("=QqiI")
+_NOTIF = Struct("=QIIiIQ6Q")
+_RESPONSE = Struct("=QqiI")
 NOTIF_BYTES = _NOTIF.size
 
 
@@ -117,7 +117,7 @@ def state(seccomp: Mapping[str, Any], container: Mapping[str, Any], pid: int, fd
 
 # Between keeper and agent: a socket pair of SOCK_SEQPACKET.
 
-_SLOT = struct.Struct("=I")
+_SLOT = Struct("=I")
 LAYOUT = 1
 """Of the memory that keepers and agents share, and of what is kept with listeners."""
 SLOTS = 15_000
@@ -131,7 +131,7 @@ ID_AT, ID_BYTES = 128, 256
 PULSE_AT = SLOTS * SLOT_BYTES
 """Behind the slots: how often the agent has begun or ended a call; odd while it is at one."""
 AGENT_AT = PULSE_AT + 8
-AGENT = struct.Struct("=2q")
+AGENT = Struct("=2q")
 """And the agent that serves them: pid and start in ticks."""
 MEMORY_BYTES = PULSE_AT + SLOT_BYTES
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from runtime.config.bundle import HOOKS
 from runtime.errors import RunError
 from runtime.process import labels as security
-from runtime.process import namespaces, resctrl, scheduling
-from runtime.process import net_devices as net_device_moves
+from runtime.process import namespaces, scheduling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,7 +125,10 @@ def hooks(config: dict[str, Any]) -> None:
 
 def shares(config: dict[str, Any]) -> None:
     """Shares of caches and memory bandwidth need a processor and a kernel that have them."""
-    resctrl.check(config["linux"].get("intelRdt"))
+    if (asked := config["linux"].get("intelRdt")) is not None:
+        from runtime.process import resctrl
+
+        resctrl.check(asked)
 
 
 def net_devices(config: dict[str, Any]) -> None:
@@ -135,6 +137,8 @@ def net_devices(config: dict[str, Any]) -> None:
     if linux["netDevices"] and "network" not in {each["type"] for each in linux["namespaces"]}:
         raise _no("linux.netDevices", "there is no network namespace to move them to")
     for name, wish in linux["netDevices"].items():
+        from runtime.process import net_devices as net_device_moves
+
         for each in (name, wish.get("name") or name):
             if not net_device_moves.is_name(each):
                 raise _no(f"linux.netDevices.{name}", f"{each!r} can't be a device's name")

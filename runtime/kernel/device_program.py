@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import struct
+from _struct import pack, unpack_from
 
+from lxcfs_py import libc
 from runtime.kernel import syscalls as sc
 
 TYPE_CHECKING = False
@@ -24,26 +24,25 @@ INFO_BYTES, NAME_AT = 128, 64
 
 
 def _load(program: bytes) -> int:
-    code, license_ = ctypes.create_string_buffer(program), ctypes.create_string_buffer(b"Apache-2.0")
-    at = ctypes.addressof(code), ctypes.addressof(license_)
-    attributes = struct.pack("IIQQIIQII16s64x", CGROUP_DEVICE_TYPE, len(program) // 8, *at, 0, 0, 0, 0, 0, NAME)
+    code, license_ = libc.buffer(program), libc.buffer(b"Apache-2.0\0")
+    at = libc.address(code), libc.address(license_)
+    attributes = pack("IIQQIIQII16s64x", CGROUP_DEVICE_TYPE, len(program) // 8, *at, 0, 0, 0, 0, 0, NAME)
     return sc.bpf(PROG_LOAD, attributes, "load the device program")
 
 
 def _attached(cgroup: int) -> Iterator[int]:
     """Yield descriptors of the programs attached to the cgroup itself; the caller closes them."""
-    ids = (ctypes.c_uint32 * MOST)()
-    query = ctypes.create_string_buffer(
-        struct.pack("IIIIQI4x", cgroup, CGROUP_DEVICE, 0, 0, ctypes.addressof(ids), MOST)
-    )
+    ids = libc.buffer(4 * MOST)
+    query = libc.buffer(pack("IIIIQI4x", cgroup, CGROUP_DEVICE, 0, 0, libc.address(ids), MOST))
     sc.bpf(PROG_QUERY, query, "query the device programs")
-    for number in ids[: struct.unpack_from("I", query.raw, 24)[0]]:
-        yield sc.bpf(PROG_GET_FD_BY_ID, struct.pack("III", number, 0, 0), "open a device program")
+    count = unpack_from("I", query.raw, 24)[0]
+    for number in unpack_from(f"{count}I", ids.raw):
+        yield sc.bpf(PROG_GET_FD_BY_ID, pack("III", number, 0, 0), "open a device program")
 
 
 def _name(program: int) -> bytes:
-    info = ctypes.create_string_buffer(INFO_BYTES)
-    sc.bpf(OBJ_GET_INFO_BY_FD, struct.pack("IIQ", program, INFO_BYTES, ctypes.addressof(info)), "look at a program")
+    info = libc.buffer(INFO_BYTES)
+    sc.bpf(OBJ_GET_INFO_BY_FD, pack("IIQ", program, INFO_BYTES, libc.address(info)), "look at a program")
     return info.raw[NAME_AT : NAME_AT + 16].rstrip(b"\0")
 
 
@@ -57,7 +56,7 @@ def attach(program: bytes, cgroup: int) -> None:
     try:
         old = next((other for other in others if _name(other) == NAME), -1)
         flags = ALLOW_MULTI | (REPLACE if old >= 0 else 0)
-        attributes = struct.pack("IIIII108x", cgroup, loaded, CGROUP_DEVICE, flags, max(old, 0))
+        attributes = pack("IIIII108x", cgroup, loaded, CGROUP_DEVICE, flags, max(old, 0))
         sc.bpf(PROG_ATTACH, attributes, "attach the device program")
     finally:
         for descriptor in (loaded, *others):

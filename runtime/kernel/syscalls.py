@@ -1,14 +1,18 @@
-"""System calls Python has no name for, by ctypes. Each raises OSError naming the call and what it was for."""
+"""System calls Python has no name for. Each raises OSError naming the call and what it was for."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import struct
+from _struct import pack, unpack
+
+from lxcfs_py import libc
+from lxcfs_py.libc import checked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from lxcfs_py.libc import Array
 
 CLONE_NEWTIME, CLONE_NEWNS, CLONE_NEWCGROUP = 0x80, 0x20000, 0x2000000
 CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x4000000, 0x8000000, 0x20000000, 0x40000000
@@ -29,16 +33,6 @@ _NUMBERS = {"x86_64": (155, 321, 317, 250, 314, 251, 238), "aarch64": (41, 280, 
 SYS_CLONE3, SYS_CLOSE_RANGE, SYS_PIDFD_GETFD = 435, 436, 438
 """From 424 on all architectures count alike."""
 
-_libc = ctypes.PyDLL(None, use_errno=True)
-"""PyDLL: nothing else runs meanwhile, and no lock is handed around a fork."""
-
-
-def _checked(result: int, call: str, path: str = "") -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{call}: {os.strerror(number)}", path or None)
-    return result
-
 
 def _text(text: str | None) -> bytes | None:
     return None if text is None else os.fsencode(text)
@@ -46,72 +40,72 @@ def _text(text: str | None) -> bytes | None:
 
 def mount(source: str | None, target: str, fstype: str | None, flags: int, data: str | None = None) -> None:
     """See mount(2)."""
-    result = _libc.mount(_text(source), _text(target), _text(fstype), ctypes.c_ulong(flags), _text(data))
-    _checked(result, f"mount {fstype or ''} {source or ''}".replace("  ", " "), target)
+    result = libc.call("mount", _text(source), _text(target), _text(fstype), flags, _text(data))
+    checked(result, f"mount {fstype or ''} {source or ''}".replace("  ", " "), target)
 
 
 def umount2(target: str, flags: int = 0) -> None:
     """See umount2(2)."""
-    _checked(_libc.umount2(_text(target), flags), "umount", target)
+    checked(libc.call("umount2", _text(target), flags), "umount", target)
 
 
 def pivot_root(new: str, old: str) -> None:
     """See pivot_root(2)."""
-    _checked(_libc.syscall(SYS_PIVOT_ROOT, _text(new), _text(old)), "pivot_root", new)
+    checked(libc.syscall(SYS_PIVOT_ROOT, _text(new), _text(old)), "pivot_root", new)
 
 
 def unshare(flags: int) -> None:
     """See unshare(2)."""
-    _checked(_libc.unshare(flags), f"unshare {flags:#x}")
+    checked(libc.call("unshare", flags), f"unshare {flags:#x}")
 
 
 def setns(descriptor: int, flags: int) -> None:
     """See setns(2)."""
-    _checked(_libc.setns(descriptor, flags), f"setns {flags:#x}")
+    checked(libc.call("setns", descriptor, flags), f"setns {flags:#x}")
 
 
 def prctl(option: int, argument: int = 0, second: int = 0) -> int:
     """See prctl(2)."""
-    return _checked(_libc.prctl(option, *map(ctypes.c_ulong, (argument, second, 0, 0))), f"prctl {option}")
+    return checked(libc.call("prctl", option, argument, second, 0, 0), f"prctl {option}")
 
 
 def sethostname(name: str) -> None:
     """See sethostname(2)."""
     encoded = name.encode()
-    _checked(_libc.sethostname(encoded, len(encoded)), f"sethostname {name}")
+    checked(libc.call("sethostname", encoded, len(encoded)), f"sethostname {name}")
 
 
 def setdomainname(name: str) -> None:
     """See setdomainname(2)."""
     encoded = name.encode()
-    _checked(_libc.setdomainname(encoded, len(encoded)), f"setdomainname {name}")
+    checked(libc.call("setdomainname", encoded, len(encoded)), f"setdomainname {name}")
 
 
 def setrlimit(resource: int, soft: int, hard: int) -> None:
     """See setrlimit(2)."""
-    limits = struct.pack("QQ", soft & 2**64 - 1, hard & 2**64 - 1)
-    _checked(_libc.setrlimit(resource, limits), f"setrlimit {resource} {soft}:{hard}")
+    limits = pack("QQ", soft & 2**64 - 1, hard & 2**64 - 1)
+    checked(libc.call("setrlimit", resource, limits), f"setrlimit {resource} {soft}:{hard}")
 
 
 def personality(persona: int) -> None:
     """See personality(2)."""
-    _checked(_libc.personality(ctypes.c_ulong(persona)), f"personality {persona:#x}")
+    checked(libc.call("personality", persona), f"personality {persona:#x}")
 
 
 def join_session_keyring(name: str) -> None:
     """See keyctl(2), KEYCTL_JOIN_SESSION_KEYRING: a new one of this name, or ours of that name."""
-    _checked(_libc.syscall(SYS_KEYCTL, 1, name.encode()), f"keyctl: session keyring {name}")
+    checked(libc.syscall(SYS_KEYCTL, 1, name.encode()), f"keyctl: session keyring {name}")
 
 
 def sched_setattr(policy: int, flags: int, nice: int, priority: int, times: tuple[int, int, int]) -> None:
     """See sched_setattr(2); ``times`` are runtime, deadline and period in nanoseconds."""
-    attributes = struct.pack("=IIQiIQQQ", 48, policy, flags, nice, priority, *times)
-    _checked(_libc.syscall(SYS_SCHED_SETATTR, 0, attributes, 0), f"sched_setattr: policy {policy}")
+    attributes = pack("=IIQiIQQQ", 48, policy, flags, nice, priority, *times)
+    checked(libc.syscall(SYS_SCHED_SETATTR, 0, attributes, 0), f"sched_setattr: policy {policy}")
 
 
 def ioprio_set(class_: int, priority: int) -> None:
     """See ioprio_set(2), for the calling process."""
-    _checked(_libc.syscall(SYS_IOPRIO_SET, 1, 0, class_ << 13 | priority), f"ioprio_set {class_}:{priority}")
+    checked(libc.syscall(SYS_IOPRIO_SET, 1, 0, class_ << 13 | priority), f"ioprio_set {class_}:{priority}")
 
 
 def set_mempolicy(mode: int, nodes: Iterable[int]) -> None:
@@ -120,61 +114,61 @@ def set_mempolicy(mode: int, nodes: Iterable[int]) -> None:
     words = mask.bit_length() // 64 + 1
     data = mask.to_bytes(8 * words, "little") if mask else None
     bits = 64 * words + 1 if mask else 0  # one more than it looks at
-    _checked(_libc.syscall(SYS_SET_MEMPOLICY, mode, data, ctypes.c_ulong(bits)), f"set_mempolicy {mode:#x}")
+    checked(libc.syscall(SYS_SET_MEMPOLICY, mode, data, bits), f"set_mempolicy {mode:#x}")
 
 
 def capget() -> tuple[int, int, int]:
     """Return our effective, permitted and inheritable capabilities; see capget(2)."""
-    found = ctypes.create_string_buffer(24)
-    _checked(_libc.capget(struct.pack("II", 0x20080522, 0), found), "capget")
-    words = struct.unpack("6I", found.raw)
+    found = libc.buffer(24)
+    checked(libc.call("capget", pack("II", 0x20080522, 0), found), "capget")
+    words = unpack("6I", found.raw)
     return words[0] | words[3] << 32, words[1] | words[4] << 32, words[2] | words[5] << 32
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     """See capset(2), version 3: three masks of 64 bits."""
     words = (mask >> shift & 0xFFFFFFFF for shift in (0, 32) for mask in (effective, permitted, inheritable))
-    _checked(_libc.capset(struct.pack("II", 0x20080522, 0), struct.pack("6I", *words)), "capset")
+    checked(libc.call("capset", pack("II", 0x20080522, 0), pack("6I", *words)), "capset")
 
 
 def clone(flags: int, cgroup: int = -1) -> int:
     """Fork into new namespaces and, unless -1, into the cgroup2 directory open as ``cgroup``; see clone3(2)."""
     into = 0x200000000 if cgroup >= 0 else 0  # CLONE_INTO_CGROUP
     signal = 0 if flags & CLONE_PARENT else 17  # SIGCHLD; a sibling takes over the caller's
-    arguments = struct.pack("11Q", flags | into, 0, 0, 0, signal, 0, 0, 0, 0, 0, max(cgroup, 0))
-    return _checked(_libc.syscall(SYS_CLONE3, arguments, ctypes.c_size_t(len(arguments))), f"clone3 {flags:#x}")
+    arguments = pack("11Q", flags | into, 0, 0, 0, signal, 0, 0, 0, 0, 0, max(cgroup, 0))
+    return checked(libc.syscall(SYS_CLONE3, arguments, len(arguments)), f"clone3 {flags:#x}")
 
 
 def close_on_exec(first: int) -> None:
     """Mark every descriptor from ``first`` on; see close_range(2), CLOSE_RANGE_CLOEXEC (5.11)."""
     try:
-        _checked(_libc.syscall(SYS_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(2**32 - 1), 4), "close_range")
+        checked(libc.syscall(SYS_CLOSE_RANGE, first, 2**32 - 1, 4), "close_range")
     except OSError:
         for name in os.listdir("/proc/self/fd"):
             if int(name) >= first and os.path.exists(f"/proc/self/fd/{name}"):
                 os.set_inheritable(int(name), False)
 
 
-def bpf(command: int, attributes: bytes | ctypes.Array[ctypes.c_char], what: str) -> int:
+def bpf(command: int, attributes: bytes | Array, what: str) -> int:
     """See bpf(2); ``attributes`` is what the command takes, a buffer where the kernel writes into it."""
-    return _checked(_libc.syscall(SYS_BPF, command, attributes, len(attributes)), f"bpf: {what}")
+    return checked(libc.syscall(SYS_BPF, command, attributes, len(attributes)), f"bpf: {what}")
 
 
 def seccomp(operation: int, flags: int, program: bytes | None) -> int:
     """See seccomp(2): load a filter of classic BPF; with NEW_LISTENER return its descriptor, close-on-exec."""
     argument = None
     if program is not None:
-        code = ctypes.create_string_buffer(program)
-        argument = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(code))  # struct sock_fprog
-    result = _libc.syscall(SYS_SECCOMP, ctypes.c_uint(operation), ctypes.c_uint(flags), argument)
-    return _checked(result, "seccomp: load the filter")
+        code = libc.buffer(program)
+        argument = pack("HxxxxxxQ", len(program) // 8, libc.address(code))  # struct sock_fprog
+    result = libc.syscall(SYS_SECCOMP, operation, flags, argument)
+    return checked(result, "seccomp: load the filter")
 
 
 def pidfd_getfd(pidfd: int, number: int) -> int:
     """Return a duplicate of another process's descriptor; see pidfd_getfd(2), 5.6."""
-    return _checked(_libc.syscall(SYS_PIDFD_GETFD, pidfd, number, 0), f"pidfd_getfd {number}")
+    return checked(libc.syscall(SYS_PIDFD_GETFD, pidfd, number, 0), f"pidfd_getfd {number}")
 
 
 def syncfs(descriptor: int) -> None:
     """Write the file system a descriptor is on to its disk; see syncfs(2)."""
-    _checked(_libc.syncfs(descriptor), "syncfs")
+    checked(libc.call("syncfs", descriptor), "syncfs")

@@ -11,6 +11,7 @@ import select
 from runtime.kernel import inotify, signals
 from runtime.lifecycle.log import Log
 from runtime.process import terminal
+from runtime.process.attend import Signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Attached:
             self.stdin = -1
         self.typed += self.keys.take(data)
 
-    def _served(self, got: terminal.Signals, mode: terminal.Raw) -> None:
+    def _served(self, got: Signals, mode: terminal.Raw) -> None:
         for number in got.take():
             if number == _signal.SIGCONT:
                 mode.again()
@@ -89,7 +90,7 @@ class Attached:
     def run(self) -> bool:
         """Stay until the container has ended; False if the keys to leave came before."""
         numbers = signals.FORWARDED if self.proxy or self.tty else (_signal.SIGWINCH,)
-        with terminal.Signals(numbers) as got, terminal.Raw(0 if self.tty and self.stdin >= 0 else -1) as mode:
+        with Signals(numbers) as got, terminal.Raw(0 if self.tty and self.stdin >= 0 else -1) as mode:
             if self.tty:
                 terminal.resize(self.feed, terminal.size(0))
             try:
@@ -99,7 +100,7 @@ class Attached:
                 return False
         return True
 
-    def _turn(self, got: terminal.Signals, mode: terminal.Raw) -> bool:
+    def _turn(self, got: Signals, mode: terminal.Raw) -> bool:
         """Wait for anything, and serve it; say whether the container has ended."""
         inputs = [self.watch.descriptor, got.reader, self.holder]
         if self.stdin >= 0 and len(self.typed) < terminal.PENDING_BYTES:

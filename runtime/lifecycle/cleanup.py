@@ -13,9 +13,7 @@ from lxcfs_py.errors import Error
 from runtime import places, state
 from runtime.kernel.removal import remove_tree
 from runtime.places import host
-from runtime.process import resctrl
 from runtime.request import NETWORK
-from runtime.volumes import forget
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,6 +112,8 @@ def _remove(found: State, *, volumes: bool) -> None:
 
     def act() -> None:
         if volumes:
+            from runtime.volumes import forget
+
             forget(os.path.dirname(os.path.dirname(found.storage)), found.storage, found.id)
         remove_tree(found.storage)
 
@@ -135,7 +135,10 @@ def cleanup(found: State, there: Layout | None = None, *, volumes: bool = False)
         _remove(found, volumes=volumes)
         _prune(os.path.dirname(found.storage))
     config = _config(found)
-    resctrl.remove((config.get("linux") or {}).get("intelRdt"), found.id)
+    if (rdt := (config.get("linux") or {}).get("intelRdt")) is not None:
+        from runtime.process import resctrl
+
+        resctrl.remove(rdt, found.id)
     poststop = config.get("hooks") or {}
     remove_tree(found.directory)
     if poststop.get("poststop"):

@@ -26,12 +26,12 @@ from lxcfs_py.procfs import pid_stat
 from lxcfs_py.registry import Registration, register
 from lxcfs_py.served import PRESSURE
 from runtime import places, state
-from runtime.config import bundle, joined
+from runtime.config import bundle
 from runtime.errors import RunError
-from runtime.lifecycle import again, cleanup, daemon, oci
-from runtime.process import cgroups, delegated, labels, namespaces, resctrl, resources, seccomp, users
+from runtime.lifecycle import entry, oci
+from runtime.process import cgroups, labels, namespaces, resources
 from runtime.report import Report, guarded, send
-from runtime.root import plan, rootfs
+from runtime.root import plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from runtime.lifecycle.again import Before
     from runtime.process.net_devices import Moved
+    from runtime.process.seccomp import Filter
     from runtime.request import Request
     from runtime.root.steps import Step
 else:
@@ -66,6 +67,8 @@ class Create:
         self.registers = places.registers(self.host)
         self.detected = places.layout("/")
         if self.unprivileged:
+            from runtime.process import delegated
+
             self.layout, self.cgroup, self.unit = delegated.place(self.host.proc, self.detected, request)
         else:
             self.unit = cgroups.unit(request, self.detected)
@@ -109,7 +112,7 @@ class Create:
         self.listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         self.said = Report()
         self.steps: list[Step] = []
-        self.filters: tuple[seccomp.Filter | None, ...] = ()
+        self.filters: tuple[Filter | None, ...] = ()
         self.moved: Moved | None = None
         self.parts: dict[str, tuple[str, ...]] = {}
         """What its root is made of (``rootfs.parts``), as far as it is on the disk."""
@@ -124,7 +127,11 @@ class Create:
     def prepare(self, views: str) -> None:
         """Decide the plan; ``views`` is where the daemon serves, "" for the kernel's /proc."""
         request = self.request
-        paths = daemon.paths(self.host, self.detected) if views else ()
+        paths: tuple[str, ...] = ()
+        if views:
+            from lxcfs_py import serving
+
+            paths = serving.paths(self.host, self.detected)
         facts = plan.Facts(
             layout=self.layout,
             views=f"{views}/containers/{request.id}" if views and self.registers else views,
@@ -137,19 +144,26 @@ class Create:
 
             facts = facts.replace(prepared=idmap.prepare(self.host.proc, request.bundle, request.spec["mounts"]))
         if not request.bundle:
+            from runtime.root import rootfs
+
             mounts = self.files.read(f"{self.host.proc}/self/mountinfo")
             root = rootfs.gather(request.lowers, self.base, mounts, user=self.unprivileged)
             self.parts = {} if rootfs.in_memory(root) else rootfs.parts(request.lowers, root)
             facts = facts.replace(root=root, resolv=self._resolv())
         channel = plan.Channel(self.go, self.theirs.fileno())
         self.steps = plan.build(request, self.base, self.cgroup, facts, channel, self.told(state.CREATING))
-        if not request.bundle and not self.parts:
+        if facts.root and not self.parts:
             text = f"{request.storage} ({facts.root.fstype}) can't carry an overlay's upper layer"
             os.write(2, f"pyproc-run: {text}: a tmpfs does, and what is written counts as memory\n".encode())
         if self.unlimited:
+            from runtime.process import delegated
+
             os.write(2, f"pyproc: {delegated.lacking(self.unlimited, self.unit)}\n".encode())
 
     def _resolv(self) -> str:
+        from runtime.config import joined
+        from runtime.process import users
+
         has = self.request.network is not None if "network" in self.spaces.kinds else None
         texts = ("", "") if has is False else (users.read(path).decode("utf-8", "replace") for path in RESOLV)
         return joined.resolv(self.request.names, *texts, network=has)
@@ -162,9 +176,13 @@ class Create:
         """Take the name, and write down what will be there."""
         try:
             if self.before is not None:
+                from runtime.lifecycle import cleanup
+
                 self.lock = self.before.lock
                 cleanup.reset(self.before.state, places.layout(self.before.state.cgroup))
             elif self.base:
+                from runtime.lifecycle import again
+
                 self.lock = again.room(self.request.root, self.request.id, self.base)
             else:
                 self.lock = state.claim(self.request.root, self.request.id)
@@ -174,6 +192,9 @@ class Create:
         state.write(f"{self.state.directory}/config.json", self.request.spec)
         state.save(self.state)
         if self.base:
+            from runtime.lifecycle import again
+            from runtime.root import rootfs
+
             state.write(f"{self.base}/{rootfs.PARTS}", self.parts)
             again.keep(self.request, self.base)
         if self.request.image:
@@ -195,6 +216,8 @@ class Create:
             # From now on it is ours to end: before, it may be somebody else's of the same name.
             self.state = self.state.replace(cgroup=self.cgroup, unit=self.unit.name)
         if self.rdt is not None:
+            from runtime.process import resctrl
+
             resctrl.make(self.rdt, self.state.id)
         cgroups.make(self.host, self.layout, self.state.cgroup, self.limits, rules, there=bool(self.unit))
 
@@ -238,10 +261,12 @@ class Create:
         return self._born(*namespaces.birth(self.spaces, self.layout, self.state.cgroup))
 
     def _born(self, pid: int, doors: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
-        self.doors = (*doors, *resctrl.doors(self.rdt, self.state.id))
-        if pid == 0:
-            from runtime.lifecycle import entry
+        self.doors = doors
+        if self.rdt is not None:
+            from runtime.process import resctrl
 
+            self.doors = (*doors, *resctrl.doors(self.rdt, self.state.id))
+        if pid == 0:
             guarded(self.theirs, lambda: entry.enter(self))
         return pid, doors
 
@@ -334,6 +359,8 @@ class Create:
 
     def undo(self) -> None:
         """Remove everything."""
+        from runtime.lifecycle import cleanup
+
         self._release()
         if self.moved:
             self.moved.back()
@@ -348,9 +375,13 @@ class Create:
         if self.lock >= 0:
             os.close(self.lock)
 
-    def filter(self) -> seccomp.Filter | None:
+    def filter(self) -> Filter | None:
         """Return the filter its processes get, compiled once for child and parent."""
+        if self.request.spec["linux"].get("seccomp") is None:
+            return None
         if not self.filters:
+            from runtime.process import seccomp
+
             request = self.request
             must, kept = request.proc_view == "require", f"{request.storage}/filters"
             self.filters = (seccomp.of(request.spec, request.id, self.state.bundle, must=must, kept=kept),)

@@ -13,7 +13,7 @@ from runtime.errors import RunError, said
 from runtime.kernel import syscalls as sc
 from runtime.process import command as runner
 from runtime.process import scheduling, users
-from runtime.report import guarded, send
+from runtime.report import GO, guarded, send
 from runtime.root.tree import Tree
 from runtime.state import CREATED
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 else:
     import _signal
     import _socket
-
-GO, UNHEARD = b"go", b"unheard"
-"""What ``runtime.lifecycle.start`` says: go on; go on, but nobody answers what the filter would have answered."""
 
 
 def _imports(create: Create) -> None:

@@ -22,7 +22,8 @@ from lxcfs_py.procfs import proc_cgroup
 from lxcfs_py.record import Record
 from runtime import places
 from runtime.kernel import signals, syscalls
-from runtime.process import cgroups, labels, namespaces, resctrl, scheduling, seccomp, terminal, users
+from runtime.process import attend as attendance
+from runtime.process import cgroups, labels, namespaces, scheduling, seccomp, users
 from runtime.process import command as runner  # everything is imported before we are inside
 from runtime.report import Report, guarded, send
 
@@ -62,6 +63,8 @@ class Entry:
         self.affinity = wish.process.get("execCPUAffinity", {})
         self.namespaces = namespaces.foreign(found.pid)
         self.filter = seccomp.of(config, found.id, found.bundle, kept=wish.filters)
+        if wish.process["terminal"]:
+            from runtime.process import terminal  # noqa: F401  (inside, nothing is imported any more)
         self.agent = self.filter.connect() if self.filter is not None and self.filter.asks else None
 
     def join(self, container: int, doors: Sequence[str]) -> None:
@@ -86,6 +89,8 @@ class Entry:
         self.join(container, doors)
         slave = -1
         if self.wish.process["terminal"]:
+            from runtime.process import terminal
+
             master, slave = terminal.make(os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
             send(report, b"terminal", master)
             os.close(master)
@@ -98,6 +103,8 @@ class Entry:
         """Become the command."""
         complete = users.complete(dict(self.wish.process))
         if slave >= 0:
+            from runtime.process import terminal
+
             terminal.take(slave, complete["user"]["uid"])
         else:
             os.setsid()
@@ -138,7 +145,10 @@ def enter(entry: Entry, container: int) -> Report:
         os.sched_setaffinity(0, scheduling.affinity(entry.affinity["initial"]))
     unit = entry.found.unit if places.unprivileged() else ""
     child, doors = cgroups.clone(0, entry.layout, home(entry.layout, entry.found), unit)
-    doors = (*doors, *resctrl.doors(entry.linux.get("intelRdt"), entry.found.id))
+    if (rdt := entry.linux.get("intelRdt")) is not None:
+        from runtime.process import resctrl
+
+        doors = (*doors, *resctrl.doors(rdt, entry.found.id))
     if child == 0:
         ours.close()
         guarded(theirs, lambda: entry.doorkeeper(container, doors, theirs))
@@ -171,7 +181,6 @@ def attend(result: Report, *, interactive: bool) -> int:
         except Error:  # it has just ended: the relay is about to see that
             return
 
-    with terminal.Signals(signals.FORWARDED) as got:
-        terminal.relay(pidfd, got, forward, master=result.master, stdin=0 if interactive else -1, stdout=1)
+    attendance.attend(pidfd, forward, master=result.master, interactive=interactive)
     code = os.waitstatus_to_exitcode(os.waitpid(result.pid, 0)[1])
     return code if code >= 0 else 128 - code

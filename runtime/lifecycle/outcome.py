@@ -6,7 +6,6 @@ import os
 
 from lxcfs_py.record import Record
 from runtime import state
-from runtime.kernel import holder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ def of(found: State) -> Outcome:
         path = f"{found.directory}/{state.EXIT}"
         try:
             with open(path, "rb") as file:
+                from runtime.kernel import holder
+
                 code = holder.exit_code(file.read(8))
         except OSError:
             pass

@@ -6,7 +6,7 @@ import os
 
 from lxcfs_py.cgroup import control
 from runtime import places, state
-from runtime.lifecycle import cleanup, daemon, hold, start
+from runtime.lifecycle import cleanup, start
 from runtime.lifecycle.create import Create
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ STUBBORN = 3
 def attend(pid: int, *, master: int, interactive: bool) -> int:
     """Serve signals and the terminal until our child ends; return its exit code."""
     from runtime.kernel import signals  # while the command begins
-    from runtime.process import terminal  # while the command begins
+    from runtime.process import attend  # while the command begins
 
     stubborn, pidfd = 0, os.pidfd_open(pid)
 
@@ -30,8 +30,7 @@ def attend(pid: int, *, master: int, interactive: bool) -> int:
         stubborn += number in (2, 15)
         signals.send(pidfd, 9 if stubborn >= STUBBORN else number)
 
-    with terminal.Signals(signals.FORWARDED) as got:
-        terminal.relay(pidfd, got, forward, master=master, stdin=0 if interactive else -1, stdout=1)
+    attend.attend(pidfd, forward, master=master, interactive=interactive)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return code if code >= 0 else 128 - code
 
@@ -82,8 +81,14 @@ def run(request: Request, before: Before | None = None) -> int:
     """
     if before is None and state.RESTART in request.spec["annotations"]:
         return _by_systemd(request)
-    views = daemon.find(places.host(), request.proc_view)
+    views = ""
+    if request.proc_view != "off":
+        from runtime.lifecycle import daemon
+
+        views = daemon.find(places.host(), request.proc_view)
     if request.detach:
+        from runtime.lifecycle import hold
+
         return hold.apart(lambda say: _detached(request, before, views, say), f"{request.id}\n")
     create = Create(request, before)
     _sweep(create)
@@ -124,6 +129,8 @@ def _sweep(create: Create) -> None:
 
 
 def _detached(request: Request, before: Before | None, views: str, say: int) -> int:
+    from runtime.lifecycle import hold
+
     create = Create(request, before)
     _sweep(create)
     streams = hold.Streams(terminal=request.spec["process"]["terminal"], interactive=request.interactive)
@@ -139,6 +146,8 @@ def _detached(request: Request, before: Before | None, views: str, say: int) -> 
 
 def describe(request: Request) -> list[str]:
     """Return what ``run`` would do, a line a step."""
+    from runtime.lifecycle import daemon
+
     create = Create(request)
     create.prepare(daemon.serving(create.host) if request.proc_view != "off" else "")
     return create.describe()

@@ -7,8 +7,8 @@ import time
 
 from lxcfs_py.errors import Error
 from runtime import state
-from runtime.lifecycle import entry, oci
-from runtime.report import Report, send
+from runtime.lifecycle import oci
+from runtime.report import GO, UNHEARD, Report, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def begin(found: State, lock: int, filter_: Filter | None, hooks: Mapping[str, A
         os.unlink(state.SOCKET, dir_fd=lock)
         report = Report()
         heard = _answer(found, filter_, report)
-        send(starter, entry.GO if heard else entry.UNHEARD)
+        send(starter, GO if heard else UNHEARD)
         report.read(starter)
         if report.error is not None:
             raise report.error

@@ -9,9 +9,7 @@ from lxcfs_py.cgroup.layout import UNIFIED
 from lxcfs_py.procfs import proc_cgroup
 from runtime import places
 from runtime.errors import RunError
-from runtime.kernel import device_program
 from runtime.kernel import syscalls as sc
-from runtime.process import devices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,6 +145,8 @@ def update(host: Host, layout: Layout, path: str, resources: Mapping[str, Any], 
 
 def judge(layout: Layout, path: str, rules: list[dict[str, Any]]) -> None:
     """Have OCI's rules for devices hold from now on, and the usual devices be there (``devices.complete``)."""
+    from runtime.process import devices
+
     rules = devices.complete(rules)
     if "devices" in layout.hierarchies:
         have = control.device_list(layout, path)
@@ -154,6 +154,8 @@ def judge(layout: Layout, path: str, rules: list[dict[str, Any]]) -> None:
     elif UNIFIED in layout.hierarchies:
         directory = _open(layout, path)
         try:
+            from runtime.kernel import device_program
+
             device_program.attach(devices.bpf_program(rules), directory)
         finally:
             os.close(directory)

@@ -8,7 +8,7 @@ a BPF_PROG_TYPE_CGROUP_DEVICE program answers instead, assembled here.
 from __future__ import annotations
 
 import os
-import struct
+from _struct import pack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ RIGHTS = {"m": 1, "r": 2, "w": 4}
 
 
 def _instruction(opcode: int, to: int = 0, source: int = 0, jump: int = 0, constant: int = 0) -> bytes:
-    return struct.pack("<BBhi", opcode, source << 4 | to, jump, constant)
+    return pack("<BBhi", opcode, source << 4 | to, jump, constant)
 
 
 def _answer(allowed: int) -> list[bytes]:

@@ -23,10 +23,8 @@ def _root(sys: str) -> str:
     return f"{sys}/fs/resctrl"
 
 
-def check(asked: Mapping[str, Any] | None, sys: str = "/sys") -> None:
+def check(asked: Mapping[str, Any], sys: str = "/sys") -> None:
     """See that the machine can share; raises an Error naming what is missing."""
-    if asked is None:
-        return
     root = _root(sys)
     if not os.path.isfile(f"{root}/schemata"):
         hint = f"mount -t resctrl resctrl {root}, on a processor that can share its caches"
@@ -49,9 +47,9 @@ def _groups(asked: Mapping[str, Any], id_: str, sys: str) -> list[str]:
     return [group, *([f"{group}/mon_groups/{id_}"] if asked.get("enableMonitoring") else [])]
 
 
-def doors(asked: Mapping[str, Any] | None, id_: str, sys: str = "/sys") -> tuple[str, ...]:
+def doors(asked: Mapping[str, Any], id_: str, sys: str = "/sys") -> tuple[str, ...]:
     """Return the files by which a process moves itself in (``lxcfs_py.cgroup.control.enter``)."""
-    return () if asked is None else tuple(f"{group}/tasks" for group in _groups(asked, id_, sys))
+    return tuple(f"{group}/tasks" for group in _groups(asked, id_, sys))
 
 
 def make(asked: Mapping[str, Any], id_: str, sys: str = "/sys") -> None:
@@ -76,10 +74,8 @@ def make(asked: Mapping[str, Any], id_: str, sys: str = "/sys") -> None:
         raise RunError(f"{FIELD}: {reason(error)}", hint) from error
 
 
-def remove(asked: Mapping[str, Any] | None, id_: str, sys: str = "/sys") -> None:
+def remove(asked: Mapping[str, Any], id_: str, sys: str = "/sys") -> None:
     """Remove what is the container's alone; what is not there is fine."""
-    if asked is None:
-        return
     group, *counted = _groups(asked, id_, sys)
     for directory in (*counted, *(() if asked.get("closID") else (group,))):
         try:

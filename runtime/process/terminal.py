@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable
     from typing import Any, Self
+
+    from runtime.process.attend import Signals
 else:
     import _signal
 
@@ -112,39 +114,6 @@ class Raw:
                 pass
 
 
-class Signals:
-    """A pipe that has a byte for every signal that came, so that poll(2) wakes for them.
-
-    The handlers run nothing: what a signal means is decided in the loop that reads the pipe.
-    """
-
-    def __init__(self, numbers: tuple[int, ...]) -> None:
-        self.numbers = numbers
-        self.reader = self.writer = -1
-        self.before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        self.reader, self.writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        _signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
-        for number in self.numbers:
-            self.before[number] = _signal.signal(number, lambda _number, _frame: None)
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        for number, handler in self.before.items():
-            _signal.signal(number, handler if handler is not None else _signal.SIG_DFL)
-        _signal.set_wakeup_fd(-1)
-        os.close(self.reader)
-        os.close(self.writer)
-
-    def take(self) -> bytes:
-        """Return the signals that came since the last call, one byte each."""
-        try:
-            return os.read(self.reader, CHUNK)
-        except BlockingIOError:
-            return b""
-
-
 def _waitless(descriptor: int) -> int:
     """Return a descriptor of the same terminal or pipe that never blocks, without making the caller's such.
 
@@ -164,10 +133,9 @@ class _Streams:
 
     def __init__(self, master: int, stdin: int, stdout: int) -> None:
         self.master, self.stdin = master, stdin
-        self.stdout = _waitless(stdout) if stdout >= 0 and master >= 0 else -1
+        self.stdout = _waitless(stdout) if stdout >= 0 else -1
         self.typed = self.shown = b""
-        if master >= 0:
-            os.set_blocking(master, False)
+        os.set_blocking(master, False)
 
     def events(self) -> list[tuple[int, int]]:
         """Return what to poll for."""
@@ -271,26 +239,17 @@ class _Streams:
 
 
 def relay(
-    exited: int,
-    signals: Signals,
-    on_signal: Callable[[int], None],
-    *,
-    master: int = -1,
-    stdin: int = -1,
-    stdout: int = -1,
+    exited: int, signals: Signals, on_signal: Callable[[int], None], *, master: int, stdin: int = -1, stdout: int = -1
 ) -> None:
     """Serve until ``exited`` (a pidfd) says the command has ended and its last output has been passed on.
 
-    With a ``master`` bytes go between it and ``stdin`` (made raw if it is a terminal) and ``stdout``, whose
-    window size it follows; without one (the command has the caller's own streams) only signals are served.
-    Every signal of ``signals`` but SIGWINCH is handed to ``on_signal``. Raises OSError for what no
+    Bytes go between ``master`` and ``stdin`` (made raw if it is a terminal) and ``stdout``, whose window size it
+    follows. Every signal of ``signals`` but SIGWINCH is handed to ``on_signal``. Raises OSError for what no
     hanging up explains.
     """
-    stdin = stdin if master >= 0 else -1
     streams = _Streams(master, stdin, stdout)
     with Raw(stdin) as mode:
-        if master >= 0:
-            resize(master, size(stdout))
+        resize(master, size(stdout))
         while True:
             poll = select.poll()
             for descriptor, events in (
@@ -314,7 +273,7 @@ def _served(signals: Signals, on_signal: Callable[[int], None], mode: Raw, maste
     for number in signals.take():
         if number == _signal.SIGCONT:
             mode.again()
-        if master >= 0 and number in (_signal.SIGWINCH, _signal.SIGCONT):
+        if number in (_signal.SIGWINCH, _signal.SIGCONT):
             resize(master, size(stdout))
         if number != _signal.SIGWINCH:
             on_signal(number)

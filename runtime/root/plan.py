@@ -8,7 +8,7 @@ from lxcfs_py.record import Record
 from lxcfs_py.served import PRESSURE
 from runtime.kernel import syscalls as sc
 from runtime.process import namespaces
-from runtime.root import beneath, mount_options, rootfs
+from runtime.root import mount_options
 from runtime.root.mounts import (
     Apart,
     Enter,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from lxcfs_py.cgroup.layout import Layout
     from runtime.request import Request
+    from runtime.root import rootfs
 
 DEV_LINKS = (
     ("/proc/self/fd", "/dev/fd"), ("/proc/self/fd/0", "/dev/stdin"), ("/proc/self/fd/1", "/dev/stdout"),
@@ -57,7 +58,7 @@ class Facts(Record):
     """What of the host decides what is done."""
 
     layout: Layout
-    root: rootfs.Facts = rootfs.Facts()
+    root: rootfs.Facts | None = None
     """For a root of our own making."""
     views: str = ""
     """The directory of the daemon's mount that is bound from, "" for the kernel's own /proc."""
@@ -185,7 +186,9 @@ def _root(
     request: Request, base: str, facts: Facts, mounts: Sequence[Step]
 ) -> tuple[list[Step], list[Step], list[str]]:
     """Return how the root is made, what is mounted last in it, and which of its mounts ``readonly`` means."""
-    if not request.bundle:
+    if facts.root is not None:
+        from runtime.root import beneath, rootfs
+
         write, bind = _etc(request, base, facts)
         wanted = (step for step in (*mounts, *bind) if isinstance(step, Mount))
         places = beneath.targets(wanted, (request.spec["process"]["cwd"],))

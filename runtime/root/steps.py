@@ -192,10 +192,10 @@ class Loopback(Step):
         """IFF_UP and IFF_RUNNING on ``lo``."""
         import _socket
         import fcntl
-        import struct
+        from _struct import pack
 
         link = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
         try:
-            fcntl.ioctl(link.fileno(), 0x8914, struct.pack("16sh14x", b"lo", 0x41))
+            fcntl.ioctl(link.fileno(), 0x8914, pack("16sh14x", b"lo", 0x41))
         finally:
             link.close()

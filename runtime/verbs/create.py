@@ -7,8 +7,7 @@ import os
 from runtime import options, places, state, units
 from runtime.config import bundle
 from runtime.errors import RunError
-from runtime.lifecycle import daemon
-from runtime.process import descriptors, seccomp
+from runtime.process import descriptors
 from runtime.request import Request
 from runtime.verbs import Verb
 
@@ -73,13 +72,20 @@ def prepared(asked: Request) -> Create:
     if state.exists(asked.root, asked.id):
         raise state.taken(asked.id)
     view, host = asked.proc_view, places.host()
-    views = daemon.serving(host) if view != "off" else ""
+    views = ""
+    if view != "off":
+        from runtime.lifecycle import daemon
+
+        views = daemon.serving(host)
     if view == "require" and not views:
         raise RunError(f"annotations.{VIEW}: required, and no lxcfs-py daemon serves", "start one: lxcfs-py serve")
-    if views and not places.unprivileged(host.proc) and seccomp.offered():
-        linux = asked.spec["linux"]
-        filtered = seccomp.answered(linux.get("seccomp"), host)
-        asked = asked.replace(spec={**asked.spec, "linux": {**linux, "seccomp": filtered}})
+    if views and not places.unprivileged(host.proc):
+        from runtime.process import seccomp
+
+        if seccomp.offered():
+            linux = asked.spec["linux"]
+            filtered = seccomp.answered(linux.get("seccomp"), host)
+            asked = asked.replace(spec={**asked.spec, "linux": {**linux, "seccomp": filtered}})
     found = Create(asked)
     found.prepare(views)
     return found

@@ -6,12 +6,10 @@ import os
 
 from lxcfs_py.errors import Error
 from runtime import options, state
-from runtime.config import bundle, conformity, spec, validate
 from runtime.errors import RunError
 from runtime.lifecycle import execute, oci
 from runtime.options import Option
-from runtime.process import capabilities, descriptors, environment, labels
-from runtime.root import console
+from runtime.process import descriptors, environment, labels
 from runtime.verbs import Verb, kill
 
 TYPE_CHECKING = False
@@ -52,7 +50,11 @@ VERB = Verb(
 def process(config: Mapping[str, Any], parsed: Parsed, caller: Mapping[str, str]) -> dict[str, Any]:
     """Return the OCI process to run: the container's own, with what the command line changes."""
     own = config["process"]
-    term = [f"TERM={spec.TERM}"] if parsed["tty"] else []
+    term = []
+    if parsed["tty"] or parsed["user"]:
+        from runtime.config import spec
+    if parsed["tty"]:
+        term = [f"TERM={spec.TERM}"]
     asked = environment.variables(parsed["env_file"], parsed["env"], caller)
     changes: dict[str, Any] = {
         "terminal": parsed["tty"],
@@ -67,6 +69,8 @@ def process(config: Mapping[str, Any], parsed: Parsed, caller: Mapping[str, str]
         user = changes.get("user", own["user"])
         changes["user"] = {**user, "additionalGids": [*user["additionalGids"], *parsed["additional_gids"]]}
     if parsed["cap"]:
+        from runtime.process import capabilities
+
         added = [capabilities.canonical(name, "--cap") for name in parsed["cap"]]
         sets = ("bounding", "effective", "permitted")
         more = {key: sorted({*own["capabilities"].get(key, ()), *added}) for key in sets}
@@ -84,6 +88,8 @@ def given(config: Mapping[str, Any], parsed: Parsed) -> dict[str, Any]:
 
     As with runc it is labelled as the container's own unless it says otherwise.
     """
+    from runtime.config import bundle, conformity
+
     found = bundle.read_json(parsed["process"])
     bundle.shape(found, bundle.PROCESS, "process")
     whole = bundle.process(bundle.without_nulls(found))
@@ -103,6 +109,8 @@ def check(parsed: Parsed) -> None:
         raise RunError("-d with -i: nothing would feed its input", "leave out -i")
     if parsed["process"]:
         return
+    from runtime.config import validate
+
     facts = validate.Facts(stdin_tty=os.isatty(0) or bool(parsed["console_socket"]))
     validate.tty(parsed, facts)
     validate.user(parsed, facts)
@@ -141,6 +149,8 @@ def run(args: Sequence[str]) -> int:
     if parsed["pid_file"]:
         state.write_text(parsed["pid_file"], str(result.pid).encode(), 0o644)
     if parsed["console_socket"]:
+        from runtime.root import console
+
         console.hand_over(parsed["console_socket"], result.master)
         os.close(result.master)
         result.master = -1

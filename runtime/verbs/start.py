@@ -9,7 +9,6 @@ from runtime import options, state
 from runtime.errors import RunError
 from runtime.lifecycle import oci
 from runtime.options import Option
-from runtime.process import seccomp
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -58,8 +57,11 @@ def start(parsed: Parsed, text: str, *, attach: bool = False, interactive: bool 
             raise Error(f"container {id_!r} can't be started: {what}", hint)
         from runtime.lifecycle import start
 
-        config = state.config(found)
-        filter_ = seccomp.of(config, id_, found.bundle, kept=f"{parsed['storage']}/filters")
+        config, filter_ = state.config(found), None
+        if config["linux"].get("seccomp") is not None:
+            from runtime.process import seccomp
+
+            filter_ = seccomp.of(config, id_, found.bundle, kept=f"{parsed['storage']}/filters")
         start.begin(found, held, filter_, config.get("hooks", {}))
     finally:
         os.close(held)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from runtime.process import terminal
+from runtime.process import attend, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,7 +97,7 @@ def session(
 
     player = threading.Thread(target=play)
     try:
-        with terminal.Signals((signal.SIGWINCH, signal.SIGUSR1, signal.SIGCONT)) as signals:
+        with attend.Signals((signal.SIGWINCH, signal.SIGUSR1, signal.SIGCONT)) as signals:
             player.start()
             terminal.relay(exited, signals, on_signal, master=master, stdin=caller.tty, stdout=caller.tty)
     finally:
@@ -233,10 +233,10 @@ def test_without_a_terminal_only_signals_are_served() -> None:
         got.append(number)
         os.kill(pid, signal.SIGTERM)
 
-    with terminal.Signals((signal.SIGUSR1,)) as signals:
+    with attend.Signals((signal.SIGUSR1,)) as signals:
         timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1))
         timer.start()
-        terminal.relay(exited, signals, forward)
+        attend.wait(exited, signals, forward)
         timer.join()
     assert got == [signal.SIGUSR1]
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
@@ -248,7 +248,7 @@ def test_signal_handlers_are_put_back() -> None:
     """Afterwards every signal does what it did before, and no descriptor is left."""
     before = signal.getsignal(signal.SIGUSR1)
     open_before = len(os.listdir("/proc/self/fd"))
-    with terminal.Signals((signal.SIGUSR1,)):
+    with attend.Signals((signal.SIGUSR1,)):
         os.kill(os.getpid(), signal.SIGUSR1)
     assert signal.getsignal(signal.SIGUSR1) is before
     assert len(os.listdir("/proc/self/fd")) == open_before
@@ -259,7 +259,7 @@ def test_the_output_has_nowhere_to_go() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     pid, exited, master = start("sh", "-c", "seq 100000; exit 5")
-    with terminal.Signals(()) as signals:
+    with attend.Signals(()) as signals:
         terminal.relay(exited, signals, ignore, master=master, stdout=writer)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
     for descriptor in (exited, master, writer):
@@ -272,7 +272,7 @@ def test_input_that_ends_leaves_the_output() -> None:
     os.write(keys, b"one\n")
     os.close(keys)
     pid, exited, master = start("sh", "-c", "read x; sleep 0.2; echo late $x")
-    with terminal.Signals(()) as signals:
+    with attend.Signals(()) as signals:
         terminal.relay(exited, signals, ignore, master=master, stdin=typed, stdout=out)
     assert os.waitpid(pid, 0)[1] == 0
     assert b"late one" in os.read(screen, 65536)
