@@ -38,7 +38,7 @@ class Amounts:
     def _learn(self, data: bytes, words: list[bytes]) -> dict[str, int]:
         found = flat(data)
         keys = [word.decode("ascii", "replace") for word in words[::2]]
-        if len(set(keys)) < len(keys):  # the last of several counts
+        if len(words) % 2 or list(found) != keys:  # garbled, or of several with one key the last counts
             self._keys = []
         elif not self._wanted:
             self._keys, self._names = words[::2], tuple(keys)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lxcfs_py.cgroup.amounts import Amounts
@@ -15,6 +15,8 @@ LINES = st.lists(
 TEXTS = LINES.map(lambda lines: "".join(f"{key} {value}\n" for key, value in lines).encode())
 
 
+@example([b"anon 0\nfile 0\n 0\nanon 1\n"], 0)
+@example([b"anon 0\nfile 0 x y\n"], 0)
 @given(st.lists(st.one_of(TEXTS, st.binary(max_size=40)), max_size=8), st.integers(0, 60))
 def test_what_was_learnt_changes_nothing(texts: list[bytes], cut: int) -> None:
     """Whatever was read before, whole or cut off, a text says what it says when it is the first."""
