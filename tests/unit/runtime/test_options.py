@@ -77,6 +77,11 @@ def test_the_command_keeps_its_own_options(line: str, command: tuple[str, ...]) 
         ("-m 12q true", "-m '12q': not a size; write a number with b, k, m or g after it, as 256m or 1.5g"),
         ("--rm=maybe true", "--rm 'maybe': neither true nor false; write --rm alone to switch it on"),
         ("--cpuset-cpus 1-0 true", "--cpuset-cpus '1-0': not a list of numbers; write it as 0-2,7"),
+        (
+            "--network web --net db true",
+            "--net 'db': 'web' was said before, and there can be one; connect it to the one where those are whom"
+            " it is to reach",
+        ),
         ("--rm", "no command given; usage: pyproc-run [OPTIONS] [--] COMMAND [ARG]..."),
     ],
 )
