@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.needs_layers, pytest.mark.anywhere]
 
 APPLETS = ("hostname", "httpd", "ip", "nc", "sleep", "sort", "wget")
 IMAGE = "localhost/net"
+WEB, PEER, POD = "as-podman-web", "as-podman-peer", "as-podman-pod"
 SECONDS = 0.7
 """After which nobody is taken to answer."""
 
@@ -56,7 +57,8 @@ def podman(net: Net, time_scale: float) -> Iterator[Podman]:
         try:
             yield found
         finally:
-            found("rm", "-f", "-t", "0", "-a")
+            for each in ((POD,), ("-a",)):  # before the one whose network it has
+                found("rm", "-f", "-t", "0", *each, check=False)
             remove_cgroups(time.monotonic() + 30 * time_scale)
             with contextlib.suppress(Exception):
                 net.do("umount", "-q", f"{base}/root/vfs")
@@ -100,22 +102,22 @@ def facts(net: Net, side: Side) -> dict[str, object]:
     serve, port = ("httpd", "-f", "-p", "80", "-h", "/data"), side.port
     dns = ("--dns", "192.0.2.53", "--dns-search", "example.org", "--dns-option", "ndots:2")
     ports = ("-p", f"{port}:80", "-p", f"127.0.0.1:{port + 1}:80", "-p", f"{HERE}:{port + 2}:80")
-    side.run("bridge", "-d", "--name", "web", "-h", "web", *dns, *ports, IMAGE, *serve)
-    side.run("bridge", "-d", "--name", "peer", IMAGE, "sleep", "1000")
-    side.run("container:web", "-d", "--name", "pod", IMAGE, "sleep", "1000")
-    (own,) = side.inside("web", "hostname -i").split()
+    side.run("bridge", "-d", "--name", WEB, "-h", WEB, *dns, *ports, IMAGE, *serve)
+    side.run("bridge", "-d", "--name", PEER, IMAGE, "sleep", "1000")
+    side.run(f"container:{WEB}", "-d", "--name", POD, IMAGE, "sleep", "1000")
+    (own,) = side.inside(WEB, "hostname -i").split()
     net.until(lambda: answers(net, f"{own}:80") == ["served"])
     shown = (f"{HERE}:{port}", f"{HERE}:{port + 1}", f"{HERE}:{port + 2}")
-    web, peer, pod = (("nsenter", f"--target={side.pid(name)}", "--net") for name in ("web", "peer", "pod"))
-    same = "hostname -i; cat /etc/resolv.conf; ip -o link"
+    web, peer, pod = (("nsenter", f"--target={side.pid(name)}", "--net") for name in (WEB, PEER, POD))
+    same = "ip -o link; ip -o address"
     return {
         "here": answers(net, *(f"127.0.0.1:{port + number}" for number in range(4)), *shown),
         "another machine": answers(net, *shown, start=net.there),
         "a peer": answers(net, f"{own}:80", *shown, f"{OUTSIDE}:1", start=peer),
         "itself": answers(net, "127.0.0.1:80", f"{own}:80", *shown, start=web),
         "who shares it": answers(net, "127.0.0.1:80", f"{own}:80", *shown, start=pod),
-        "they share": side.inside("web", same).split() == side.inside("pod", same).split(),
-        "it sees": side.inside("web", LOOK),
+        "they share": side.inside(WEB, same).split() == side.inside(POD, same).split(),
+        "it sees": side.inside(WEB, LOOK),
         "with the host's": side.run("host", "--rm", IMAGE, "ip", "-o", "link", "show", "here").split()[1],
         "without": side.run("none", "--rm", IMAGE, "ip", "-o", "link").split()[1],
     }
@@ -145,9 +147,8 @@ def test_the_same_as_podman(net: Net, podman: Podman) -> None:
     assert found[1]["another machine"] == ["served", "no", "served"]
     assert found[1]["a peer"] == ["served", "served", "no", "served", "no"]
     assert found[1]["itself"] == found[1]["who shares it"] == ["served", "served", "served", "no", "served"]
-    port = podman("port", "web").stdout.splitlines()
+    port = podman("port", WEB).stdout.splitlines()
     assert {line.replace("18", "28", 1) for line in port} == {
-        line for line in net.pyproc("port", "web").stdout.splitlines() if "[" not in line
+        line for line in net.pyproc("port", WEB).stdout.splitlines() if "[" not in line
     }
-    podman("rm", "-f", "-t", "0", "pod")  # before the one whose network it has
     net.pyproc("delete", "--force", *net.ids())
