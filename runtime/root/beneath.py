@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from runtime.kernel import attributes
+from runtime.kernel.mountapi import openat2
 from runtime.root import mount_options
 from runtime.root.lower import Lower, is_directory, is_link, is_whiteout, opaque_mark
 from runtime.root.steps import Step
@@ -29,7 +30,7 @@ MAX_LINKS = 40
 
 def _source(mount: Mount) -> str:
     subpath = mount_options.effect(mount.options).subpath
-    return f"{mount.source}/{subpath}" if subpath else mount.source
+    return f"{mount.source}\0{subpath}" if subpath else mount.source
 
 
 def targets(mounts: Iterable[Mount], directories: Iterable[str]) -> tuple[tuple[str, str], ...]:
@@ -44,6 +45,21 @@ def targets(mounts: Iterable[Mount], directories: Iterable[str]) -> tuple[tuple[
         if path != "/" and not any(path == other or path.startswith(f"{other}/") for other in found):
             found[path] = source
     return tuple(found.items())
+
+
+def _is_whole(source: str) -> bool:
+    """Say whether a directory is mounted; a zero byte parts a source from the path below it, which stays below."""
+    top, below, subpath = source.partition("\0")
+    if not below:
+        return not source or os.path.isdir(source)
+    directory = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.close(openat2(directory, subpath, os.O_PATH | os.O_DIRECTORY))
+    except OSError:  # a file, or what the mount itself will complain of
+        return False
+    finally:
+        os.close(directory)
+    return True
 
 
 class Beneath(Step):
@@ -69,7 +85,7 @@ class Beneath(Step):
                 for path in paths:
                     parts[os.fsencode(name)].hide(os.fsencode(path))
             for path, source in self.places:
-                _make(parts, os.fsencode(path), whole=not source or os.path.isdir(source))
+                _make(parts, os.fsencode(path), whole=_is_whole(source))
             for part in made:
                 part.finish()
         finally:
