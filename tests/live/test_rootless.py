@@ -260,7 +260,7 @@ def test_limits_that_are_not_held(mine: User) -> None:
 def test_a_delegated_cgroup(mine: User, tmp_path: Path) -> None:
     """In a cgroup2 that is the user's the container has one of its own, with what limits are offered there."""
     top = Path("/sys/fs/cgroup/unified" if os.path.isdir("/sys/fs/cgroup/unified") else "/sys/fs/cgroup")
-    own = top / tmp_path.name
+    own = top / f"{tmp_path.name}-{os.getpid()}"
     (own / "here").mkdir(parents=True)
     offered = (top / "cgroup.controllers").read_text().split()
     try:
@@ -409,7 +409,6 @@ def test_after_a_reboot(mine: User) -> None:
     shutil.rmtree(mine.inside / str(mine.base / "xdg/pyproc")[1:])
     assert mine.ids() == ["c"]
     mine.pyproc("delete", "c")
-    assert mine.left() == []
 
 
 @pytest.mark.anywhere
