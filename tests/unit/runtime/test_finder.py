@@ -83,7 +83,8 @@ def test_a_start_uses_it() -> None:
         "import sys; sys.argv = [{0!r}, '--version']; import os; os._exit = lambda c: None; exec(open({0!r}).read())"
     )
     text = f"{look.format(str(BIN / 'pyproc-run'))}; print(type(sys.modules['runtime.cli'].__spec__.loader).__name__)"
-    text = f"__file__ = {str(BIN / 'pyproc-run')!r}; {text}"
+    apart = "import sys; sys._xoptions['importtime'] = True"  # what another start has kept is not taken
+    text = f"{apart}; __file__ = {str(BIN / 'pyproc-run')!r}; {text}"
     for _compiling in range(2):  # what has not been compiled yet is importlib's
         done = subprocess.run([sys.executable, "-IS", "-c", text], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "Finder"
