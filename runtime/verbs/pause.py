@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lxcfs_py.errors import Error
 from runtime import state
-from runtime.lifecycle import oci
+from runtime.lifecycle import finding, oci
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ def change(parsed: Parsed, *, freeze: bool) -> None:
     from runtime.lifecycle import members
 
     root = parsed["root"]
-    found = state.get(root, parsed.rest[0])
+    found = finding.get(parsed, parsed.rest[0])
     now = oci.status(root, found)
     if freeze and now not in (state.CREATED, state.RUNNING):
         raise Error(f"container {found.id!r} can't be paused: it is {now}", "only what runs can be paused")

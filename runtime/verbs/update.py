@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from lxcfs_py.errors import Error
 from runtime import state
 from runtime.config import bundle
@@ -74,16 +72,13 @@ def run(args: Sequence[str]) -> int:
     if parsed is None:
         return 0
     from runtime import places
-    from runtime.lifecycle import again, members
+    from runtime.lifecycle import again, finding, members
     from runtime.process import cgroups
 
-    root = parsed["root"]
-    id_ = state.find(root, parsed.rest[0])
-    held = state.lock(root, id_)
-    try:
-        found = state.load(root, id_)
-        if (now := state.status(root, found, locked=True)) == state.STOPPED:
-            raise Error(f"container {id_!r} can't be updated: it is {now}", "only what exists has limits")
+    with finding.Locked(parsed, parsed.rest[0]) as held:
+        found = held.load()
+        if (now := state.status(held.root, found, locked=True)) == state.STOPPED:
+            raise Error(f"container {held.id!r} can't be updated: it is {now}", "only what exists has limits")
         members.needs_cgroup(found, "updated")
         new = asked(parsed)
         config = state.config(found)
@@ -96,6 +91,4 @@ def run(args: Sequence[str]) -> int:
             {**config, "linux": {**linux, "resources": merged(linux.get("resources", {}), new)}},
         )
         again.renew(found)
-    finally:
-        os.close(held)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from runtime import state
+from runtime.lifecycle import finding
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ def run(args: Sequence[str]) -> int:
     from runtime.lifecycle import ending
 
     root = parsed["root"]
-    for found in [state.get(root, text) for text in parsed.rest]:
+    for found in [finding.get(parsed, text) for text in parsed.rest]:
         code = ending.code(found, ending.follow(root, found))
         os.write(1, f"{code}\n".encode())
     return 0

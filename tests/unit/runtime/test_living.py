@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from lxcfs_py.errors import Error
+from lxcfs_py.procfs import pid_stat
 from runtime import places, state, units
-from runtime.config import spec
+from runtime.config import joined, spec
+from runtime.config import logs as rotating
 from runtime.images.manifest import Config
 from runtime.images.resolve import Resolved
 from runtime.kernel import holder
-from runtime.lifecycle import again, attach, cleanup, ending, inside, inspect, members, service, usage
+from runtime.lifecycle import again, attach, cleanup, ending, hold, inside, inspect, members, service, usage
 from runtime.lifecycle.log import Log
 from runtime.lifecycle.outcome import Outcome
 from runtime.process import ids, rootless
@@ -82,6 +84,56 @@ def test_the_tail_of_a_long_log(tmp_path: Path) -> None:
     log.at = 0
     log.tail(50_000)
     assert log.read(timestamps=False).startswith(b"50001\n")
+
+
+def test_a_rotated_log(tmp_path: Path) -> None:
+    """Its files are read as one, also those that are begun while it is read; only so many stay."""
+    found = made(tmp_path)
+    path, log = f"{found.storage}/log", Log(found)
+    for number in range(5, 8):
+        for file in hold.rotate(path, 3):
+            os.close(file)
+        Path(path).write_text(f"{number}\n")
+        Path(f"{path}.times").write_bytes(struct.pack(holder.TIME, BASE // 10**9 + number, 5, 0))
+        if number == 5:
+            assert log.read(timestamps=False) == b"one\ntwo\nthree\nfour\n"
+    assert [log.read(timestamps=False) for _ in range(4)] == [b"5\n", b"6\n", b"7\n", b""]
+    assert sorted(name for name in os.listdir(found.storage) if "times" not in name) == ["log", "log.1", "log.2"]
+    log = Log(found)
+    log.tail(2)
+    assert log.read(timestamps=True) == b"2023-11-14T22:13:26.000000005Z 6\n"
+    log.since(BASE + 7 * 10**9)
+    assert log.read(timestamps=False) == b"7\n"
+    for file in hold.rotate(path, 1):
+        os.close(file)
+    assert Path(path).read_bytes() == b"" and not Path(f"{path}.1").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("max-size=1k",), "less than one piece of a log; give at least 64k"),
+        (("max-file=2",), "max-file without max-size: the log would never be full; add"),
+        (("size=1",), "'size=1': unknown; there are max-size=10m and max-file=3"),
+        (("max-size",), "unknown"),
+        (("max-size=1m", "max-file=0"), "the log is a file itself"),
+        (("max-size=x",), "--log-opt max-size 'x': not a size"),
+    ],
+)
+def test_no_rotation(words: tuple[str, ...], message: str) -> None:
+    """What makes no sense is refused, with what would."""
+    with pytest.raises(Error, match=r"--log-opt ") as refused:
+        rotating.said(words)
+    assert message in str(refused.value)
+
+
+def test_rotation() -> None:
+    """What was said is what holds; a bundle may say anything."""
+    assert rotating.rotation(rotating.said(("max-size=1m", "max-file=3"))) == rotating.Rotation(1 << 20, 3)
+    assert rotating.rotation(rotating.said(("max-size=1m",))) == rotating.Rotation(1 << 20, 1)
+    assert rotating.rotation(rotating.said(())) == rotating.Rotation()
+    assert rotating.rotation({rotating.MAX_SIZE: "x", rotating.MAX_FILE: "1"}) == rotating.Rotation()
+    assert rotating.rotation({rotating.MAX_SIZE: "1", rotating.MAX_FILE: "0"}) == rotating.Rotation(1 << 16, 1)
 
 
 def test_moments() -> None:
@@ -244,13 +296,25 @@ def test_a_request_is_kept(tmp_path: Path) -> None:
         again.kept(found)
 
 
-def test_whose_namespaces_may_be_gone(tmp_path: Path) -> None:
-    """Who was in another container's namespaces is not started again in whatever has their number now."""
+def test_whose_namespaces_it_joins(tmp_path: Path) -> None:
+    """Who joins another container is in the namespaces that one has now, and in none if it does not run."""
     found = made(tmp_path)
-    spec: dict[str, Any] = {"linux": {"namespaces": [{"type": "network", "path": "/proc/77/ns/net"}]}}
-    again.keep(Request("web", spec), found.storage)
-    with pytest.raises(Error, match="in another one's namespaces"):
-        again.kept(found)
+    stat = pid_stat.parse(Path("/proc/self/stat").read_bytes())
+    assert stat is not None
+    spaces = [{"type": "network", "path": "/proc/77/ns/net"}, {"type": "pid"}, {"type": "ipc", "path": "/a"}]
+    spec: dict[str, Any] = {"linux": {"namespaces": spaces}, "annotations": {joined.JOINED["network"]: "web"}}
+    asked = Request("side", spec, root=str(tmp_path / "root"))
+    with pytest.raises(Error, match="--network container:web: it does not run; start it first"):
+        joined.renewed(asked)
+    state.save(found.replace(pid=os.getpid(), start_ticks=stat.start_ticks))
+    renewed = joined.renewed(asked)
+    assert renewed.spec["linux"]["namespaces"][0]["path"] == f"/proc/{os.getpid()}/ns/net"
+    assert renewed.spec["linux"]["namespaces"][1:] == spaces[1:]
+    assert renewed.names.shared == f"{found.storage}/etc"
+    state.write(f"{found.directory}/config.json", {"process": {}, "linux": {}})
+    os.rename(found.directory, f"{tmp_path}/gone")
+    with pytest.raises(Error, match="'web' does not exist"):
+        joined.renewed(asked)
 
 
 def test_a_name_that_comes_back(tmp_path: Path) -> None:
@@ -300,11 +364,14 @@ def test_units_of_systemd(tmp_path: Path) -> None:
         f'ExecStart="/usr/bin/pyproc" start {place}', f'ExecStop="/usr/bin/pyproc" stop {place}',
         "Restart=on-failure",
         "StartLimitBurst=4", "StartLimitIntervalSec=infinity", "TimeoutStopSec=27s",
-        f"PIDFile={tmp_path}/root/web/holder.pid",
+        "Type=notify",
     ):  # fmt: skip
         assert f"{line}\n" in text
     assert "Restart=always\n" in service.unit(found, "unless-stopped", None, "/p")
     assert "TimeoutStopSec=infinity\n" in service.unit(found, "always", None, "/p")
+    assert service.name(found.replace(directory="/run/pyproc/web")) == "pyproc-web.service"
+    names = {service.name(found.replace(directory=f"{root}/web")) for root in ("/a", "/b", "/run/pyproc")}
+    assert len(names) == 3 and all(name.startswith("pyproc-web") for name in names)
     assert service.quoted('/a b/"$%\\') == '"/a b/\\"$$%%\\\\"'
     for wrong in ("sometimes", "always:3", "on-failure:", "on-failure:0", "on-failure:x"):
         with pytest.raises(Error, match=r"--restart .*choose no, on-failure\[:N\], always or unless-stopped"):
