@@ -109,6 +109,7 @@ def stay(create: Create, streams: Streams, say: Callable[[], None]) -> NoReturn:
     """Be the holder of what has been started, and ``say`` so. Never returns."""
     found = create.state
     program = _program(create.child, logs.rotation(found.annotations).bytes)
+    after = _after(create.request.root, create.request.storage, found.id)
     feed, source = streams.outer(create.said.master)
     files = (feed, *_opened(f"{create.base}/log"), source)
     status = os.open(f"{found.directory}/{state.EXIT}", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -122,7 +123,6 @@ def stay(create: Create, streams: Streams, say: Callable[[], None]) -> NoReturn:
         _signal.signal(number, _signal.SIG_IGN)
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
     say()
-    after = _after(create.request.root, create.request.storage, found.id)
     holder.become(program, (*files, status), found.id, after, _environment())
 
 

@@ -46,6 +46,13 @@ def test_an_end_that_nobody_waits_for(clean: Box) -> None:
     assert (clean.pyproc("logs", NAME).stdout, clean.pyproc("wait", NAME).stdout) == ("said\n", "3\n")
 
 
+def test_started_by_a_relative_path(clean: Box) -> None:
+    """The holder finds pyproc wherever whoever started it was."""
+    command = ["./pyproc-run", *clean.places, "-d", "--rm", "--proc-view", "off", "--", "true"]
+    subprocess.run(command, cwd=BIN, env=clean.environment, check=True, timeout=60 * clean.scale)
+    until(clean, lambda: not clean.left())
+
+
 def test_removed_at_the_end(clean: Box) -> None:
     """With -d --rm nothing is left when it has ended, nor its anonymous volume; who waits learns the exit code."""
     clean.run("-d", "-i", "--rm", "--name", NAME, "-v", "/kept", "--", "sh", "-c", "read x; exit 5")

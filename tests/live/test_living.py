@@ -99,10 +99,14 @@ def test_stop_and_restart(clean: Box, name: str) -> None:
 
 def test_stop_of_a_paused_one(clean: Box, name: str) -> None:
     """What is paused ends, too."""
-    clean.run("-d", "--name", name, "--", "sleep", "1000")
-    clean.pyproc("pause", name)
+    for each in (name, "other"):
+        clean.run("-d", "--name", each, "--", "sleep", "1000")
+    clean.pyproc("pause", name, "other")
+    assert clean.pyproc("ps", "-q", "--filter", "status=paused").stdout.split() == ["other", name]
     clean.pyproc("stop", "-t", "0", name)
-    assert clean.pyproc("wait", name).stdout == "137\n"
+    assert json.loads(clean.pyproc("wait", "--json", name).stdout) == {"id": name, "exitCode": 137}
+    clean.pyproc("unpause", "other")
+    clean.pyproc("rm", "-f", "other")
 
 
 def read(master: int, box: Box, wanted: bytes) -> bytes:
