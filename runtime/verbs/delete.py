@@ -45,8 +45,6 @@ def delete(parsed: Parsed, text: str, *, force: bool, volumes: bool = False) -> 
 
     Without ``force`` one that runs, or whose state is unreadable, is an Error.
     """
-    from runtime.lifecycle.cleanup import cleanup
-
     root, id_ = parsed["root"], finding.find(parsed, text)
     _from_systemd(root, id_, force=force)
     with finding.Locked(parsed, id_) as held:
@@ -61,6 +59,8 @@ def delete(parsed: Parsed, text: str, *, force: bool, volumes: bool = False) -> 
         if not force and state.status(root, found, locked=True) != state.STOPPED:
             now = state.status(root, found, locked=True)
             raise Error(f"container {id_!r} is {now}, not stopped", f"stop it, or use pyproc delete --force {id_}")
+        from runtime.lifecycle.cleanup import cleanup
+
         cleanup(found, volumes=volumes)
 
 
