@@ -187,6 +187,7 @@ RUN = (
     Option(("--stop-signal",), "What asks it to end (default: the image's, else TERM)", "SIGNAL"),
     Option(("--stop-timeout",), "Time it has then before it is killed (10s; -1: any)", "SECONDS", "grace"),
     _flag("--init", about="Run a small reaper as PID 1"),
+    Option(("--log-opt",), "A new log begins at max-size=10m; max-file=3 stay", "KEY=VALUE", many=True),
     Option(("--image",), "Image to make it of: its root file system, command, variables and user", "IMAGE"),
     Option(("--entrypoint",), "Program to run instead of the image's (--entrypoint= for none)", "PATH"),
     Option(("--rootfs",), "Root file system (default: the host's programs and libraries)", "DIR"),

@@ -97,6 +97,13 @@ def storage() -> str:
     return f"{data}/pyproc"
 
 
+def pyproc() -> str:
+    """Return the path of ``pyproc``, which lies beside what runs now."""
+    import sys
+
+    return os.path.join(os.path.dirname(os.path.realpath(sys.argv[0])), "pyproc")
+
+
 def layout(cgroup: str) -> Layout:
     """Return the hierarchies a container's cgroup is in: none if it has none, cgroup2 alone if it is a user's."""
     from lxcfs_py.cgroup.layout import UNIFIED, Layout, detect

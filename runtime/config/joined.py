@@ -11,9 +11,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runtime.network.wish import Wish
     from runtime.options import Parsed
+    from runtime.request import Request
     from runtime.state import State
 
 OTHER = "container:"
+JOINED = {"network": "io.lxcfs-py.joined.network", "pid": "io.lxcfs-py.joined.pid"}
+"""By kind of namespace the annotation that names the container whose it is: at the next start it is found by that."""
+FILES = {"network": "net", "pid": "pid"}
+"""What they are called in /proc/PID/ns."""
 GATEWAY = "host-gateway"
 USUAL = declared.defaults(declared.NETWORK)
 NOT_SHARED = ("dns", "dns_search", "dns_option", "add_host", "hostname")
@@ -38,15 +43,51 @@ def kinds(options: Parsed, *, time: bool) -> list[dict[str, str]]:
             f"--pid {options['pid']} without a cgroup: nothing tells its processes", "leave out one of both"
         )
     found = [{"type": kind} for kind in ("mount", "uts", "ipc", "cgroup", *(["time"] if time else []))]
-    for kind, file, text in (("pid", "pid", options["pid"]), ("network", "net", options["network"])):
+    for kind in ("pid", "network"):
+        text = options[kind]
         there = other(options["root"], f"--{kind}", text) if text else None
         if there is not None:
-            found.append({"type": kind, "path": f"/proc/{there.pid}/ns/{file}"})
+            found.append({"type": kind, "path": _path(there, kind)})
         elif text != "host":
             found.append({"type": kind})
     if options["pid"] not in (None, "host") and not options["pid"].startswith(OTHER):
         raise RunError(f"--pid {options['pid']!r}: unknown value", "choose from host, container:NAME")
     return found
+
+
+def _path(there: State, kind: str) -> str:
+    return f"/proc/{there.pid}/ns/{FILES[kind]}"
+
+
+def joins(options: Parsed) -> dict[str, str]:
+    """Return those that name the containers whose namespaces it joins."""
+    found = {}
+    for kind, name in JOINED.items():
+        there = other(options["root"], f"--{kind}", options[kind]) if options[kind] else None
+        if there is not None:
+            found[name] = there.id
+    return found
+
+
+def renewed(request: Request) -> Request:
+    """Return a request with the namespaces that the containers it joins have now; raises an Error if one has none."""
+    spec, linux = request.spec, request.spec["linux"]
+    spaces, names = [], request.names
+    for space in linux.get("namespaces", ()):
+        name = spec["annotations"].get(JOINED.get(space["type"], ""))
+        if name and space.get("path"):
+            there = other(request.root, f"--{space['type']}", f"{OTHER}{name}")
+            assert there is not None  # by the text
+            spaces.append({**space, "path": _path(there, space["type"])})
+            if space["type"] == "network":
+                names = names.replace(shared=_etc(there))
+        else:
+            spaces.append(space)
+    return request.replace(spec={**spec, "linux": {**linux, "namespaces": spaces}}, names=names)
+
+
+def _etc(there: State) -> str:
+    return f"{there.storage}/etc" if there.storage else ""
 
 
 def hostname(options: Parsed, own: str) -> str:
@@ -86,7 +127,7 @@ def names(options: Parsed) -> Names:
             if options[option]:
                 flag = f"--{option.replace('_', '-')}"
                 raise RunError(f"{flag} with --network {options['network']}: it shares that one's", "leave it out")
-        return Names(shared=f"{there.storage}/etc" if there.storage else "")
+        return Names(shared=_etc(there))
     servers = tuple(_address(text, "--dns") for text in options["dns"])
     return Names(_hosts(options)[0], servers, options["dns_search"], options["dns_option"])
 

@@ -6,7 +6,7 @@ import os
 
 from lxcfs_py import json_text
 from lxcfs_py.errors import reason
-from runtime.config import joined, validate, volumes
+from runtime.config import joined, logs, validate, volumes
 from runtime.errors import RunError
 from runtime.options import manager
 from runtime.process import capabilities, devices, environment, resources
@@ -145,9 +145,11 @@ def _annotations(options: Parsed, network: Wish | None, image: Resolved | None) 
     restart = options["restart"]
     return {
         **({RESTART: restart} if restart and restart != "no" else {}),
+        **(logs.said(options["log_opt"]) if options["log_opt"] else {}),
         **({STOP_SIGNAL: signal} if signal else {}),
         **({STOP_TIMEOUT: f"{seconds:g}"} if seconds is not None else {}),
         **({NETWORK: network.name} if network else {}),
+        **joined.joins(options),
     }
 
 

@@ -77,9 +77,7 @@ def gather(options: Parsed, host: Host) -> Facts:
 
 
 def streams(options: Parsed, facts: Facts) -> None:
-    """A detached container has nobody to remove it; its holder has its terminal and its input."""
-    if options["detach"] and options["rm"]:
-        raise RunError("-d with --rm: nothing would be left running to remove it", "remove it with pyproc rm")
+    """A detached container's holder has its terminal and its input."""
     if not options["detach"]:
         tty(options, facts)
 
@@ -201,6 +199,8 @@ def stopping(options: Parsed, _facts: Facts) -> None:
     """The signal that is to end it exists, and what is to begin again can."""
     if options["restart"] not in (None, "no") and not options["detach"]:
         raise RunError("--restart without -d: who waits for it would not see it again", "add -d")
+    if options["restart"] not in (None, "no") and options["rm"]:
+        raise RunError("--restart with --rm: what is removed can't begin again", "leave out one of both")
     if options["stop_signal"] is not None:
         try:
             signals.number(options["stop_signal"])

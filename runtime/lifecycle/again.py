@@ -119,9 +119,6 @@ def kept(found: State) -> Request:
             "delete it and create it anew" if not found.storage else f"{found.storage}/{state.REQUEST} can't be read"
         )
         raise Error(f"container {found.id!r} can't be started: it is stopped", why)
-    if any(namespace.get("path") for namespace in asked.spec["linux"].get("namespaces", ())):
-        why = "it was in another one's namespaces, which may be gone"
-        raise Error(f"container {found.id!r} can't be started again: {why}", "delete it and create it anew")
     root, storage = os.path.dirname(found.directory), os.path.dirname(os.path.dirname(found.storage))
     return asked.replace(id=found.id, spec=state.config(found), root=root, storage=storage)
 

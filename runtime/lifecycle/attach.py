@@ -62,9 +62,9 @@ class Attached:
         self.keys = Keys(keys if tty else b"")
         self.typed = b""
         self.log = Log(found)
-        self.log.at = os.fstat(self.log.file).st_size
+        self.log.at = self.log.size()
         self.watch = inotify.Watch()
-        self.watch.add(self.log.path, inotify.MODIFY)
+        self.log.watch(self.watch)
 
     def show(self) -> None:
         """Write out what has been written since."""

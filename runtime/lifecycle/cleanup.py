@@ -149,6 +149,14 @@ def cleanup(found: State, there: Layout | None = None, *, volumes: bool = False)
         hooks.each("poststop", poststop, oci.state(found, state.STOPPED), log.warning)
 
 
+def finish(found: State, there: Layout) -> None:
+    """Remove what an ended container has no use for: all of it, if it was run with --rm."""
+    if found.remove:
+        cleanup(found, there, volumes=True)
+    else:
+        ended(found, there)
+
+
 def _config(found: State) -> dict[str, Any]:
     try:
         return state.config(found)

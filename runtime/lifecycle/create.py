@@ -110,6 +110,7 @@ class Create:
         self.go, self.say_go = os.pipe2(os.O_CLOEXEC)
         self.report, self.theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         self.listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        self.starter: _socket.socket | None = None
         self.said = Report()
         self.steps: list[Step] = []
         self.filters: tuple[Filter | None, ...] = ()
@@ -343,7 +344,12 @@ class Create:
             state.save(self.state)
             if self.request.bundle and not self.request.remove:
                 state.settle(self.state.directory)
+            if not self.request.bundle:  # nobody else will start it: it ends when we are killed before we do
+                from runtime.lifecycle import start
+
+                self.starter = start.connect(self.state.id, self.lock)
             self._say()
+            self.test_stop(len(self.stages()) + len(self.steps))
         except BaseException:
             self.undo()
             raise

@@ -42,11 +42,38 @@ def opened(found: State) -> int:
     return pidfd
 
 
-def told(root: str, found: State, teller: int) -> Outcome:
-    """Return how a container that has just ended did, once its ``parent`` has told it, or will no more."""
+class Teller:
+    """Who will tell how a container ended: its parent.
+
+    ``pidfd`` is -1 if nobody will; ``file`` what a holder writes it into, which may be removed before it is read.
+    """
+
+    def __init__(self, found: State) -> None:
+        self.pidfd = _parent(found)
+        try:
+            self.file = os.open(f"{found.directory}/{state.EXIT}", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self.file = -1
+
+    def gone(self, seconds: float) -> bool:
+        """Say whether it will tell nothing (more), if need be after a while."""
+        return self.pidfd < 0 or bool(select.select([self.pidfd], [], [], seconds)[0])
+
+    def close(self) -> None:
+        """Listen no more."""
+        for descriptor in (self.pidfd, self.file):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def told(root: str, found: State, teller: Teller) -> Outcome:
+    """Return how a container that has just ended did, once its parent has told it, or will no more."""
     deadline = time.monotonic() + LAST_WORD_SECONDS
     while True:
-        gone = teller < 0 or bool(select.select([teller], [], [], 0.01)[0])
+        gone = teller.gone(0.01)
+        known = outcome.written(teller.file)
+        if known.exit_code is not None:
+            return known
         try:
             known = outcome.of(state.load(root, found.id))
         except state.MissingError:  # --rm
@@ -55,11 +82,8 @@ def told(root: str, found: State, teller: int) -> Outcome:
             return known
 
 
-def parent(found: State) -> int:
-    """Return a pidfd of who will tell how a container ended, -1 if nobody will.
-
-    That is its parent; its holder may be about to when the container itself is gone already.
-    """
+def _parent(found: State) -> int:
+    """Return a pidfd of a container's parent; its holder may be about to tell when the container itself is gone."""
     about = process.stat(host(), found.pid)
     lives = about is not None and about.start_ticks == found.start_ticks
     if about is None or not lives:
@@ -72,15 +96,15 @@ def parent(found: State) -> int:
 
 def follow(root: str, found: State) -> Outcome:
     """Wait for a container's end and return how it was; at once if that is known."""
-    teller, pidfd = parent(found), opened(found)
+    teller, pidfd = Teller(found), opened(found)
     try:
         if pidfd >= 0:
             select.select([pidfd], [], [])
         return told(root, found, teller)
     finally:
-        for descriptor in (teller, pidfd):
-            if descriptor >= 0:
-                os.close(descriptor)
+        teller.close()
+        if pidfd >= 0:
+            os.close(pidfd)
 
 
 def code(found: State, known: Outcome) -> int:
@@ -121,7 +145,7 @@ def stop(root: str, found: State, number: int, grace: float | None) -> None:
     pidfd = opened(found)
     if pidfd >= 0:
         there = places.layout(found.cgroup)
-        teller = parent(found)
+        teller = Teller(found)
         try:
             signals.send(pidfd, number)
             if found.cgroup and control.frozen(there, found.cgroup):
@@ -133,20 +157,19 @@ def stop(root: str, found: State, number: int, grace: float | None) -> None:
             told(root, found, teller)
         finally:
             os.close(pidfd)
-            if teller >= 0:
-                os.close(teller)
-    _tidy(root, found)
+            teller.close()
+    tidy(root, found.id)
 
 
-def _tidy(root: str, found: State) -> None:
-    """Remove its cgroups and registration, unless somebody has removed it or started it again meanwhile."""
+def tidy(root: str, id_: str) -> None:
+    """Remove what only a running container needs, or all with --rm, unless it is gone or has been started again."""
     try:
-        held = state.lock(root, found.id)
+        held = state.lock(root, id_)
     except state.MissingError:
         return
     try:
-        now = state.load(root, found.id)
+        now = state.load(root, id_)
         if now.storage and state.status(root, now, locked=True) == state.STOPPED:
-            cleanup.ended(now, places.layout(now.cgroup))
+            cleanup.finish(now, places.layout(now.cgroup))
     finally:
         os.close(held)

@@ -2,7 +2,8 @@
 
     caller ── fork ──  holder-to-be: creates and starts the container, as its parent
     waits  ◄── done ─  becomes the program that copies its output, keeps its input open and takes its exit status
-    returns
+    returns            when the log is full, and at the end, it becomes ``pyproc cleanup --holder ID``: that begins a
+                       new log and is the program again, or clears up
 
 What it holds is found by its descriptors, and it by its pid in the container's directory.
 """
@@ -13,7 +14,8 @@ import os
 
 from lxcfs_py import process
 from lxcfs_py.errors import Error
-from runtime import state
+from runtime import places, state
+from runtime.config import logs
 from runtime.errors import RunError
 from runtime.kernel import holder, syscalls
 from runtime.places import host
@@ -21,19 +23,29 @@ from runtime.places import host
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
+    import socket as _socket
     from collections.abc import Callable
+    from typing import NoReturn
 
     from runtime.lifecycle.create import Create
     from runtime.state import State
 else:
     import _signal
+    import _socket
 
 IGNORED = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGTSTP)
 """What ends with who started it must not end its containers."""
+BY_SYSTEMD = "PYPROC_BY_SYSTEMD"
+"""Set for what a unit calls, so that ``stop`` does not ask systemd to stop what it is stopping."""
+KEPT = ("PATH", places.VARIABLE, "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
+"""What its environment has of its starter's: by it programs, the daemon and systemd are found at the end."""
+ENDINGS = ("", ".times")
+"""Of a log and its notes."""
+APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
-def apart(act: Callable[[int], int], said: str) -> int:
-    """Do something in a child that lives on, handed a descriptor to write to when all is well.
+def apart(act: Callable[[Callable[[], None]], int], said: str) -> int:
+    """Do something in a child that lives on, handed what to call when all is well.
 
     Prints what is ``said`` here then and returns 0, else the exit code with which the child gave up, having told why.
     Should we be killed before, so is the child.
@@ -44,7 +56,7 @@ def apart(act: Callable[[int], int], said: str) -> int:
     if child == 0:
         os.close(reader)
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)
-        return act(writer) if os.getppid() == parent else 1
+        return act(lambda: _say(writer)) if os.getppid() == parent else 1
     os.close(writer)
     for number in (_signal.SIGINT, _signal.SIGTERM):  # the child, who gets them too or is killed with us, undoes it
         _signal.signal(number, _signal.SIG_IGN)
@@ -53,6 +65,26 @@ def apart(act: Callable[[int], int], said: str) -> int:
         return 0
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return code if code >= 0 else 128 - code
+
+
+def _say(writer: int) -> None:
+    os.write(writer, b"!")
+
+
+def by_systemd() -> bool:
+    """Say whether a unit calls: its main process is to be the holder from the beginning, so nobody waits apart."""
+    return BY_SYSTEMD in os.environ and "NOTIFY_SOCKET" in os.environ
+
+
+def ready() -> None:
+    """Tell systemd that the container has begun (sd_notify(3)): what ends from then on was started."""
+    address = os.environ["NOTIFY_SOCKET"]
+    sender = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
+        sender.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+        sender.send(b"READY=1")
+    finally:
+        sender.close()
 
 
 class Streams:
@@ -73,30 +105,83 @@ class Streams:
         return (self.input, self.source) if self.inner else (master, master)
 
 
-def stay(create: Create, streams: Streams, say: int) -> int:
-    """Be the holder of what has been started. Never returns."""
-    program = _program(create.child)
+def stay(create: Create, streams: Streams, say: Callable[[], None]) -> NoReturn:
+    """Be the holder of what has been started, and ``say`` so. Never returns."""
     found = create.state
-    place = create.base
-    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    program = _program(create.child, logs.rotation(found.annotations).bytes)
+    after = _after(create.request.root, create.request.storage, found.id)
     feed, source = streams.outer(create.said.master)
-    files = (feed, os.open(f"{place}/log", append, 0o600), os.open(f"{place}/log.times", append, 0o600), source)
-    status = os.open(f"{found.directory}/{state.EXIT}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    files = (feed, *_opened(f"{create.base}/log"), source)
+    status = os.open(f"{found.directory}/{state.EXIT}", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     about = process.stat(host(), os.getpid())
-    ticks = about.start_ticks if about is not None else 0  # in a line of its own: systemd reads the first one alone
+    ticks = about.start_ticks if about is not None else 0
     state.write_text(f"{found.directory}/{state.HOLDER}", f"{os.getpid()}\n{ticks}\n".encode(), 0o644)
-    os.setsid()
+    if os.getpid() != os.getsid(0):
+        os.setsid()
     os.chdir("/")
     for number in IGNORED:
         _signal.signal(number, _signal.SIG_IGN)
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
-    os.write(say, b"!")
-    holder.become(program, (*files, status), found.id)
+    say()
+    holder.become(program, (*files, status), found.id, after, _environment())
 
 
-def _program(pid: int) -> int:
+def _after(root: str, storage: str, id_: str) -> tuple[str, ...]:
+    return (places.pyproc(), "cleanup", "--root", root, "--storage", storage, "--holder", id_)
+
+
+def _environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in KEPT if name in os.environ}
+
+
+def _opened(path: str) -> tuple[int, int]:
+    """Return the log and its notes, opened to be written to; the notes are there when the log is."""
+    times = os.open(f"{path}.times", APPEND, 0o600)
+    return os.open(path, APPEND, 0o600), times
+
+
+def over() -> int | None:
+    """As the holder: return the exit code of the container that was held, None if it runs on."""
+    return holder.exit_code(os.pread(holder.STATUS, 8, 0))
+
+
+def turn(root: str, storage: str, id_: str) -> NoReturn:
+    """As the holder: begin a new log, if that can be, and go on as before."""
+    path = f"{storage}/containers/{id_}/log"
+    try:
+        new = rotate(path, logs.rotation(state.load(root, id_).annotations).files)
+        for number, file in zip((holder.LOG, holder.TIMES), new, strict=True):
+            os.dup2(file, number)
+    except (Error, OSError):  # better a long log than none
+        pass
+    holder.again(id_, _after(root, storage, id_), _environment())
+
+
+def rotate(path: str, files: int) -> tuple[int, int]:
+    """Let a log and its notes become the first of so many, the new one among them; return that and its notes.
+
+    The log goes before its notes: as long as a log has its name, so have its notes (``log.Part``).
+    """
+    names = [path, *(f"{path}.{number}" for number in range(1, files + 1))]
+    for number in range(files, 0, -1):
+        old, new = names[number - 1], names[number]
+        for ending in ENDINGS:
+            try:
+                os.rename(f"{old}{ending}", f"{new}{ending}")
+            except FileNotFoundError:
+                continue
+    found = _opened(path)
+    for ending in ENDINGS:
+        try:
+            os.unlink(f"{names[-1]}{ending}")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _program(pid: int, length: int) -> int:
     """Return the holder's program for a first process; raises an Error where there can be none."""
-    found = holder.make(pid)
+    found = holder.make(pid, length or holder.ENDLESS)
     if found < 0:
         raise RunError(
             "-d: the kernel lets no program be made in memory", "set vm.memfd_noexec to 0, or leave out -d"

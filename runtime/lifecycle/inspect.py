@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from runtime import state, volumes
+from runtime.config import joined, logs
 from runtime.config.spec import STOP_SIGNAL, STOP_TIMEOUT
 from runtime.lifecycle import ending, listing, oci
 from runtime.request import NETWORK
@@ -68,6 +69,11 @@ def _networks(root: str, found: State) -> dict[str, Any]:
     return told.settings(book, book.all_of(root, found.id))
 
 
+def _logging(found: State) -> dict[str, str]:
+    rotation = logs.rotation(found.annotations)
+    return {"max-size": str(rotation.bytes), "max-file": str(rotation.files)} if rotation.bytes else {}
+
+
 def describe(root: str, found: State, config: dict[str, Any]) -> dict[str, Any]:
     """Return it; ``ExitCode`` is null while it is not known."""
     what = listing.describe(root, found)
@@ -75,6 +81,8 @@ def describe(root: str, found: State, config: dict[str, Any]) -> dict[str, Any]:
     number, grace = ending.manner(found, None, None)
     networks = [space for space in linux.get("namespaces", ()) if space["type"] == "network"]
     mode = "host" if not networks else networks[0].get("path") or found.annotations.get(NETWORK, "none")
+    if other := found.annotations.get(joined.JOINED["network"]):
+        mode = f"{joined.OTHER}{other}"
     user = process.get("user", {})
     mounts = [mount for mount in config.get("mounts", ()) if mount.get("type") == "bind"]
     args = process.get("args", [])
@@ -105,6 +113,7 @@ def describe(root: str, found: State, config: dict[str, Any]) -> dict[str, Any]:
             "StopTimeout": found.annotations.get(STOP_TIMEOUT, grace),
         },
         "HostConfig": {
+            "LogConfig": {"Type": "file", "Config": _logging(found)},
             "NetworkMode": mode,
             "AutoRemove": found.remove,
             "ReadonlyRootfs": config.get("root", {}).get("readonly", False),

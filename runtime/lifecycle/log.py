@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import bisect
 import os
+import time
 from _struct import iter_unpack
 
 from lxcfs_py.errors import Error, reason
-from runtime.kernel import holder
+from runtime.kernel import holder, inotify
 from runtime.lifecycle import oci
 
 TYPE_CHECKING = False
@@ -15,41 +16,53 @@ if TYPE_CHECKING:
     from runtime.state import State
 
 CHUNK = 1 << 16
+TRIES, TRY_SECONDS = 100, 0.01
 
 
-class Log:
-    """A container's log; ``at`` is where reading goes on."""
+class Part:
+    """A file of the log, and the notes of its times. ``begin`` is where it is in the whole."""
 
-    def __init__(self, found: State) -> None:
-        self.path = f"{found.storage}/log"
-        try:
-            self.file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            hint = "only containers started with -d have one; the others wrote to their caller"
-            raise Error(f"container {found.id!r} has no log", hint) from None
-        except OSError as error:
-            raise Error(reason(error), "run it as root") from error
-        self.at = 0
+    def __init__(self, path: str) -> None:
+        self.begin = 0
         self.times: list[int] = []
         """The time of each piece, in nanoseconds since 1970."""
         self.offsets: list[int] = []
-        """Where each begins."""
+        """Where each begins in the file."""
+        while True:
+            self.file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self.notes = os.open(f"{path}.times", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                self.notes = -1
+            try:
+                if os.path.samestat(
+                    os.fstat(self.file), os.stat(path)
+                ):  # so were the notes its own (``hold.rotate``)
+                    return
+            except FileNotFoundError:
+                pass
+            self.close()
 
     def close(self) -> None:
         """Close it."""
-        os.close(self.file)
+        for descriptor in (self.file, self.notes):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def size(self) -> int:
+        """Return its bytes, up to now."""
+        return os.fstat(self.file).st_size
 
     def look(self) -> None:
-        """Read the notes."""
-        try:
-            with open(f"{self.path}.times", "rb") as file:
-                data = file.read()
-        except OSError as error:
-            raise Error(reason(error), "without it the log has no times: leave out --since and -t") from error
-        whole = data[: len(data) // holder.TIME_BYTES * holder.TIME_BYTES]
-        notes = list(iter_unpack(holder.TIME, whole))
-        self.times = [seconds * 1_000_000_000 + nsec for seconds, nsec, _ in notes]
-        self.offsets = [offset for _, _, offset in notes]
+        """Read the notes that are new."""
+        if self.notes < 0:
+            raise Error("the log has no notes of its times", "leave out --since and -t")
+        have = len(self.times) * holder.TIME_BYTES
+        size = os.fstat(self.notes).st_size
+        data = os.pread(self.notes, max(0, size - have) // holder.TIME_BYTES * holder.TIME_BYTES, have)
+        for seconds, nsec, offset in iter_unpack(holder.TIME, data):
+            self.times.append(seconds * 1_000_000_000 + nsec)
+            self.offsets.append(offset)
 
     def when(self, offset: int) -> int:
         """Return when the byte at an offset was written."""
@@ -58,13 +71,93 @@ class Log:
         found = bisect.bisect_right(self.offsets, offset) - 1
         return self.times[found] if found >= 0 else 0
 
+
+class Log:
+    """A container's log, all its files as one; ``at`` is where reading goes on."""
+
+    def __init__(self, found: State) -> None:
+        self.path = f"{found.storage}/log"
+        self.at = 0
+        self.parts: list[Part] = []
+        for _ in range(TRIES):
+            if self.grow() or not os.path.exists(f"{self.path}.1"):
+                break
+            time.sleep(TRY_SECONDS)  # a new one is being begun
+        if not self.parts:
+            hint = "only containers started with -d have one; the others wrote to their caller"
+            raise Error(f"container {found.id!r} has no log", hint)
+
+    def close(self) -> None:
+        """Close it."""
+        for part in self.parts:
+            part.close()
+
+    def grow(self) -> bool:
+        """Find the files that have been begun since; say whether there are any.
+
+        The newest is opened first: whatever is renamed meanwhile is met again, and never missed.
+        """
+        try:
+            if self.parts and os.path.samestat(os.stat(self.path), os.fstat(self.parts[-1].file)):
+                return False
+            new = [Part(self.path)]
+        except FileNotFoundError:  # in the middle of a change, or gone
+            return False
+        except OSError as error:
+            raise Error(reason(error), "run it as root") from error
+        old, fresh = ({os.fstat(part.file).st_ino for part in parts} for parts in (self.parts, new))
+        number = gaps = 0
+        while gaps < 2:  # one is where a file is being renamed
+            number += 1
+            try:
+                part = Part(f"{self.path}.{number}")
+            except FileNotFoundError:
+                gaps += 1
+                continue
+            inode = os.fstat(part.file).st_ino
+            if inode in old or inode in fresh:
+                part.close()
+                if inode in old:
+                    break
+                continue
+            fresh.add(inode)
+            new.append(part)
+        for part in reversed(new):
+            part.begin = self.size()
+            self.parts.append(part)
+        return True
+
+    def size(self) -> int:
+        """Return the bytes of all files."""
+        return self.parts[-1].begin + self.parts[-1].size() if self.parts else 0
+
+    def watch(self, watch: inotify.Watch) -> None:
+        """Have it told when there is more."""
+        watch.add(os.path.dirname(self.path), inotify.MODIFY | inotify.CREATE)
+
+    def _part(self, at: int) -> Part:
+        return next((part for part in reversed(self.parts) if part.begin <= at), self.parts[0])
+
+    def _pread(self, count: int, at: int) -> bytes:
+        part = self._part(at)
+        return os.pread(part.file, count, at - part.begin)
+
+    def _when(self, at: int) -> int:
+        part = self._part(at)
+        return part.when(at - part.begin)
+
     def since(self, nsec: int) -> None:
         """Go on with the first line that was begun at a time or later."""
-        self.look()
-        found = bisect.bisect_left(self.times, nsec)
-        self.at = self.offsets[found] if found < len(self.offsets) else os.fstat(self.file).st_size
-        if self.at and os.pread(self.file, 1, self.at - 1) != b"\n":
-            while data := os.pread(self.file, CHUNK, self.at):
+        for part in self.parts:
+            part.look()
+            found = bisect.bisect_left(part.times, nsec)
+            if found < len(part.times):
+                self.at = part.begin + part.offsets[found]
+                break
+        else:
+            self.at = self.size()
+        if self.at and self._pread(1, self.at - 1) != b"\n":
+            while data := self._pread(CHUNK, self.at):
                 end = data.find(b"\n") + 1
                 self.at += end or len(data)
                 if end:
@@ -72,11 +165,11 @@ class Log:
 
     def tail(self, lines: int) -> None:
         """Go on with the last lines, where that is further on than now."""
-        end = os.fstat(self.file).st_size
-        wanted = lines + 1 if end and os.pread(self.file, 1, end - 1) == b"\n" else lines
+        end = self.size()
+        wanted = lines + 1 if end and self._pread(1, end - 1) == b"\n" else lines
         while end > self.at:
-            begin = max(self.at, end - CHUNK)
-            data = os.pread(self.file, end - begin, begin)
+            begin = max(self.at, self._part(end - 1).begin, end - CHUNK)
+            data = self._pread(end - begin, begin)
             while (place := data.rfind(b"\n")) >= 0:
                 wanted -= 1
                 if wanted <= 0:
@@ -87,14 +180,16 @@ class Log:
 
     def read(self, *, timestamps: bool) -> bytes:
         """Return the next piece, with the time before each line if asked; b"" if there is none (yet)."""
-        data = os.pread(self.file, CHUNK, self.at)
+        data = self._pread(CHUNK, self.at)
+        if not data and self.grow():
+            data = self._pread(CHUNK, self.at)
         if not timestamps:
             self.at += len(data)
             return data
         found = []
         for line in _lines(data):
-            if not self.at or os.pread(self.file, 1, self.at - 1) == b"\n":
-                found.append(f"{oci.timestamp(self.when(self.at))} ".encode())
+            if not self.at or self._pread(1, self.at - 1) == b"\n":
+                found.append(f"{oci.timestamp(self._when(self.at))} ".encode())
             found.append(line)
             self.at += len(line)
         return b"".join(found)

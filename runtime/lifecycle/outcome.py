@@ -21,19 +21,20 @@ class Outcome(Record):
 
 def of(found: State) -> Outcome:
     """Return what its holder, or who has looked after it, has written down."""
-    path, code = f"{found.directory}/state.json", found.exit_code
-    if code is None:
-        path = f"{found.directory}/{state.EXIT}"
-        try:
-            with open(path, "rb") as file:
-                from runtime.kernel import holder
-
-                code = holder.exit_code(file.read(8))
-        except OSError:
-            pass
-    if code is None:
-        return Outcome()
     try:
-        return Outcome(code, os.stat(path).st_mtime_ns)
-    except OSError:  # it is being removed
-        return Outcome(code)
+        if found.exit_code is not None:
+            return Outcome(found.exit_code, os.stat(f"{found.directory}/state.json").st_mtime_ns)
+        with open(f"{found.directory}/{state.EXIT}", "rb") as file:
+            return written(file.fileno())
+    except OSError:  # nobody has, or it is being removed
+        return Outcome(found.exit_code)
+
+
+def written(file: int) -> Outcome:
+    """Return what a holder has written into its file; -1 is none."""
+    if file < 0:
+        return Outcome()
+    from runtime.kernel import holder
+
+    code = holder.exit_code(os.pread(file, 8, 0))
+    return Outcome() if code is None else Outcome(code, os.fstat(file).st_mtime_ns)

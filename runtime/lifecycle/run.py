@@ -11,6 +11,9 @@ from runtime.lifecycle.create import Create
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
     from runtime.lifecycle.again import Before
     from runtime.request import Request
 
@@ -53,10 +56,8 @@ def finish(create: Create, code: int) -> None:
         if state.load(create.request.root, found.id).pid != found.pid:  # or to start it again
             return
         found = found.replace(exit_code=code)
-        if create.request.remove:
-            cleanup.cleanup(found, create.layout, volumes=True)
-        else:
-            cleanup.ended(found, create.layout)
+        cleanup.finish(found, create.layout)
+        if not create.request.remove:
             state.save(found)
     finally:
         os.close(held)
@@ -66,7 +67,8 @@ def launch(create: Create) -> None:
     """Make and start it; leaves nothing if it can't be started."""
     create.create()
     try:
-        create.state = start.begin(create.state, create.lock, create.filter(), create.request.spec["hooks"])
+        hooks = create.request.spec["hooks"]
+        create.state = start.begin(create.state, create.lock, create.filter(), hooks, create.starter)
         if not create.request.remove:
             state.settle(create.state.directory)
     except BaseException:
@@ -89,6 +91,8 @@ def run(request: Request, before: Before | None = None) -> int:
     if request.detach:
         from runtime.lifecycle import hold
 
+        if hold.by_systemd():
+            return _detached(request, before, views, hold.ready)
         return hold.apart(lambda say: _detached(request, before, views, say), f"{request.id}\n")
     create = Create(request, before)
     _sweep(create)
@@ -111,7 +115,7 @@ def _by_systemd(request: Request) -> int:
     found = again.put(request)
     try:
         grace = ending.manner(found, None, None)[1]
-        service.install(found, service.unit(found, asked, grace, service.program()))
+        service.install(found, service.unit(found, asked, grace, places.pyproc()))
     except BaseException:
         held = state.lock(request.root, request.id)
         try:
@@ -128,7 +132,7 @@ def _sweep(create: Create) -> None:
         cleanup.sweep(create.request.root, create.request.storage)
 
 
-def _detached(request: Request, before: Before | None, views: str, say: int) -> int:
+def _detached(request: Request, before: Before | None, views: str, say: Callable[[], None]) -> NoReturn:
     from runtime.lifecycle import hold
 
     create = Create(request, before)
@@ -138,7 +142,7 @@ def _detached(request: Request, before: Before | None, views: str, say: int) -> 
     create.prepare(views)
     launch(create)
     try:
-        return hold.stay(create, streams, say)
+        hold.stay(create, streams, say)
     except BaseException:
         create.undo()
         raise

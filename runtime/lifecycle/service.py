@@ -1,6 +1,7 @@
 """Containers that systemd starts again: their units, and the way there (systemd.service(5)).
 
-A container's holder is the unit's main process: it ends with the container, and with its exit code.
+What a unit starts makes the container, says so (Type=notify), and becomes its holder: the main process from the
+beginning to the end, with the container's exit code, however soon that comes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 from lxcfs_py.errors import Error
 from runtime import places
 from runtime.errors import RunError
+from runtime.lifecycle.hold import BY_SYSTEMD
 from runtime.places import BOOTED
 from runtime.state import RESTART
 
@@ -18,15 +20,13 @@ if TYPE_CHECKING:
     from runtime.state import State
 
 UNITS = "/etc/systemd/system"
-BY_SYSTEMD = "PYPROC_BY_SYSTEMD"
-"""Set for what a unit calls, so that ``stop`` does not ask systemd to stop what it is stopping."""
 POLICIES = {"no": "no", "on-failure": "on-failure", "always": "always", "unless-stopped": "always"}
 """Docker's word, and systemd's."""
 BOOT = ("always", "unless-stopped")
 SLACK_SECONDS = 20
 """What systemd gives ``pyproc stop`` beyond the container's own time to end."""
 UNIT = """\
-# {name}: {policy}. Made by pyproc; pyproc rm removes it.
+# {name} of {quoted}: {policy}. Made by pyproc; pyproc rm removes it.
 [Unit]
 Description=Container {name}
 Documentation=man:pyproc(8)
@@ -36,8 +36,7 @@ StartLimitIntervalSec={interval}
 StartLimitBurst={burst}
 
 [Service]
-Type=forking
-PIDFile={root}/{name}/holder.pid
+Type=notify
 Environment={mark}=1
 ExecStart={program} start --root {quoted} --storage {storage} {name}
 ExecStop={program} stop --root {quoted} --storage {storage} {name}
@@ -73,7 +72,6 @@ def unit(found: State, asked: str, grace: float | None, program: str) -> str:
     return UNIT.format(
         name=found.id,
         policy=asked,
-        root=root.replace("%", "%%"),
         quoted=quoted(root),
         storage=quoted(os.path.dirname(os.path.dirname(found.storage))),
         interval="infinity" if count else "0",
@@ -85,16 +83,17 @@ def unit(found: State, asked: str, grace: float | None, program: str) -> str:
     )
 
 
-def program() -> str:
-    """Return the path of pyproc, which lies beside what runs now."""
-    import sys
+def name(found: State) -> str:
+    """Return the name of a container's unit; where its root isn't the usual one that is in it, by a digest.
 
-    return os.path.join(os.path.dirname(os.path.realpath(sys.argv[0])), "pyproc")
+    A colon is in no container's name, so that no unit has two.
+    """
+    root = os.path.dirname(found.directory)
+    if root == places.STATE:
+        return f"pyproc-{found.id}.service"
+    from _blake2 import blake2b
 
-
-def name(id_: str) -> str:
-    """Return a unit's name."""
-    return f"pyproc-{id_}.service"
+    return f"pyproc-{found.id}:{blake2b(os.fsencode(root), digest_size=4).hexdigest()}.service"
 
 
 def refuse_without_systemd() -> None:
@@ -121,12 +120,12 @@ def managed(found: State) -> str:
     """Return the name of the unit that looks after a container, "" where none does, or it is the one that asks."""
     if RESTART not in found.annotations or BY_SYSTEMD in os.environ or not os.path.isdir(BOOTED):
         return ""
-    return name(found.id) if os.path.exists(f"{UNITS}/{name(found.id)}") else ""
+    return name(found) if os.path.exists(f"{UNITS}/{name(found)}") else ""
 
 
 def install(found: State, text: str) -> None:
     """Write a container's unit and start it; leaves nothing of it if it does not start."""
-    called, word = name(found.id), policy(found.annotations[RESTART])[0]
+    called, word = name(found), policy(found.annotations[RESTART])[0]
     with open(f"{UNITS}/{called}", "x", encoding="utf-8") as file:
         file.write(text)
     try:
@@ -155,7 +154,7 @@ def stop(found: State, called: str) -> None:
 
 def remove(found: State) -> None:
     """Stop it and remove its unit; what is not there is fine."""
-    called = name(found.id)
+    called = name(found)
     for arguments in (("disable", called), ("stop", called)):
         try:
             _systemctl(*arguments)

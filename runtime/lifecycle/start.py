@@ -22,19 +22,37 @@ else:
     import _socket
 
 
-def begin(found: State, lock: int, filter_: Filter | None, hooks: Mapping[str, Any]) -> State:
-    """Start it and return its new state; raises the Error the command could not be executed with.
+def connect(id_: str, lock: int) -> _socket.socket:
+    """Return who can start it: the created container waits for a word, and ends when it will hear none.
 
-    ``lock`` is the container's directory, locked. That it runs is written down before it does: whoever is killed in
-    between leaves a container that has ended, never one that runs and counts as created.
+    ``lock`` is its directory, locked.
     """
     starter = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     try:
-        try:
-            starter.connect(f"/proc/self/fd/{lock}/{state.SOCKET}")
-        except OSError as error:
-            hint = f"pyproc state {found.id} tells what it is"
-            raise Error(f"container {found.id!r} does not wait to be started", hint) from error
+        starter.connect(f"/proc/self/fd/{lock}/{state.SOCKET}")
+    except OSError as error:
+        starter.close()
+        raise Error(
+            f"container {id_!r} does not wait to be started", f"pyproc state {id_} tells what it is"
+        ) from error
+    return starter
+
+
+def begin(
+    found: State,
+    lock: int,
+    filter_: Filter | None,
+    hooks: Mapping[str, Any],
+    starter: _socket.socket | None = None,
+) -> State:
+    """Start it and return its new state; raises the Error the command could not be executed with.
+
+    ``lock`` is the container's directory, locked; ``starter`` is there if whoever made it starts it. That it runs is
+    written down before it does: whoever is killed in between leaves a container that has ended, never one that runs
+    and counts as created.
+    """
+    starter = starter or connect(found.id, lock)
+    try:
         found = found.replace(phase=state.RUNNING, started_nsec=time.time_ns(), exit_code=None)
         state.save(found)
         os.unlink(state.SOCKET, dir_fd=lock)

@@ -36,10 +36,15 @@ def _memory(options: Parsed) -> dict[str, int]:
     return {key: value for key, value in named if value is not None}
 
 
+def quota(nano_cpus: int) -> dict[str, int]:
+    """Return the part of OCI's ``cpu`` that so many billionths of a CPU are."""
+    return {"quota": nano_cpus * PERIOD_USEC // units.NANO_CPUS, "period": PERIOD_USEC}
+
+
 def _cpu(options: Parsed) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if options["cpus"] is not None:
-        found |= {"quota": options["cpus"] * PERIOD_USEC // units.NANO_CPUS, "period": PERIOD_USEC}
+        found |= quota(options["cpus"])
     for key, name in (("shares", "cpu_shares"), ("cpus", "cpuset_cpus"), ("mems", "cpuset_mems")):
         if options[name] is not None:
             found[key] = options[name]

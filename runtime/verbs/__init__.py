@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from runtime.options import Option, Parsed
 
 VERBS = (
-    "attach", "commit", "cp", "create", "delete", "diff", "events", "exec", "export", "features", "generate",
-    "history", "image", "images", "import", "info", "inspect", "kill", "list", "logs", "network", "pause", "port",
-    "prune", "ps", "pull", "push", "rename", "restart", "resume", "rmi", "run", "spec", "start", "state", "stats",
-    "stop", "tag", "top", "update", "volume", "wait",
+    "attach", "cleanup", "commit", "cp", "create", "delete", "diff", "events", "exec", "export", "features",
+    "generate", "history", "image", "images", "import", "info", "inspect", "kill", "list", "logs", "network", "pause",
+    "port", "prune", "ps", "pull", "push", "rename", "restart", "resume", "rmi", "run", "spec", "start", "state",
+    "stats", "stop", "tag", "top", "update", "volume", "wait",
 )  # fmt: skip
 ALIASES = {"ls": "list", "rm": "delete", "unpause": "resume"}
 

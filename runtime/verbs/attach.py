@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.errors import Error
-from runtime import state
 from runtime.errors import RunError
+from runtime.lifecycle import finding
 from runtime.options import Option
 from runtime.verbs import Verb
 
@@ -53,17 +53,17 @@ def run(args: Sequence[str]) -> int:
     from runtime.verbs import kill
 
     root = parsed["root"]
-    found = state.get(root, parsed.rest[0])
+    found = finding.get(parsed, parsed.rest[0])
     pidfd = kill.opened(root, found)
     if oci.status(root, found) == oci.PAUSED:
         raise Error(f"container {found.id!r} is paused, and would neither read nor write", "resume it first")
-    feed, holder = hold.opened(found), ending.parent(found)
+    feed, holder = hold.opened(found), ending.Teller(found)
     tty = os.isatty(feed)
     if tty and not parsed["no_stdin"] and not os.isatty(0):
         raise RunError(f"container {found.id!r} has a terminal, and the input is none", "give --no-stdin to watch it")
     stdin = -1 if parsed["no_stdin"] or os.path.samestat(os.fstat(feed), os.stat(os.devnull)) else feed
     there = attach.Attached(
-        found, stdin, pidfd, holder, tty=tty and stdin >= 0, keys=leave, proxy=parsed["sig_proxy"] == "true"
+        found, stdin, pidfd, holder.pidfd, tty=tty and stdin >= 0, keys=leave, proxy=parsed["sig_proxy"] == "true"
     )
     if not there.run():
         return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from lxcfs_py.errors import Error
@@ -47,15 +46,12 @@ def run(args: Sequence[str]) -> int:
     from runtime.images import commit
     from runtime.images.progress import Progress
     from runtime.images.store import Store
-    from runtime.lifecycle import upper
+    from runtime.lifecycle import finding, upper
 
-    root = parsed["root"]
-    id_ = state.find(root, parsed.rest[0])
-    held = state.lock(root, id_)  # nobody removes it meanwhile
-    try:
-        found = state.load(root, id_)
-        if state.status(root, found, locked=True) == state.CREATING:
-            raise Error(f"container {id_!r} is being made", "try again when it runs")
+    with finding.Locked(parsed, parsed.rest[0]) as held:
+        found = held.load()
+        if state.status(held.root, found, locked=True) == state.CREATING:
+            raise Error(f"container {held.id!r} is being made", "try again when it runs")
         use, (part, *_) = upper.use(found), upper.parts(found)
         wish = commit.Wish(
             names=commit.names(parsed.rest[1:]),
@@ -64,11 +60,9 @@ def run(args: Sequence[str]) -> int:
             changes=parsed["change"],
             created_by=" ".join(found.command),
         )
-        still = upper.Still(root, found, pause=parsed["pause"] == "true")
+        still = upper.Still(held.root, found, pause=parsed["pause"] == "true")
         progress = Progress(quiet=parsed["quiet"])
         made = commit.commit(Store(parsed["storage"]), use, part.upper, wish, still, progress)
-    finally:
-        os.close(held)
     if parsed["json"]:
         import json
 

@@ -7,7 +7,6 @@ import sys
 
 from lxcfs_py.errors import Error, reason
 from lxcfs_py.record import Record
-from runtime import state
 from runtime.errors import RunError
 from runtime.options import Option
 from runtime.verbs import Verb
@@ -108,14 +107,11 @@ def target(place: Place, path: str, source: Source) -> tuple[int, bytes]:
     return place.open(above, os.O_RDONLY | os.O_DIRECTORY), last(path)
 
 
-def _place(root: str, container: str) -> Place:
-    from runtime.lifecycle import inside
+def _place(parsed: Parsed, container: str) -> Place:
+    from runtime.lifecycle import finding, inside
 
-    if not container:
-        return inside.Place()
-    id_ = state.find(root, container)
-    held = state.lock(root, id_)
-    return inside.opened(root, state.load(root, id_), held)
+    held = finding.Locked(parsed, container)
+    return inside.opened(held.root, held.load(), held.lock)
 
 
 def _stream_out(source: Source, place: Place) -> None:
@@ -131,11 +127,11 @@ def _stream_out(source: Source, place: Place) -> None:
 
 def copy(parsed: Parsed, one: Side, other: Side) -> None:
     """Copy from one side to the other."""
-    from runtime.lifecycle import copying
+    from runtime.lifecycle import copying, inside
 
-    root, out = parsed["root"], bool(one.container)
-    place = _place(root, one.container or other.container)
-    outside = _place(root, "")
+    out = bool(one.container)
+    place = _place(parsed, one.container or other.container)
+    outside = inside.Place()
     archive = parsed["archive"]
     owner = (os.getuid(), os.getgid()) if out else place.owner(needed=not archive)
     if one == Side("", "-"):
@@ -167,8 +163,7 @@ def run(args: Sequence[str]) -> int:
         except OSError as error:
             raise Error(reason(error), "see that both paths are there") from error
 
-    from runtime.lifecycle import inside
+    from runtime.lifecycle import finding, inside
 
-    root = parsed["root"]
-    inside.within(root, state.load(root, state.find(root, one.container or other.container)), act)
+    inside.within(parsed["root"], finding.get(parsed, one.container or other.container), act)
     return 0

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
-
 from lxcfs_py.errors import Error
 from runtime import state
+from runtime.lifecycle import finding
 from runtime.options import Option
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from runtime.options import Parsed
 
 VERB = Verb(
     "delete",
@@ -39,30 +40,28 @@ def _from_systemd(root: str, id_: str, *, force: bool) -> None:
             service.remove(found)
 
 
-def delete(root: str, storage: str, id_: str, *, force: bool, volumes: bool = False) -> None:
+def delete(parsed: Parsed, text: str, *, force: bool, volumes: bool = False) -> None:
     """Remove one container, its anonymous ``volumes`` if asked.
 
     Without ``force`` one that runs, or whose state is unreadable, is an Error.
     """
-    from runtime.lifecycle.cleanup import cleanup
-
+    root, id_ = parsed["root"], finding.find(parsed, text)
     _from_systemd(root, id_, force=force)
-    held = state.lock(root, id_)
-    try:
+    with finding.Locked(parsed, id_) as held:
         try:
-            found = state.load(root, id_)
+            found = held.load()
         except state.MissingError:
             raise
         except Error:
             if not force:
                 raise
-            found = state.remains(root, storage, id_)
+            found = state.remains(root, parsed["storage"], id_)
         if not force and state.status(root, found, locked=True) != state.STOPPED:
             now = state.status(root, found, locked=True)
             raise Error(f"container {id_!r} is {now}, not stopped", f"stop it, or use pyproc delete --force {id_}")
+        from runtime.lifecycle.cleanup import cleanup
+
         cleanup(found, volumes=volumes)
-    finally:
-        os.close(held)
 
 
 def run(args: Sequence[str]) -> int:
@@ -70,14 +69,9 @@ def run(args: Sequence[str]) -> int:
     parsed = VERB.read(args)
     if parsed is None:
         return 0
-    root = parsed["root"]
     for text in parsed.rest:
-        if not state.exists(root, text) and os.path.exists(f"{parsed['storage']}/containers/{text}"):
-            from runtime.lifecycle import again
-
-            again.revive(root, parsed["storage"])  # gone with the last boot
         try:
-            delete(root, parsed["storage"], state.find(root, text), force=parsed["force"], volumes=parsed["volumes"])
+            delete(parsed, text, force=parsed["force"], volumes=parsed["volumes"])
         except state.MissingError:
             if not parsed["force"]:
                 raise

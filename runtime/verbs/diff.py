@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from runtime import state
+from runtime.lifecycle import finding
 from runtime.verbs import Verb
 from runtime.verbs.pull import JSON
 
@@ -53,7 +53,7 @@ def run(args: Sequence[str]) -> int:
         return 0
     from runtime.lifecycle import upper
 
-    found = state.load(parsed["root"], state.find(parsed["root"], parsed.rest[0]))
+    found = finding.get(parsed, parsed.rest[0])
     all_ = sorted((change for part in upper.parts(found) for change in changes(part)), key=lambda change: change[1])
     if parsed["json"]:
         import json

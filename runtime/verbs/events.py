@@ -8,6 +8,7 @@ import time
 from lxcfs_py.errors import Error
 from runtime import state
 from runtime.errors import RunError
+from runtime.lifecycle import finding
 from runtime.options import Option
 from runtime.verbs import Verb
 from runtime.verbs.pull import JSON
@@ -72,7 +73,7 @@ def run(args: Sequence[str]) -> int:
     from runtime.lifecycle import stats
 
     root = parsed["root"]
-    found = state.get(root, parsed.rest[0])
+    found = finding.get(parsed, parsed.rest[0])
     there = places.layout(found.cgroup)
     if state.status(root, found) == state.STOPPED:
         raise Error(f"container not running: {found.id!r}", "what has ended uses nothing")

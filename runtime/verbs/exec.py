@@ -7,7 +7,7 @@ import os
 from lxcfs_py.errors import Error
 from runtime import options, state
 from runtime.errors import RunError
-from runtime.lifecycle import execute, oci
+from runtime.lifecycle import execute, finding, oci
 from runtime.options import Option
 from runtime.process import descriptors, environment, labels
 from runtime.verbs import Verb, kill
@@ -137,7 +137,7 @@ def run(args: Sequence[str]) -> int:
     from runtime import places
 
     root = parsed["root"]
-    found = state.get(root, parsed.rest[0])
+    found = finding.get(parsed, parsed.rest[0])
     asked = wish(parsed, config := state.config(found))
     container = kill.opened(root, found)
     try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from runtime import state
+from runtime import places, state
 from runtime.errors import RunError
+from runtime.lifecycle import finding
 from runtime.options import Option
 from runtime.verbs import Verb
 
@@ -32,8 +33,8 @@ def run(args: Sequence[str]) -> int:
         raise RunError(f"generate {parsed.rest[0]!r}: unknown", "only systemd units can be generated")
     from runtime.lifecycle import again, ending, service
 
-    found = state.get(parsed["root"], parsed.rest[1])
+    found = finding.get(parsed, parsed.rest[1])
     again.kept(found)
     asked = parsed["restart_policy"] or found.annotations.get(state.RESTART, "always")
-    sys.stdout.write(service.unit(found, asked, ending.manner(found, None, None)[1], service.program()))
+    sys.stdout.write(service.unit(found, asked, ending.manner(found, None, None)[1], places.pyproc()))
     return 0

@@ -6,6 +6,7 @@ import sys
 
 from runtime import state
 from runtime.errors import RunError
+from runtime.lifecycle import finding
 from runtime.options import Option
 from runtime.verbs import Verb
 from runtime.verbs.pull import JSON
@@ -57,7 +58,7 @@ def run(args: Sequence[str]) -> int:
     from runtime.lifecycle import inspect
 
     root = parsed["root"]
-    containers = [state.get(root, text) for text in parsed.rest]
+    containers = [finding.get(parsed, text) for text in parsed.rest]
     found = [inspect.describe(root, each, state.config(each)) for each in containers]
     if parsed["format"]:
         sys.stdout.write("".join(f"{filled(parsed['format'], each)}\n" for each in found))

@@ -7,6 +7,7 @@ import os
 from lxcfs_py.errors import Error, reason
 from runtime import state
 from runtime.kernel import signals
+from runtime.lifecycle import finding
 from runtime.options import Option
 from runtime.verbs import Verb
 
@@ -97,7 +98,7 @@ def run(args: Sequence[str]) -> int:
         return 0
     root = parsed["root"]
     signal = signals.number(parsed.rest[1] if len(parsed.rest) == 2 else parsed["signal"] or "TERM")
-    found = state.get(root, parsed.rest[0])
+    found = finding.get(parsed, parsed.rest[0])
     if parsed["all"] and state.status(root, found) == state.STOPPED:  # in a shared pid namespace some may live on
         _send_all(found, signal)
         return 0

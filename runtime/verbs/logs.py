@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
-from runtime import state
 from runtime.errors import RunError
+from runtime.lifecycle import finding
 from runtime.options import Option
 from runtime.verbs import Verb
 
@@ -66,7 +66,7 @@ def _follow(log: Log, found: State, *, timestamps: bool) -> None:
     from runtime.lifecycle import ending, hold
 
     watch, last = inotify.Watch(), hold.lifeline(found)  # it writes what was left when all has ended
-    watch.add(log.path, inotify.MODIFY)
+    log.watch(watch)
     last = last if last >= 0 else ending.opened(found)
     while True:
         ended = last < 0 or bool(select.select([last], [], [], 0)[0])
@@ -86,7 +86,7 @@ def run(args: Sequence[str]) -> int:
 
     from runtime.lifecycle.log import Log
 
-    found = state.get(parsed["root"], parsed.rest[0])
+    found = finding.get(parsed, parsed.rest[0])
     since = moment(parsed["since"], time.time_ns()) if parsed["since"] else None
     log = Log(found)
     try:

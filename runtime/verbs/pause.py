@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lxcfs_py.errors import Error
 from runtime import state
-from runtime.lifecycle import oci
+from runtime.lifecycle import finding, oci
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -13,17 +13,23 @@ if TYPE_CHECKING:
 
     from runtime.options import Parsed
 
-VERB = Verb("pause", "Stop all processes of a container where they are.", "ID", 1, 1)
+VERB = Verb("pause", "Stop all processes of containers where they are.", "ID...", 1, None)
 
 
 def change(parsed: Parsed, *, freeze: bool) -> None:
+    """Freeze or thaw each."""
+    for text in parsed.rest:
+        _change(parsed, text, freeze=freeze)
+
+
+def _change(parsed: Parsed, text: str, *, freeze: bool) -> None:
     """Freeze or thaw it; raises an Error unless it is in the state for that."""
     from lxcfs_py.cgroup import control
     from runtime import places
     from runtime.lifecycle import members
 
     root = parsed["root"]
-    found = state.get(root, parsed.rest[0])
+    found = finding.get(parsed, text)
     now = oci.status(root, found)
     if freeze and now not in (state.CREATED, state.RUNNING):
         raise Error(f"container {found.id!r} can't be paused: it is {now}", "only what runs can be paused")
@@ -34,7 +40,7 @@ def change(parsed: Parsed, *, freeze: bool) -> None:
 
 
 def run(args: Sequence[str]) -> int:
-    """Pause it."""
+    """Pause them."""
     parsed = VERB.read(args)
     if parsed is not None:
         change(parsed, freeze=True)

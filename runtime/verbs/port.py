@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from lxcfs_py.errors import Error
-from runtime import state
+from runtime.lifecycle import finding
 from runtime.verbs import Verb
 from runtime.verbs.pull import JSON
 
@@ -25,7 +25,7 @@ def run(args: Sequence[str]) -> int:
         return 0
     from runtime.network import told
 
-    found = state.get(parsed["root"], parsed.rest[0])
+    found = finding.get(parsed, parsed.rest[0])
     ports = list(told.published(told.book([found.annotations]).all_of(parsed["root"], found.id)))
     if parsed.rest[1:]:
         asked = parsed.rest[1] if "/" in parsed.rest[1] else f"{parsed.rest[1]}/tcp"

@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runtime.options import Parsed
+
 VERB = Verb(
     "prune",
     "Remove images without a name, and what interrupted work has left.",
@@ -27,16 +29,16 @@ VERB = Verb(
 )
 
 
-def _ended(root: str, storage: str) -> list[str]:
+def _ended(parsed: Parsed) -> list[str]:
     """Remove the containers that have ended, but for those systemd starts again; return their ids."""
     from runtime import state
     from runtime.lifecycle import listing
     from runtime.verbs import delete
 
     gone = []
-    for found in listing.gather(root, storage, (("status", state.STOPPED),)):
+    for found in listing.gather(parsed["root"], parsed["storage"], (("status", state.STOPPED),)):
         if state.RESTART not in found["annotations"]:
-            delete.delete(root, storage, found["id"], force=False)
+            delete.delete(parsed, found["id"], force=False)
             gone.append(found["id"])
     return gone
 
@@ -50,7 +52,7 @@ def run(args: Sequence[str]) -> int:
     from runtime.images.progress import size
     from runtime.images.store import Store
 
-    ended = _ended(parsed["root"], parsed["storage"]) if parsed["containers"] else []
+    ended = _ended(parsed) if parsed["containers"] else []
     everything = parsed["all"]
     removed = prune.remove(
         Store(parsed["storage"]), lambda entries, used: catalog.pruned(entries, used, everything=everything)

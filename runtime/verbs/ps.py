@@ -6,7 +6,7 @@ import sys
 import time
 
 from lxcfs_py.errors import Error
-from runtime import state
+from runtime.lifecycle import finding
 from runtime.options import Option
 from runtime.verbs import Verb
 from runtime.verbs import list as lists
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from runtime import state
     from runtime.options import Parsed
 
 VERB = Verb(
@@ -115,6 +116,6 @@ def run(args: Sequence[str]) -> int:
     if not parsed.rest:
         containers(parsed)
     else:
-        found = state.get(parsed["root"], parsed.rest[0])
+        found = finding.get(parsed, parsed.rest[0])
         processes(found, parsed.rest[1:], as_json=parsed["json"] or parsed["format"] == "json")
     return 0

@@ -8,7 +8,7 @@ from lxcfs_py.errors import Error
 from runtime import places, state, units
 from runtime.errors import RunError
 from runtime.kernel.removal import remove_tree
-from runtime.lifecycle import again, cleanup, outcome
+from runtime.lifecycle import again, cleanup, finding, outcome
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from runtime.options import Parsed
+
 VERB = Verb("rename", "Call a container that has ended by another name.", "ID NAME", 2, 2)
 
 
-def rename(root: str, old: str, new: str) -> None:
+def rename(parsed: Parsed, old: str, new: str) -> None:
     """Do it; raises an Error if it runs or the name is taken. Killed midway, one of both names has all of it."""
     if not units.is_name(new):
         raise RunError(f"{new!r}: not a name", units.NAME_HINT)
-    held = state.lock(root, old)
-    try:
-        found = state.load(root, old)
+    with finding.Locked(parsed, old) as held:
+        root, old = held.root, held.id
+        found = held.load()
         if (now := state.status(root, found, locked=True)) != state.STOPPED:
             why = "its cgroups and its files of /proc bear its name"
             raise Error(f"container {old!r} can't be renamed: it is {now}, and {why}", f"pyproc stop {old}, first")
@@ -41,8 +43,6 @@ def rename(root: str, old: str, new: str) -> None:
             _move(found, config, f"{root}/{new}", new)
         finally:
             os.close(claimed)
-    finally:
-        os.close(held)
 
 
 def _move(found: state.State, config: dict[str, Any], directory: str, new: str) -> None:
@@ -70,5 +70,5 @@ def run(args: Sequence[str]) -> int:
     """Rename it."""
     parsed = VERB.read(args)
     if parsed is not None:
-        rename(parsed["root"], state.find(parsed["root"], parsed.rest[0]), parsed.rest[1])
+        rename(parsed, *parsed.rest)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runtime.lifecycle import finding
 from runtime.verbs import Verb, start, stop
 
 TYPE_CHECKING = False
@@ -16,11 +17,11 @@ def run(args: Sequence[str]) -> int:
     parsed = VERB.read(args)
     if parsed is None:
         return 0
-    from runtime import state
+    from runtime.config import joined
     from runtime.lifecycle import again
 
-    for found in [state.get(parsed["root"], text) for text in parsed.rest]:
-        again.kept(found)
+    for found in [finding.get(parsed, text) for text in parsed.rest]:
+        joined.renewed(again.kept(found))
         stop.stop(parsed, found.id)
         if code := start.start(parsed, found.id):
             return code

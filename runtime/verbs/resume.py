@@ -8,11 +8,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERB = Verb("resume", "Let the processes of a paused container go on.", "ID", 1, 1)
+VERB = Verb("resume", "Let the processes of paused containers go on.", "ID...", 1, None)
 
 
 def run(args: Sequence[str]) -> int:
-    """Resume it."""
+    """Resume them."""
     parsed = VERB.read(args)
     if parsed is not None:
         pause.change(parsed, freeze=False)

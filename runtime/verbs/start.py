@@ -7,7 +7,7 @@ import os
 from lxcfs_py.errors import Error
 from runtime import options, state
 from runtime.errors import RunError
-from runtime.lifecycle import oci
+from runtime.lifecycle import finding, oci
 from runtime.options import Option
 from runtime.verbs import Verb
 
@@ -38,66 +38,39 @@ WHY = {
 
 def start(parsed: Parsed, text: str, *, attach: bool = False, interactive: bool = False) -> int:
     """Start one; return the exit code, 0 if we don't stay with it."""
-    root = parsed["root"]
-    try:
-        id_ = state.find(root, text)
-    except state.MissingError:  # gone with the last boot
-        from runtime.lifecycle import again
-
-        again.revive(root, parsed["storage"])
-        id_ = state.find(root, text)
-    held = state.lock(root, id_)
-    found = state.load(root, id_)
-    now = oci.status(root, found, locked=True)
-    if now == state.STOPPED:
-        return _ended(found, held, attach=attach, interactive=interactive)
-    try:
+    with finding.Locked(parsed, text) as held:
+        found = held.load()
+        now = oci.status(held.root, found, locked=True)
+        if now == state.STOPPED:
+            return _ended(found, held, attach=attach, interactive=interactive)
         if now != state.CREATED:
             what, hint = WHY[now]
-            raise Error(f"container {id_!r} can't be started: {what}", hint)
+            raise Error(f"container {held.id!r} can't be started: {what}", hint)
         from runtime.lifecycle import start
 
         config, filter_ = state.config(found), None
         if config["linux"].get("seccomp") is not None:
             from runtime.process import seccomp
 
-            filter_ = seccomp.of(config, id_, found.bundle, kept=f"{parsed['storage']}/filters")
-        start.begin(found, held, filter_, config.get("hooks", {}))
-    finally:
-        os.close(held)
+            filter_ = seccomp.of(config, held.id, found.bundle, kept=f"{parsed['storage']}/filters")
+        start.begin(found, held.lock, filter_, config.get("hooks", {}))
     return 0
 
 
-def _ended(found: State, held: int, *, attach: bool, interactive: bool) -> int:
-    """Start one that has ended, and let go of its lock."""
-    from runtime.lifecycle import service
+def _ended(found: State, held: finding.Locked, *, attach: bool, interactive: bool) -> int:
+    """Start one that has ended."""
+    from runtime.config import joined
+    from runtime.lifecycle import again, outcome, run, service
 
-    if attach:  # who stays with it lets go of the lock meanwhile
-        return _again(found, held, attach=True, interactive=interactive)
-    if unit := service.managed(found):
-        os.close(held)
+    if not attach and (unit := service.managed(found)):
+        held.let_go()
         service.start(found, unit)
         os.write(1, f"{found.id}\n".encode())
         return 0
-    try:
-        return _again(found, held, attach=False, interactive=interactive)
-    finally:
-        _let_go(held)
-
-
-def _let_go(held: int) -> None:
-    try:
-        os.close(held)
-    except OSError:  # a child that is to hold the container, and could not start it, has done so
-        return
-
-
-def _again(found: State, held: int, *, attach: bool, interactive: bool) -> int:
-    from runtime.lifecycle import again, outcome, run
-
-    request = again.kept(found)
+    request = joined.renewed(again.kept(found))
     request = request.replace(detach=not attach, interactive=interactive if attach else request.interactive)
-    return run.run(request, again.Before(held, found.replace(exit_code=outcome.of(found).exit_code)))
+    lock = held.hand_over() if attach else held.lock  # who stays with it lets go of it meanwhile
+    return run.run(request, again.Before(lock, found.replace(exit_code=outcome.of(found).exit_code)))
 
 
 def run(args: Sequence[str]) -> int:

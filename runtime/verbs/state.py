@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 
 from lxcfs_py import json_text
-from runtime import state
-from runtime.lifecycle import oci
+from runtime.lifecycle import finding, oci
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -27,7 +26,7 @@ def run(args: Sequence[str]) -> int:
     if parsed is None:
         return 0
     root = parsed["root"]
-    found = state.get(root, parsed.rest[0])
+    found = finding.get(parsed, parsed.rest[0])
     lines = (f"  {text(key)}: {text(value)}" for key, value in oci.describe(root, found).items())
     sys.stdout.write("{\n" + ",\n".join(lines) + "\n}\n")
     return 0

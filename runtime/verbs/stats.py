@@ -8,6 +8,7 @@ import time
 
 from lxcfs_py.errors import Error
 from runtime import state
+from runtime.lifecycle import finding
 from runtime.options import Option
 from runtime.verbs import Verb
 from runtime.verbs.list import table
@@ -118,7 +119,7 @@ def run(args: Sequence[str]) -> int:
     from runtime.lifecycle.usage import Reader, between
 
     root, reader = parsed["root"], Reader()
-    named = [state.find(root, text) for text in parsed.rest]
+    named = [finding.find(parsed, text) for text in parsed.rest]
     history: list[list[dict[str, Any]]] = []
     before = samples(reader, root, named)
     while True:

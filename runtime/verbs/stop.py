@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from runtime import state
+from runtime.lifecycle import finding
 from runtime.options import Option
 from runtime.verbs import Verb
 
@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runtime import state
     from runtime.options import Parsed
 
 TIME = Option(("-t", "--timeout", "--time"), "Time to end in before it is killed (-1s: any)", "SECONDS", "grace")
@@ -24,7 +25,7 @@ def stop(parsed: Parsed, text: str) -> state.State:
     from runtime.lifecycle import ending, service
 
     root = parsed["root"]
-    found = state.get(root, text)
+    found = finding.get(parsed, text)
     if unit := service.managed(found):
         service.stop(found, unit)
     ending.stop(root, found, *ending.manner(found, parsed["signal"], parsed["time"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lxcfs_py.errors import Error
 from runtime import state
-from runtime.lifecycle import oci
+from runtime.lifecycle import finding, oci
 from runtime.verbs import Verb, ps
 from runtime.verbs.pull import JSON
 
@@ -28,7 +28,7 @@ def run(args: Sequence[str]) -> int:
     parsed = VERB.read(args)
     if parsed is None:
         return 0
-    found = state.get(parsed["root"], parsed.rest[0])
+    found = finding.get(parsed, parsed.rest[0])
     if (now := oci.status(parsed["root"], found)) == state.STOPPED:
         raise Error(f"container {found.id!r} has no processes: it is {now}", "pyproc start starts it")
     ps.processes(found, parsed.rest[1:], as_json=parsed["json"])

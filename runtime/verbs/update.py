@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from lxcfs_py.errors import Error
 from runtime import state
 from runtime.config import bundle
+from runtime.errors import RunError
 from runtime.options import Option
+from runtime.process import resources
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from runtime.options import Parsed
 
 SINGLE = (
-    (Option(("--memory",), "Memory limit", "SIZE", "swap"), "memory", "limit"),
+    (Option(("-m", "--memory"), "Memory limit", "SIZE", "swap"), "memory", "limit"),
     (Option(("--memory-reservation",), "Memory left to it under pressure", "SIZE", "size"), "memory", "reservation"),
     (Option(("--memory-swap",), "Limit of memory and swap together (-1: none)", "SIZE", "swap"), "memory", "swap"),
     (Option(("--cpu-period",), "Period of the CPU quota, in microseconds", "N", "count"), "cpu", "period"),
     (Option(("--cpu-quota",), "CPU time per period, in microseconds (-1: no limit)", "N", "pids"), "cpu", "quota"),
-    (Option(("--cpu-share",), "Weight against others", "N", "count"), "cpu", "shares"),
+    (Option(("--cpu-shares", "--cpu-share"), "Weight against others", "N", "count"), "cpu", "shares"),
     (Option(("--cpu-burst",), "CPU time that may be saved up, in microseconds", "N", "count"), "cpu", "burst"),
     (Option(("--cpu-idle",), "1: only what nobody else wants", "N", "count"), "cpu", "idle"),
     (Option(("--cpu-rt-period",), "Period of real-time tasks (us)", "N", "count"), "cpu", "realtimePeriod"),
@@ -42,6 +42,7 @@ VERB = Verb(
     1,
     (
         Option(("-r", "--resources"), "Read OCI's resources from a file, - for the standard input", "FILE"),
+        Option(("--cpus",), "CPU time, in CPUs", "N", "cpus"),
         *(option for option, _, _ in SINGLE),
     ),
 )
@@ -57,6 +58,10 @@ def asked(parsed: Parsed) -> dict[str, Any]:
     for option, part, field in SINGLE:
         if parsed[option.name] is not None:
             found.setdefault(part, {})[field] = parsed[option.name]
+    if parsed["cpus"] is not None:
+        if "quota" in found.get("cpu", {}) or "period" in found.get("cpu", {}):
+            raise RunError("--cpus with --cpu-quota or --cpu-period: they say the same", "leave out one of both")
+        found.setdefault("cpu", {}).update(resources.quota(parsed["cpus"]))
     if found.get("pids") == {"limit": 0}:  # as pyproc-run and docker have it, not as OCI's resources
         found["pids"] = {"limit": -1}
     return found
@@ -74,16 +79,13 @@ def run(args: Sequence[str]) -> int:
     if parsed is None:
         return 0
     from runtime import places
-    from runtime.lifecycle import again, members
+    from runtime.lifecycle import again, finding, members
     from runtime.process import cgroups
 
-    root = parsed["root"]
-    id_ = state.find(root, parsed.rest[0])
-    held = state.lock(root, id_)
-    try:
-        found = state.load(root, id_)
-        if (now := state.status(root, found, locked=True)) == state.STOPPED:
-            raise Error(f"container {id_!r} can't be updated: it is {now}", "only what exists has limits")
+    with finding.Locked(parsed, parsed.rest[0]) as held:
+        found = held.load()
+        if (now := state.status(held.root, found, locked=True)) == state.STOPPED:
+            raise Error(f"container {held.id!r} can't be updated: it is {now}", "only what exists has limits")
         members.needs_cgroup(found, "updated")
         new = asked(parsed)
         config = state.config(found)
@@ -96,6 +98,4 @@ def run(args: Sequence[str]) -> int:
             {**config, "linux": {**linux, "resources": merged(linux.get("resources", {}), new)}},
         )
         again.renew(found)
-    finally:
-        os.close(held)
     return 0

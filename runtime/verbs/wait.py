@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 
-from runtime import state
+from lxcfs_py import json_text
+from runtime.lifecycle import finding
 from runtime.verbs import Verb
+from runtime.verbs.pull import JSON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERB = Verb("wait", "Wait until containers have ended, and print their exit codes.", "ID...", 1, None)
+VERB = Verb("wait", "Wait until containers have ended, and print their exit codes.", "ID...", 1, None, (JSON,))
 
 
 def run(args: Sequence[str]) -> int:
@@ -22,7 +24,8 @@ def run(args: Sequence[str]) -> int:
     from runtime.lifecycle import ending
 
     root = parsed["root"]
-    for found in [state.get(root, text) for text in parsed.rest]:
+    for found in [finding.get(parsed, text) for text in parsed.rest]:
         code = ending.code(found, ending.follow(root, found))
-        os.write(1, f"{code}\n".encode())
+        text = json_text.dumps({"id": found.id, "exitCode": code}).decode() if parsed["json"] else f"{code}"
+        os.write(1, f"{text}\n".encode())
     return 0

@@ -413,3 +413,13 @@ def test_cni(clean: Net) -> None:
     failed = clean.run("--rm", "--network", "cni:test", "--", "true", check=False)
     assert "CNI plugin 'nosuch' is not in" in failed.stderr
     clean.do("ip", "link", "delete", "cni-test")
+
+
+def test_what_ends_by_itself(net: Net) -> None:
+    """A container in the background that ends gives its port and its address back, without anybody's asking."""
+    taken = str(12000 + os.getpid() % 1000)
+    id_ = net.start("--network", "bridge", "-p", f"{taken}:80", "--", "sleep", "0.2")
+    book = net.base / "run/pyproc-network"
+    net.until(lambda: not any(id_ in path.read_text() for path in book.glob("*.json")))
+    assert taken not in net.do("nft", "list", "ruleset")
+    net.pyproc("rm", id_)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lxcfs_py.procfs import pid_stat
+from runtime.kernel.removal import remove_tree
 from tests.live.box import BIN, Box
 
 if TYPE_CHECKING:
@@ -98,10 +99,14 @@ def test_stop_and_restart(clean: Box, name: str) -> None:
 
 def test_stop_of_a_paused_one(clean: Box, name: str) -> None:
     """What is paused ends, too."""
-    clean.run("-d", "--name", name, "--", "sleep", "1000")
-    clean.pyproc("pause", name)
+    for each in (name, "other"):
+        clean.run("-d", "--name", each, "--", "sleep", "1000")
+    clean.pyproc("pause", name, "other")
+    assert clean.pyproc("ps", "-q", "--filter", "status=paused").stdout.split() == ["other", name]
     clean.pyproc("stop", "-t", "0", name)
-    assert clean.pyproc("wait", name).stdout == "137\n"
+    assert json.loads(clean.pyproc("wait", "--json", name).stdout) == {"id": name, "exitCode": 137}
+    clean.pyproc("unpause", "other")
+    clean.pyproc("rm", "-f", "other")
 
 
 def read(master: int, box: Box, wanted: bytes) -> bytes:
@@ -344,6 +349,47 @@ def test_cut_off_while_it_starts_again(clean: Box, name: str, how: str) -> None:
         assert clean.pyproc("start", "-a", name).returncode == 0, step
         clean.pyproc("cp", f"{name}:/root/n", str(clean.base / "n"))
         assert (clean.base / "n").read_text() == "x\n" * count
+
+
+def test_a_start_that_is_cut_off_before_its_command(clean: Box, name: str) -> None:
+    """Killed between making a container and starting it, pyproc-run leaves none that waits for ever."""
+    plan = clean.run("--dry-run", "--proc-view", "off", "--", "sleep", "60").stdout.splitlines()
+    assert plan[-1] == "execve sleep 60" and "filter" in plan[-2]
+    stop = {"PYPROC_TEST_STOP": f"kill:{len(plan) - 2}"}
+    done = clean.run("-d", "--name", name, "--proc-view", "off", "--", "sleep", "60", check=False, **stop)
+    assert done.returncode == 137
+    until(clean, lambda: json.loads(clean.pyproc("list", "--json").stdout)[0]["status"] == "stopped")
+    clean.run("--rm", "--proc-view", "off", "--", "true")
+    assert clean.left() == []
+
+
+def test_after_a_boot(clean: Box, name: str) -> None:
+    """Whatever verb asks first knows a container whose state went with the boot."""
+    clean.run("-d", "--name", name, "--", "sh", "-c", "echo said; echo x > /root/f")
+    clean.pyproc("wait", name)
+    until(clean, lambda: not [path for path in clean.left() if "/cgroup/" in path])
+    for verb, operands, shown in (
+        ("inspect", (name,), '"Status": "exited"'),
+        ("logs", (name,), "said"),
+        ("diff", (name,), "A /root/f"),
+        ("state", (name,), "stopped"),
+        ("stop", (name,), name),
+        ("cp", (f"{name}:/root/f", str(clean.base / "f")), ""),
+        ("generate", ("systemd", name), "ExecStart"),
+        ("rename", (name, "other"), ""),
+        ("rename", ("other", name), ""),
+        ("start", (name,), name),
+    ):
+        remove_tree(f"{clean.base}/state/{name}")
+        assert shown in clean.pyproc(verb, *operands).stdout, verb
+    clean.pyproc("wait", name)
+    until(clean, lambda: not [path for path in clean.left() if "/cgroup/" in path])
+    for verb, text in (("commit", "has no image"), ("wait", "exit code is not known"), ("update", "it is stopped")):
+        remove_tree(f"{clean.base}/state/{name}")
+        refused = clean.pyproc(verb, name, check=False)
+        assert (refused.returncode, text in refused.stderr) == (1, True), refused.stderr
+    remove_tree(f"{clean.base}/state/{name}")
+    clean.pyproc("rm", name)
 
 
 def test_a_start_in_the_background_that_is_cut_off(clean: Box) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -78,3 +80,26 @@ def test_one_that_has_ended(pod: Box) -> None:
         assert failed.returncode == 125
         assert f"{option} container:done: it does not run" in failed.stderr
     pod.pyproc("delete", "done")
+
+
+@pytest.mark.parametrize("option", ["--network", "--pid"])
+def test_started_again(pod: Box, option: str) -> None:
+    """It joins what the other has now, by its name; while that does not run it is not started, and says why."""
+    kind = {"--network": "net", "--pid": "pid"}[option]
+    other = ("-d", "--name", "base", "--", "sleep", "1000")
+    pod.run(*other)
+    pod.run("--name", "side", option, "container:base", "--", "readlink", f"/proc/self/ns/{kind}")
+    pod.pyproc("stop", "-t", "0", "base")
+    for verb in ("start", "restart"):
+        refused = pod.pyproc(verb, "side", check=False)
+        assert refused.returncode == 125 and f"{option} container:base: it does not run" in refused.stderr
+    pod.pyproc("start", "base")
+    (base,) = json.loads(pod.pyproc("inspect", "base").stdout)
+    now = os.readlink(f"/proc/{base['State']['Pid']}/ns/{kind}")
+    assert pod.pyproc("start", "-a", "side").stdout == f"{now}\n"
+    (side,) = json.loads(pod.pyproc("inspect", "side").stdout)
+    assert option == "--pid" or side["HostConfig"]["NetworkMode"] == "container:base"
+    pod.pyproc("rm", "-f", "base")
+    refused = pod.pyproc("start", "side", check=False)
+    assert refused.returncode == 1 and "'base' does not exist" in refused.stderr
+    pod.pyproc("rm", "side")

@@ -60,14 +60,35 @@ def test_always(time_scale: float) -> None:
 
 def test_on_failure(time_scale: float) -> None:
     """It is tried again as often as was said, and then no more; one that succeeds is left alone."""
-    started("on-failure:1", "sh", "-c", "echo tried; sleep 2; exit 3")
+    started("on-failure:1", "sh", "-c", "echo tried; exit 3")
     host.wait(lambda: about("ActiveState", UNIT) == "failed", time_scale, 60)
     assert host.run(BIN / "pyproc", "logs", NAME).stdout == "tried\n" * 2
     assert host.run(BIN / "pyproc", "wait", NAME).stdout == "3\n"
     host.run(BIN / "pyproc", "rm", NAME)
-    started("on-failure:1", "sh", "-c", "echo tried; sleep 2")
+    started("on-failure:1", "echo", "tried")
     host.wait(lambda: about("ActiveState", UNIT) == "inactive", time_scale, 60)
     assert host.run(BIN / "pyproc", "logs", NAME).stdout == "tried\n"
+
+
+def test_one_that_can_not_be_started() -> None:
+    """A command that is not there is no start: it is said, and nothing of it is left."""
+    done = host.run(
+        BIN / "pyproc-run", "-d", "--restart", "always", "--name", NAME, "--", "/no/such/command", check=False
+    )
+    assert done.returncode == 125 and UNIT in done.stderr
+    assert host.run(BIN / "pyproc", "list", "-q").stdout == "" and not FILE.exists()
+
+
+def test_two_roots(time_scale: float, tmp_path: Path) -> None:
+    """Containers of one name in two roots have a unit each."""
+    root = ("--root", str(tmp_path / "root"), "--storage", str(tmp_path / "storage"))
+    started("always", "sleep", "1000")
+    host.run(BIN / "pyproc-run", *root, "-d", "--restart", "always", "--name", NAME, "--cgroup-manager", "systemd",
+             "--proc-view", "off", "--", "sleep", "1000")  # fmt: skip
+    (other,) = FILE.parent.glob(f"pyproc-{NAME}:*.service")
+    assert (about("ActiveState", UNIT), about("ActiveState", other.name)) == ("active", "active")
+    host.run(BIN / "pyproc", "rm", *root, "--force", NAME)
+    assert not other.exists() and about("ActiveState", UNIT) == "active"
 
 
 def test_unless_stopped(time_scale: float) -> None:

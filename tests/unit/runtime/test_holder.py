@@ -28,24 +28,28 @@ if pid == 0:
 os.close(sink)
 flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
 log, times, status = (os.open(f"{place}/{name}", flags) for name in ("log", "times", "exit"))
-files = (os.open("/dev/null", os.O_RDWR), log, times, source, status)
+files = [os.open("/dev/null", os.O_RDWR), log, times, source, status]
+length, after = int(os.environ["LENGTH"]), os.environ["AFTER"].split()
 if len(sys.argv) > 3:
+    files[1:1] = [files[0]] * 2
     for number, file in enumerate([os.dup(file) for file in files]):
         os.dup2(file, number)
     with open(f"{place}/program", "wb") as file:
-        file.write(holder.image(pid, sys.argv[4]))
+        file.write(holder.image(pid, length, sys.argv[4]))
     os.chmod(f"{place}/program", 0o755)
-    os.execv(sys.argv[3], [sys.argv[3], f"{place}/program"])
-holder.become(holder.make(pid), files, "test")
+    os.execv(sys.argv[3], [sys.argv[3], f"{place}/program", "test", *after])
+holder.become(holder.make(pid, length), files, "test", after, os.environ)
 """
 OTHERS = [(path, "aarch64") for path in filter(None, [shutil.which("qemu-aarch64")])]
 """Machines that can be emulated here."""
 
 
-def run(place: Path, script: str, *emulated: str) -> subprocess.Popen[bytes]:
-    """Start a script below a holder."""
-    top = str(Path(__file__).parents[3])
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(place), script, *emulated, top])
+def run(
+    place: Path, script: str, *emulated: str, length: int = holder.ENDLESS, after: str = ""
+) -> subprocess.Popen[bytes]:
+    """Start a script below a holder; ``after`` is what that executes when its log has a length, and at the end."""
+    command = [sys.executable, "-c", CHILD, str(place), script, *emulated, str(Path(__file__).parents[3])]
+    return subprocess.Popen(command, env={**os.environ, "LENGTH": str(length), "AFTER": after})
 
 
 def notes(place: Path) -> list[tuple[float, int]]:
@@ -106,6 +110,45 @@ def test_every_machine(tmp_path: Path, machine: tuple[str, ...]) -> None:
     assert (tmp_path / "log").read_bytes() == b"one"
     assert holder.exit_code((tmp_path / "exit").read_bytes()) == 143
     assert [offset for _, offset in notes(tmp_path)] == [0]
+
+
+NEXT = """#!{} -IS
+import os, sys
+place, again = os.path.dirname(sys.argv[0]), {}
+status = os.stat(f"{{place}}/exit").st_size
+with open(f"{{place}}/calls", "a") as calls, open(f"{{place}}/log") as log, open(f"{{place}}/all", "a") as all_:
+    calls.write(f"{{os.getpid()}} {{status}}\\n")
+    if not status:
+        all_.write(log.read())
+if status:
+    os._exit(33)
+os.truncate(f"{{place}}/log", 0)
+os.execv(again[0], [*again, "test", sys.argv[0]])
+"""
+
+
+@pytest.mark.parametrize("machine", [(), *OTHERS])
+def test_what_it_leaves_to_others(tmp_path: Path, machine: tuple[str, ...]) -> None:
+    """At a length, and at the end, it is another program: the same process, whose exit code counts."""
+    program = tmp_path / "next"
+    again = [machine[0], f"{tmp_path}/program"] if machine else ["/proc/self/fd/7"]
+    program.write_text(NEXT.format(sys.executable, again))
+    program.chmod(0o755)
+    found = run(tmp_path, "seq 1 100000", *machine, length=100_000, after=str(program))
+    assert found.wait(60) == 33
+    whole = ((tmp_path / "all").read_bytes() + (tmp_path / "log").read_bytes()).split()
+    assert whole == [b"%d" % n for n in range(1, 100_001)]
+    calls = [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
+    assert {pid for pid, _ in calls} == {str(found.pid)}
+    assert [size for _, size in calls] == [*["0"] * (len(calls) - 1), "4"] and 3 <= len(calls) <= 7
+    assert holder.exit_code((tmp_path / "exit").read_bytes()) == 0
+
+
+@pytest.mark.parametrize("machine", [(), *OTHERS])
+def test_what_can_not_be_executed(tmp_path: Path, machine: tuple[str, ...]) -> None:
+    """Without the other program the log goes on, and the exit code is the child's."""
+    assert run(tmp_path, "seq 1 100000; exit 7", *machine, length=1000, after="/nosuch").wait(60) == 7
+    assert (tmp_path / "log").read_text() == "".join(f"{n}\n" for n in range(1, 100_001))
 
 
 def test_no_status_yet() -> None:

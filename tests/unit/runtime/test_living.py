@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 from lxcfs_py.errors import Error
+from lxcfs_py.procfs import pid_stat
 from runtime import places, state, units
-from runtime.config import spec
+from runtime.config import joined, spec
 from runtime.images.manifest import Config
 from runtime.images.resolve import Resolved
 from runtime.kernel import holder
 from runtime.lifecycle import again, attach, cleanup, ending, inside, inspect, members, service, usage
-from runtime.lifecycle.log import Log
 from runtime.lifecycle.outcome import Outcome
 from runtime.process import ids, rootless
 from runtime.request import Request
 from runtime.state import State
 from runtime.verbs import attach as attaching
-from runtime.verbs import cp, logs
+from runtime.verbs import cp
 from runtime.verbs import inspect as inspecting
 
 BASE = 1_700_000_000_000_000_000
@@ -43,56 +43,6 @@ def made(tmp_path: Path, **fields: Any) -> State:
     notes = [struct.pack(holder.TIME, BASE // 10**9 + n, 5, offset) for n, offset in enumerate(offsets)]
     (base / "log.times").write_bytes(b"".join(notes) + b"cut")
     return found
-
-
-def test_timestamps(tmp_path: Path) -> None:
-    """A line's time is that of the piece it begins in."""
-    log = Log(made(tmp_path))
-    text = log.read(timestamps=True).decode()
-    stamp = "2023-11-14T22:13:2{}.000000005Z {}\n".format
-    assert text == stamp(0, "one") + stamp(0, "two") + stamp(1, "three") + stamp(2, "four")
-    assert log.read(timestamps=True) == b""
-
-
-@pytest.mark.parametrize(
-    ("since", "left"), [(0, b"one\ntwo\nthree\nfour\n"), (1, b"three\nfour\n"), (2, b"four\n"), (3, b"")]
-)
-def test_since(tmp_path: Path, since: int, left: bytes) -> None:
-    """Only lines that were begun then or later are shown, whole."""
-    log = Log(made(tmp_path))
-    log.since(BASE + since * 10**9)
-    assert log.read(timestamps=False) == left
-
-
-@pytest.mark.parametrize(("count", "left"), [(0, b""), (1, b"four\n"), (3, b"two\nthree\nfour\n"), (9, None)])
-def test_tail(tmp_path: Path, count: int, left: bytes | None) -> None:
-    """The last lines are the last lines, and all where there are no more."""
-    log = Log(made(tmp_path))
-    log.tail(count)
-    assert log.read(timestamps=False) == (b"one\ntwo\nthree\nfour\n" if left is None else left)
-
-
-def test_the_tail_of_a_long_log(tmp_path: Path) -> None:
-    """A log of many chunks is not read but from its end; its last line need not be ended."""
-    found = made(tmp_path)
-    Path(found.storage, "log").write_bytes(b"".join(b"%d\n" % n for n in range(100_000)) + b"end")
-    log = Log(found)
-    log.tail(2)
-    assert log.read(timestamps=False) == b"99999\nend"
-    log.at = 0
-    log.tail(50_000)
-    assert log.read(timestamps=False).startswith(b"50001\n")
-
-
-def test_moments() -> None:
-    """A time is a length before now, seconds since 1970, or a date."""
-    now = 10**18
-    assert logs.moment("10m", now) == now - 600 * 10**9
-    assert logs.moment("1700000000", now) == BASE
-    assert logs.moment("2023-11-14T22:13:20Z", now) == BASE
-    for text in ("soon", "2023-13-14", "-5m", ""):
-        with pytest.raises(Error, match="--since"):
-            logs.moment(text, now)
 
 
 @pytest.mark.parametrize(
@@ -244,13 +194,25 @@ def test_a_request_is_kept(tmp_path: Path) -> None:
         again.kept(found)
 
 
-def test_whose_namespaces_may_be_gone(tmp_path: Path) -> None:
-    """Who was in another container's namespaces is not started again in whatever has their number now."""
+def test_whose_namespaces_it_joins(tmp_path: Path) -> None:
+    """Who joins another container is in the namespaces that one has now, and in none if it does not run."""
     found = made(tmp_path)
-    spec: dict[str, Any] = {"linux": {"namespaces": [{"type": "network", "path": "/proc/77/ns/net"}]}}
-    again.keep(Request("web", spec), found.storage)
-    with pytest.raises(Error, match="in another one's namespaces"):
-        again.kept(found)
+    stat = pid_stat.parse(Path("/proc/self/stat").read_bytes())
+    assert stat is not None
+    spaces = [{"type": "network", "path": "/proc/77/ns/net"}, {"type": "pid"}, {"type": "ipc", "path": "/a"}]
+    spec: dict[str, Any] = {"linux": {"namespaces": spaces}, "annotations": {joined.JOINED["network"]: "web"}}
+    asked = Request("side", spec, root=str(tmp_path / "root"))
+    with pytest.raises(Error, match="--network container:web: it does not run; start it first"):
+        joined.renewed(asked)
+    state.save(found.replace(pid=os.getpid(), start_ticks=stat.start_ticks))
+    renewed = joined.renewed(asked)
+    assert renewed.spec["linux"]["namespaces"][0]["path"] == f"/proc/{os.getpid()}/ns/net"
+    assert renewed.spec["linux"]["namespaces"][1:] == spaces[1:]
+    assert renewed.names.shared == f"{found.storage}/etc"
+    state.write(f"{found.directory}/config.json", {"process": {}, "linux": {}})
+    os.rename(found.directory, f"{tmp_path}/gone")
+    with pytest.raises(Error, match="'web' does not exist"):
+        joined.renewed(asked)
 
 
 def test_a_name_that_comes_back(tmp_path: Path) -> None:
@@ -300,11 +262,14 @@ def test_units_of_systemd(tmp_path: Path) -> None:
         f'ExecStart="/usr/bin/pyproc" start {place}', f'ExecStop="/usr/bin/pyproc" stop {place}',
         "Restart=on-failure",
         "StartLimitBurst=4", "StartLimitIntervalSec=infinity", "TimeoutStopSec=27s",
-        f"PIDFile={tmp_path}/root/web/holder.pid",
+        "Type=notify",
     ):  # fmt: skip
         assert f"{line}\n" in text
     assert "Restart=always\n" in service.unit(found, "unless-stopped", None, "/p")
     assert "TimeoutStopSec=infinity\n" in service.unit(found, "always", None, "/p")
+    assert service.name(found.replace(directory="/run/pyproc/web")) == "pyproc-web.service"
+    names = {service.name(found.replace(directory=f"{root}/web")) for root in ("/a", "/b", "/run/pyproc")}
+    assert len(names) == 3 and all(name.startswith("pyproc-web") for name in names)
     assert service.quoted('/a b/"$%\\') == '"/a b/\\"$$%%\\\\"'
     for wrong in ("sometimes", "always:3", "on-failure:", "on-failure:0", "on-failure:x"):
         with pytest.raises(Error, match=r"--restart .*choose no, on-failure\[:N\], always or unless-stopped"):

@@ -40,6 +40,14 @@ def test_update_by_options_and_what_stays() -> None:
     assert parsed is not None
     new = update.asked(parsed)
     assert new == {"memory": {"limit": 64 << 20}, "cpu": {"quota": -1}}
+    words = update.VERB.read(("-m", "64m", "--cpus", "1.5", "--cpu-shares", "512", "c"))
+    assert words is not None
+    cpu = {"shares": 512, "quota": 150_000, "period": 100_000}
+    assert update.asked(words) == {"memory": {"limit": 64 << 20}, "cpu": cpu}
+    words = update.VERB.read(("--cpus", "1", "--cpu-quota", "5000", "c"))
+    assert words is not None
+    with pytest.raises(Error, match="--cpus with --cpu-quota or --cpu-period: they say the same"):
+        update.asked(words)
     old = {"memory": {"limit": 1, "swap": 2}, "pids": {"limit": 3}, "devices": []}
     both = {"memory": {"limit": 64 << 20, "swap": 2}, "pids": {"limit": 3}, "devices": [], "cpu": {"quota": -1}}
     assert update.merged(old, new) == both

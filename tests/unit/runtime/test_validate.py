@@ -54,7 +54,7 @@ def refusal(line: str, facts: Facts = HOST) -> str:
         ("--name=", "--name '': not a name; use letters, digits, _ . and -, a letter or digit first"),
         ("-h a/b", "-h 'a/b': not a host name; use letters, digits, - and ., 64 at most"),
         ("-w tmp", "-w 'tmp': not an absolute path; begin it with /"),
-        ("-d --rm", "-d with --rm: nothing would be left running to remove it; remove it with pyproc rm"),
+        ("-d --rm --restart always", "--restart with --rm: what is removed can't begin again; leave out one of both"),
         ("--stop-signal NONE", "--stop-signal 'NONE': no such signal; name one as TERM, SIGTERM or 15"),
         (
             "--security-opt label=disable",

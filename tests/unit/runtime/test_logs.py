@@ -1,0 +1,117 @@
+"""What a detached container's log says, and how long it may become."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+from lxcfs_py.errors import Error
+from runtime.config import logs as rotating
+from runtime.kernel import holder
+from runtime.lifecycle import hold
+from runtime.lifecycle.log import Log
+from runtime.verbs import logs
+from tests.unit.runtime.test_living import BASE, made
+
+
+def test_timestamps(tmp_path: Path) -> None:
+    """A line's time is that of the piece it begins in."""
+    log = Log(made(tmp_path))
+    text = log.read(timestamps=True).decode()
+    stamp = "2023-11-14T22:13:2{}.000000005Z {}\n".format
+    assert text == stamp(0, "one") + stamp(0, "two") + stamp(1, "three") + stamp(2, "four")
+    assert log.read(timestamps=True) == b""
+
+
+@pytest.mark.parametrize(
+    ("since", "left"), [(0, b"one\ntwo\nthree\nfour\n"), (1, b"three\nfour\n"), (2, b"four\n"), (3, b"")]
+)
+def test_since(tmp_path: Path, since: int, left: bytes) -> None:
+    """Only lines that were begun then or later are shown, whole."""
+    log = Log(made(tmp_path))
+    log.since(BASE + since * 10**9)
+    assert log.read(timestamps=False) == left
+
+
+@pytest.mark.parametrize(("count", "left"), [(0, b""), (1, b"four\n"), (3, b"two\nthree\nfour\n"), (9, None)])
+def test_tail(tmp_path: Path, count: int, left: bytes | None) -> None:
+    """The last lines are the last lines, and all where there are no more."""
+    log = Log(made(tmp_path))
+    log.tail(count)
+    assert log.read(timestamps=False) == (b"one\ntwo\nthree\nfour\n" if left is None else left)
+
+
+def test_the_tail_of_a_long_log(tmp_path: Path) -> None:
+    """A log of many chunks is not read but from its end; its last line need not be ended."""
+    found = made(tmp_path)
+    Path(found.storage, "log").write_bytes(b"".join(b"%d\n" % n for n in range(100_000)) + b"end")
+    log = Log(found)
+    log.tail(2)
+    assert log.read(timestamps=False) == b"99999\nend"
+    log.at = 0
+    log.tail(50_000)
+    assert log.read(timestamps=False).startswith(b"50001\n")
+
+
+def test_a_rotated_log(tmp_path: Path) -> None:
+    """Its files are read as one, also those that are begun while it is read; only so many stay."""
+    found = made(tmp_path)
+    path, log = f"{found.storage}/log", Log(found)
+    for number in range(5, 8):
+        for file in hold.rotate(path, 3):
+            os.close(file)
+        Path(path).write_text(f"{number}\n")
+        Path(f"{path}.times").write_bytes(struct.pack(holder.TIME, BASE // 10**9 + number, 5, 0))
+        if number == 5:
+            assert log.read(timestamps=False) == b"one\ntwo\nthree\nfour\n"
+    assert [log.read(timestamps=False) for _ in range(4)] == [b"5\n", b"6\n", b"7\n", b""]
+    assert sorted(name for name in os.listdir(found.storage) if "times" not in name) == ["log", "log.1", "log.2"]
+    log = Log(found)
+    log.tail(2)
+    assert log.read(timestamps=True) == b"2023-11-14T22:13:26.000000005Z 6\n"
+    log.since(BASE + 7 * 10**9)
+    assert log.read(timestamps=False) == b"7\n"
+    for file in hold.rotate(path, 1):
+        os.close(file)
+    assert Path(path).read_bytes() == b"" and not Path(f"{path}.1").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("max-size=1k",), "less than one piece of a log; give at least 64k"),
+        (("max-file=2",), "max-file without max-size: the log would never be full; add"),
+        (("size=1",), "'size=1': unknown; there are max-size=10m and max-file=3"),
+        (("max-size",), "unknown"),
+        (("max-size=1m", "max-file=0"), "the log is a file itself"),
+        (("max-size=x",), "--log-opt max-size 'x': not a size"),
+    ],
+)
+def test_no_rotation(words: tuple[str, ...], message: str) -> None:
+    """What makes no sense is refused, with what would."""
+    with pytest.raises(Error, match=r"--log-opt ") as refused:
+        rotating.said(words)
+    assert message in str(refused.value)
+
+
+def test_rotation() -> None:
+    """What was said is what holds; a bundle may say anything."""
+    assert rotating.rotation(rotating.said(("max-size=1m", "max-file=3"))) == rotating.Rotation(1 << 20, 3)
+    assert rotating.rotation(rotating.said(("max-size=1m",))) == rotating.Rotation(1 << 20, 1)
+    assert rotating.rotation(rotating.said(())) == rotating.Rotation()
+    assert rotating.rotation({rotating.MAX_SIZE: "x", rotating.MAX_FILE: "1"}) == rotating.Rotation()
+    assert rotating.rotation({rotating.MAX_SIZE: "1", rotating.MAX_FILE: "0"}) == rotating.Rotation(1 << 16, 1)
+
+
+def test_moments() -> None:
+    """A time is a length before now, seconds since 1970, or a date."""
+    now = 10**18
+    assert logs.moment("10m", now) == now - 600 * 10**9
+    assert logs.moment("1700000000", now) == BASE
+    assert logs.moment("2023-11-14T22:13:20Z", now) == BASE
+    for text in ("soon", "2023-13-14", "-5m", ""):
+        with pytest.raises(Error, match="--since"):
+            logs.moment(text, now)
