@@ -25,20 +25,20 @@ class Amounts:
 
     def __call__(self, data: bytes | None) -> dict[str, int]:
         """Return the numbers by name."""
-        if not data:
+        words = data.split() if data else None
+        if not data or not words:
             return {}
-        words = data.split()
-        if words[::2] == self._keys:
+        if words[::2] == self._keys and not len(words) % 2:
             try:
                 return dict(zip(self._names, map(int, self._pick(words)), strict=True))
-            except (ValueError, IndexError):
-                pass  # cut off, or garbled
+            except ValueError:
+                pass  # garbled
         return self._learn(data, words)
 
     def _learn(self, data: bytes, words: list[bytes]) -> dict[str, int]:
         found = flat(data)
         keys = [word.decode("ascii", "replace") for word in words[::2]]
-        if len(set(keys)) < len(keys):  # the last of several counts
+        if list(found) != keys or len(words) % 2:  # cut off, garbled, or a key is there twice
             self._keys = []
         elif not self._wanted:
             self._keys, self._names = words[::2], tuple(keys)
