@@ -25,14 +25,14 @@ class Amounts:
 
     def __call__(self, data: bytes | None) -> dict[str, int]:
         """Return the numbers by name."""
-        if not data:
+        words = data.split() if data else None
+        if not data or not words:
             return {}
-        words = data.split()
-        if words[::2] == self._keys:
+        if words[::2] == self._keys and not len(words) % 2:
             try:
                 return dict(zip(self._names, map(int, self._pick(words)), strict=True))
-            except (ValueError, IndexError):
-                pass  # cut off, or garbled
+            except ValueError:
+                pass  # garbled
         return self._learn(data, words)
 
     def _learn(self, data: bytes, words: list[bytes]) -> dict[str, int]:
