@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Row = tuple[str, str, bytes, bytes]
+    """A module's name, its source, what its compiled file begins with, its code."""
 
 OURS = ("runtime", "lxcfs_py")
 KINDS = {
@@ -66,7 +67,7 @@ def compiled(source: str, path: str) -> tuple[bytes, bytes] | None:
 class Finder:
     """A finder and loader for ``sys.meta_path``; ``tops`` are the directories our packages are in.
 
-    ``kept`` gets every module that is loaded: its name, its source, what its compiled file begins with, its code.
+    ``kept`` gets every module that is loaded.
     """
 
     def __init__(self, tops: Sequence[str]) -> None:
@@ -103,9 +104,12 @@ class Finder:
             self.kept.append((spec.name, str(spec.origin), begin, code))
 
 
-def keep(path: str, rows: Sequence[Row]) -> None:
-    """Write modules to the file of a kind of start; where nothing can be written nothing is."""
-    index = marshal.dumps([(name, source, begin, len(code)) for name, source, begin, code in rows])
+def keep(path: str, top: str, rows: Sequence[Row]) -> None:
+    """Write modules to the file of a kind of start; where nothing can be written nothing is.
+
+    Their sources are named from ``top`` on: whoever copies or moves all of it has a file that is about the copy.
+    """
+    index = marshal.dumps([(name, source.removeprefix(top), begin, len(code)) for name, source, begin, code in rows])
     new = f"{path}.{os.getpid()}"
     try:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)  # whatever the umask
@@ -123,7 +127,7 @@ def _forget(path: str) -> None:
         return
 
 
-def take(path: str) -> bool:
+def take(path: str, top: str) -> bool:
     """Load the modules of that file; if there is none, or one of their sources has changed, none is: False."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -132,13 +136,13 @@ def take(path: str) -> bool:
     made: dict[str, ModuleType] = {}
     try:
         rows = marshal.loads(os.read(file, int.from_bytes(os.read(file, INDEX_BYTES), "little")))  # noqa: S302
-        if any(head(os.stat(source)) != begin for _, source, begin, _ in rows):
+        if any(head(os.stat(top + source)) != begin for _, source, begin, _ in rows):
             return False
         for name, source, _, _ in rows:
             made[name] = module = type(sys)(name)
-            module.__file__ = source
+            module.__file__ = top + source
             if source.endswith(INIT):
-                module.__path__ = [source.removesuffix(INIT)]
+                module.__path__ = [top + source.removesuffix(INIT)]
         sys.modules.update(made)
         for name, module in made.items():
             package, _, last = name.rpartition(".")
@@ -147,6 +151,9 @@ def take(path: str) -> bool:
         for name, _, _, length in rows:
             exec(marshal.loads(os.read(file, length)), made[name].__dict__)  # noqa: S102, S302
     except Exception:  # noqa: BLE001  (whatever is wrong with it, all can be imported one by one)
+        for name in made:
+            package, _, last = name.rpartition(".")
+            vars(sys.modules.get(package, sys)).pop(last, None)  # or ``from package import last`` would find it
         for name in made:
             sys.modules.pop(name, None)
         return False
@@ -160,17 +167,19 @@ def main(program: str) -> int:
     gc.disable()  # nothing here lives for long or in circles
     here = os.path.dirname(os.path.abspath(__file__))
     kind = next((word for word in sys.argv[1:] if word in KINDS), "") if program == "pyproc" else program
+    top = os.path.dirname(here)
     path = f"{here}/__pycache__/{kind}.{sys.implementation.cache_tag}.start"
     listed = "importtime" in sys._xoptions  # somebody wants to know what is imported
-    finder = Finder([os.path.dirname(here)])
+    finder = Finder([top])
     sys.meta_path.insert(0, finder)
-    if kind and not listed and not take(path) and os.access(os.path.dirname(path), os.W_OK):
+    may = not sys.dont_write_bytecode and os.access(os.path.dirname(path), os.W_OK)
+    if kind and not listed and not take(path, top) and may:
         finder.kept = []
     from runtime import cli
 
     code = cli.main(program)
     if finder.kept and code == 0 and _whole(kind, finder.kept):
-        keep(path, finder.kept)
+        keep(path, top, finder.kept)
     return code
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import py_compile
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -100,7 +101,7 @@ TREE = {
 
 
 @pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], bool]]:
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], bool]]:
     """Return what takes the file of a start that imported ``apple.tree.leaf``; afterwards it is forgotten."""
     for name, text in TREE.items():
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
@@ -113,25 +114,26 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     monkeypatch.setattr(sys, "meta_path", [first, *sys.meta_path])
     import_module("apple.tree.leaf")
     before = os.umask(0)
-    finder.keep(f"{tmp_path}/kind", kept)
+    finder.keep(f"{tmp_path}/kind", str(tmp_path), kept)
     os.umask(before)
 
     def forget() -> None:
         for name in [name for name in sys.modules if name.partition(".")[0] == "apple"]:
             del sys.modules[name]
 
-    def take() -> bool:
+    monkeypatch.setattr(sys, "meta_path", sys.meta_path[1:])
+
+    def take(at: Path) -> bool:
         forget()
-        monkeypatch.setattr(sys, "meta_path", sys.meta_path[1:])
-        return finder.take(f"{tmp_path}/kind")
+        return finder.take(f"{at}/kind", str(at))
 
     yield take
     forget()
 
 
-def test_a_start_takes_what_the_first_imported(start: Callable[[], bool], tmp_path: Path) -> None:
+def test_a_start_takes_what_the_first_imported(start: Callable[[Path], bool], tmp_path: Path) -> None:
     """All modules come from the one file, are what they were, and are where import statements look for them."""
-    assert start()
+    assert start(tmp_path)
     leaf = import_module("apple.tree.leaf")
     assert leaf.us == ("apple.tree.leaf", f"{tmp_path}/apple/tree/leaf.py", 41, "yes")
     assert sys.modules["apple"].tree.leaf is leaf
@@ -165,19 +167,44 @@ def _absent(at: Path) -> None:
 
 @pytest.mark.parametrize("change", [_edited, _removed, _short, _empty, _foreign, _absent])
 def test_a_start_takes_all_or_nothing(
-    start: Callable[[], bool], tmp_path: Path, change: Callable[[Path], None]
+    start: Callable[[Path], bool], tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     """One source that has changed, or a damaged file, and every module is looked for as ever."""
     change(tmp_path)
-    assert not start()
+    assert not start(tmp_path)
     assert not [name for name in sys.modules if name.partition(".")[0] == "apple"]
+
+
+def test_a_copy_is_its_own(start: Callable[[Path], bool], tmp_path: Path) -> None:
+    """A tree that was copied takes its own modules, and those that have changed there, whatever the first one has."""
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path / "apple", copy / "apple")
+    shutil.copy2(tmp_path / "kind", copy)
+    assert start(copy)
+    assert import_module("apple.core").__file__ == f"{copy}/apple/core.py"
+    _edited(copy)
+    assert not start(copy)
+    assert start(tmp_path)
+
+
+def test_what_could_not_be_taken_is_not_found(tmp_path: Path) -> None:
+    """A module that failed is no attribute of the package that was there before, or nobody would import it again."""
+    source = tmp_path / "runtime/broken.py"
+    source.parent.mkdir()
+    source.write_text("raise OSError")
+    found = finder.compiled(str(source), py_compile.compile(str(source)) or "")
+    assert found is not None
+    finder.keep(f"{tmp_path}/kind", str(tmp_path), [("runtime.broken", str(source), *found)])
+    assert not finder.take(f"{tmp_path}/kind", str(tmp_path))
+    assert "broken" not in vars(sys.modules["runtime"])
+    assert "runtime.broken" not in sys.modules
 
 
 def test_where_nothing_can_be_kept(tmp_path: Path) -> None:
     """A directory that can't be written is no error, and nothing half written stays."""
-    finder.keep(f"{tmp_path}/nosuch/kind", [("apple", "/apple.py", b"", b"")])
+    finder.keep(f"{tmp_path}/nosuch/kind", "", [("apple", "/apple.py", b"", b"")])
     (tmp_path / "kind").mkdir()
-    finder.keep(f"{tmp_path}/kind", [("apple", "/apple.py", b"", b"")])
+    finder.keep(f"{tmp_path}/kind", "", [("apple", "/apple.py", b"", b"")])
     assert [path.name for path in tmp_path.iterdir()] == ["kind"]
 
 
