@@ -14,10 +14,11 @@ only used pages exist.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from _struct import pack, unpack
 
-from runtime.kernel import program
+from runtime.kernel import program, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,25 +84,26 @@ def make(pid: int, length: int) -> int:
     return program.in_memory(NAME, image(pid, length, machine)) if machine in CODE else -1
 
 
-def become(
-    descriptor: int, streams: Sequence[int], about: str, after: Sequence[str], environment: Mapping[str, str]
-) -> NoReturn:
-    """Be the program from now on; ``streams`` are its descriptors up to STATUS, in order.
-
-    ``about`` is for ps(1) to show, ``after`` the command that it executes when the log is full, and at the end.
-    """
-    import fcntl
-
+def place(streams: Sequence[int], program_: int) -> None:
+    """Have its descriptors where it finds them, and none beside; ``streams`` are those up to STATUS, in order."""
     empty = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     feed, *files = streams
-    all_ = (feed, empty, empty, *files, descriptor)
+    all_ = (feed, empty, empty, *files, program_)
     for number, stream in enumerate([fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 16) for each in all_]):
         os.dup2(stream, number)
-    again(about, after, environment)
+    syscalls.close_on_exec(len(all_))
+
+
+def lengthen(length: int) -> None:
+    """Let the program, which does not run now, take a log of that length for full."""
+    os.pwrite(PROGRAM, pack("=Q", length), os.fstat(PROGRAM).st_size - 8)
 
 
 def again(about: str, after: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
-    """Be the program, whose descriptors are in their places."""
+    """Be the program from now on; its descriptors are in their places.
+
+    ``about`` is for ps(1) to show, ``after`` the command that it executes when the log is full, and at the end.
+    """
     os.execve(f"/proc/self/fd/{PROGRAM}", [NAME, about, *after], dict(environment))
 
 

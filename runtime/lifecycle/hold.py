@@ -10,6 +10,7 @@ What it holds is found by its descriptors, and it by its pid in the container's 
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from lxcfs_py import process
@@ -56,7 +57,9 @@ def apart(act: Callable[[Callable[[], None]], int], said: str) -> int:
     if child == 0:
         os.close(reader)
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)
-        return act(lambda: _say(writer)) if os.getppid() == parent else 1
+        said_by = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, 16)  # out of the way of what the holder has
+        os.close(writer)
+        return act(lambda: _say(said_by)) if os.getppid() == parent else 1
     os.close(writer)
     for number in (_signal.SIGINT, _signal.SIGTERM):  # the child, who gets them too or is killed with us, undoes it
         _signal.signal(number, _signal.SIG_IGN)
@@ -122,8 +125,9 @@ def stay(create: Create, streams: Streams, say: Callable[[], None]) -> NoReturn:
     for number in IGNORED:
         _signal.signal(number, _signal.SIG_IGN)
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
+    holder.place((*files, status), program)
     say()
-    holder.become(program, (*files, status), found.id, after, _environment())
+    holder.again(found.id, after, _environment())
 
 
 def _after(root: str, storage: str, id_: str) -> tuple[str, ...]:
@@ -141,7 +145,12 @@ def _opened(path: str) -> tuple[int, int]:
 
 
 def over() -> int | None:
-    """As the holder: return the exit code of the container that was held, None if it runs on."""
+    """As the holder: return the exit code of the container that was held, None if it runs on.
+
+    Raises OSError if we are no holder, whatever else our descriptors may be.
+    """
+    if holder.NAME not in os.readlink(f"/proc/self/fd/{holder.PROGRAM}"):
+        raise FileNotFoundError(holder.NAME)
     return holder.exit_code(os.pread(holder.STATUS, 8, 0))
 
 
@@ -149,28 +158,32 @@ def turn(root: str, storage: str, id_: str) -> NoReturn:
     """As the holder: begin a new log, if that can be, and go on as before."""
     path = f"{storage}/containers/{id_}/log"
     try:
-        new = rotate(path, logs.rotation(state.load(root, id_).annotations).files)
-        for number, file in zip((holder.LOG, holder.TIMES), new, strict=True):
+        asked = logs.rotation(state.load(root, id_).annotations)
+        for number, file in zip((holder.LOG, holder.TIMES), rotate(path, asked.files), strict=True):
             os.dup2(file, number)
-    except (Error, OSError):  # better a long log than none
-        pass
+        holder.lengthen(asked.bytes or holder.ENDLESS)
+    except Exception:  # noqa: BLE001  (whatever it is: better a long log than none, and a container without holder)
+        holder.lengthen(2 * os.fstat(holder.LOG).st_size)  # and not to be asked again by every piece
     holder.again(id_, _after(root, storage, id_), _environment())
 
 
 def rotate(path: str, files: int) -> tuple[int, int]:
     """Let a log and its notes become the first of so many, the new one among them; return that and its notes.
 
-    The log goes before its notes: as long as a log has its name, so have its notes (``log.Part``).
+    The log goes before its notes: as long as a log has its name, so have its notes (``log.Part``). The new one is
+    made first: where none can be, all stays as it is.
     """
+    new = f"{path}.new"
+    found = _opened(new)
     names = [path, *(f"{path}.{number}" for number in range(1, files + 1))]
     for number in range(files, 0, -1):
-        old, new = names[number - 1], names[number]
         for ending in ENDINGS:
             try:
-                os.rename(f"{old}{ending}", f"{new}{ending}")
+                os.rename(f"{names[number - 1]}{ending}", f"{names[number]}{ending}")
             except FileNotFoundError:
                 continue
-    found = _opened(path)
+    for ending in reversed(ENDINGS):
+        os.rename(f"{new}{ending}", f"{path}{ending}")
     for ending in ENDINGS:
         try:
             os.unlink(f"{names[-1]}{ending}")

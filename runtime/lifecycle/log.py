@@ -183,6 +183,8 @@ class Log:
         data = self._pread(CHUNK, self.at)
         if not data and self.grow():
             data = self._pread(CHUNK, self.at)
+        while len(self.parts) > 1 and self.parts[1].begin < self.at:  # read, and kept on the disk by us alone, perhaps
+            self.parts.pop(0).close()
         if not timestamps:
             self.at += len(data)
             return data

@@ -82,12 +82,12 @@ def run(args: Sequence[str]) -> int:
     from runtime.lifecycle import again, finding, members
     from runtime.process import cgroups
 
+    new = asked(parsed)  # not locked: who is to write it may take its time
     with finding.Locked(parsed, parsed.rest[0]) as held:
         found = held.load()
         if (now := state.status(held.root, found, locked=True)) == state.STOPPED:
             raise Error(f"container {held.id!r} can't be updated: it is {now}", "only what exists has limits")
         members.needs_cgroup(found, "updated")
-        new = asked(parsed)
         config = state.config(found)
         if parsed["resources"]:
             bundle.limit_none(new, config["ociVersion"])

@@ -97,6 +97,10 @@ def test_cleanup(clean: Box) -> None:
     assert (refused.returncode, "needs what it has: it is running" in refused.stderr) == (1, True)
     for descriptors in ((), ("--holder",)):
         assert clean.pyproc("cleanup", *descriptors, NAME, check=False).returncode == 1
+    others = 'exec "$@" 3</etc/hosts 4</etc/hosts 5</etc/hosts 6</dev/null 7</etc/hosts'
+    command = ["sh", "-c", others, "sh", BIN / "pyproc", "cleanup", *clean.places, "--holder", NAME]
+    done = subprocess.run(command, env=clean.environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("not held by this process")) == (1, 1), done.stderr
     sigkill(int(Path(about(clean, NAME)["Bundle"], "holder.pid").read_text().split()[0]))
     clean.pyproc("kill", NAME, "KILL")
     until(clean, lambda: clean.pyproc("list", "--filter", "status=exited", "-q").stdout)
@@ -132,6 +136,35 @@ def test_a_log_that_is_rotated(clean: Box) -> None:
     clean.pyproc("start", NAME)  # its log goes on
     until(clean, lambda: clean.pyproc("logs", "-n", "1", NAME).stdout == "end\n")
     assert len([name for name in files(clean) if name.count(".") < 2]) <= 4 + 1
+
+
+def full(held: int) -> int:
+    """Return the length that a holder takes for full."""
+    return int.from_bytes(Path(f"/proc/{held}/fd/{holder.PROGRAM}").read_bytes()[-8:], "little")
+
+
+def test_a_log_that_can_not_be_rotated(clean: Box) -> None:
+    """It goes on, whole, and isn't tried to be rotated at every piece, but later again."""
+    script = "read x; seq 1 60000; echo one; read x; seq 60001 120000; echo two; read x"
+    clean.run("-i", *ROTATED, "max-file=9", "--", "sh", "-c", script)
+    held = int(Path(about(clean, NAME)["Bundle"], "holder.pid").read_text().split()[0])
+    assert full(held) == 64 << 10
+    obstacle = clean.base / "storage/containers" / NAME / "log.new"
+    obstacle.mkdir()
+    for said in ("one", "two"):
+        with popen(clean, "attach", NAME, stdin=subprocess.PIPE) as attached:
+            assert attached.stdin is not None
+            attached.stdin.write(b"\n")
+            attached.stdin.flush()
+            until(clean, lambda said=said: clean.pyproc("logs", "-n", "1", NAME).stdout == f"{said}\n")  # type: ignore[misc]
+            attached.kill()
+        there = [name for name in files(clean) if name.count(".") == 0 or name[4:].isdigit()]
+        assert (len(there) > 1) == (said == "two")
+        if said == "one":
+            assert full(held) > 128 << 10
+            obstacle.rmdir()
+    assert full(held) == 64 << 10
+    assert clean.pyproc("logs", NAME).stdout.split() == [*count(60000), "one", *count(120000)[60000:], "two"]
 
 
 def test_a_log_that_is_followed_while_it_is_rotated(clean: Box) -> None:

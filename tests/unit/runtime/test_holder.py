@@ -38,7 +38,9 @@ if len(sys.argv) > 3:
         file.write(holder.image(pid, length, sys.argv[4]))
     os.chmod(f"{place}/program", 0o755)
     os.execv(sys.argv[3], [sys.argv[3], f"{place}/program", "test", *after])
-holder.become(holder.make(pid, length), files, "test", after, os.environ)
+os.dup2(0, 12)  # somebody's
+holder.place(files, holder.make(pid, length))
+holder.again("test", after, os.environ)
 """
 OTHERS = [(path, "aarch64") for path in filter(None, [shutil.which("qemu-aarch64")])]
 """Machines that can be emulated here."""
@@ -94,6 +96,7 @@ def test_it_is_small(tmp_path: Path) -> None:
     place = Path(f"/proc/{found.pid}")
     assert os.readlink(place / "exe") == f"/memfd:{holder.NAME} (deleted)"
     assert (place / "cmdline").read_bytes() == b"pyproc-holder\0test\0"
+    assert sorted(map(int, os.listdir(place / "fd"))) == list(range(8))  # nothing of who has started it
     (resident,) = [
         line.split()[1] for line in (place / "status").read_text().splitlines() if line.startswith("VmRSS")
     ]

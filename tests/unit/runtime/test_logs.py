@@ -79,6 +79,35 @@ def test_a_rotated_log(tmp_path: Path) -> None:
     assert Path(path).read_bytes() == b"" and not Path(f"{path}.1").exists()
 
 
+def test_a_log_that_is_followed_for_long(tmp_path: Path) -> None:
+    """Whoever follows keeps nothing open of what it has read: its place on the disk is free when it is removed."""
+    found = made(tmp_path)
+    path, log = f"{found.storage}/log", Log(found)
+    had, said = len(os.listdir("/proc/self/fd")), b""
+    for number in range(50):
+        for file in hold.rotate(path, 2):
+            os.close(file)
+        Path(path).write_text(f"{number}\n")
+        Path(f"{path}.times").write_bytes(struct.pack(holder.TIME, BASE // 10**9 + number, 5, 0))
+        while data := log.read(timestamps=number % 2 == 1):
+            said += data.split()[-1] + b" "
+    assert said == b"four " + b"".join(b"%d " % number for number in range(50))
+    assert len(os.listdir("/proc/self/fd")) <= had + 2
+
+
+def test_where_no_log_can_be_begun(tmp_path: Path) -> None:
+    """What there is keeps its name, if a new one can't be made."""
+    found = made(tmp_path)
+    path = Path(found.storage, "log")
+    before = {file.name: file.read_bytes() for file in path.parent.glob("log*")}
+    Path(f"{path}.new").mkdir()
+    with pytest.raises(OSError, match=r"log\.new"):
+        hold.rotate(str(path), 3)
+    Path(f"{path}.new").rmdir()
+    Path(f"{path}.new.times").unlink(missing_ok=True)
+    assert {file.name: file.read_bytes() for file in path.parent.glob("log*")} == before
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
