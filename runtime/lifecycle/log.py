@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import os
 import time
-from _struct import iter_unpack
+from _struct import unpack_from
 
 from lxcfs_py.errors import Error, reason
 from runtime.kernel import holder, inotify
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 16
 TRIES, TRY_SECONDS = 100, 0.01
+NOW = 1 << 30
+"""More nanoseconds than a second has, and fewer seconds than have passed since 1970."""
 
 
 class Part:
@@ -28,6 +30,8 @@ class Part:
         """The time of each piece, in nanoseconds since 1970."""
         self.offsets: list[int] = []
         """Where each begins in the file."""
+        self.noted = 0
+        """The bytes of the notes that have been read."""
         while True:
             self.file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -54,15 +58,20 @@ class Part:
         return os.fstat(self.file).st_size
 
     def look(self) -> None:
-        """Read the notes that are new."""
+        """Read the notes that are new; of one that was cut by a full disk, which others follow, nothing is made."""
         if self.notes < 0:
             raise Error("the log has no notes of its times", "leave out --since and -t")
-        have = len(self.times) * holder.TIME_BYTES
-        size = os.fstat(self.notes).st_size
-        data = os.pread(self.notes, max(0, size - have) // holder.TIME_BYTES * holder.TIME_BYTES, have)
-        for seconds, nsec, offset in iter_unpack(holder.TIME, data):
-            self.times.append(seconds * 1_000_000_000 + nsec)
-            self.offsets.append(offset)
+        data = os.pread(self.notes, max(0, os.fstat(self.notes).st_size - self.noted), self.noted)
+        size, at = self.size(), 0
+        while at + holder.TIME_BYTES <= len(data):
+            seconds, nsec, offset = unpack_from(holder.TIME, data, at)
+            if nsec < NOW <= seconds and offset <= size:
+                self.times.append(seconds * 1_000_000_000 + nsec)
+                self.offsets.append(offset)
+                at += holder.TIME_BYTES
+            else:
+                at += 8  # files end between words
+        self.noted += at
 
     def when(self, offset: int) -> int:
         """Return when the byte at an offset was written."""

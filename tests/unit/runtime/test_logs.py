@@ -26,6 +26,18 @@ def test_timestamps(tmp_path: Path) -> None:
     assert log.read(timestamps=True) == b""
 
 
+@pytest.mark.parametrize("cut", [8, 16])
+def test_a_note_that_was_cut(tmp_path: Path, cut: int) -> None:
+    """Where the disk was full for a while what follows has its times all the same."""
+    found = made(tmp_path)
+    path = Path(found.storage, "log.times")
+    notes = path.read_bytes()[:72]
+    path.write_bytes(notes[:24] + notes[24 : 24 + cut] + notes[48:])
+    stamp = "2023-11-14T22:13:2{}.000000005Z {}\n".format
+    text = Log(found).read(timestamps=True).decode()
+    assert text == stamp(0, "one") + stamp(0, "two") + stamp(0, "three") + stamp(2, "four")
+
+
 @pytest.mark.parametrize(
     ("since", "left"), [(0, b"one\ntwo\nthree\nfour\n"), (1, b"three\nfour\n"), (2, b"four\n"), (3, b"")]
 )
