@@ -183,15 +183,17 @@ def write(path: str, value: dict[str, Any]) -> None:
 
 
 def write_text(path: str, data: bytes, mode: int) -> None:
-    """Write a text under a name that only ever holds a whole one."""
+    """Write a text under a name that only ever holds a whole one; raises OSError naming it."""
     temporary = f"{path}.{os.getpid()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         while data:
             data = data[os.write(descriptor, data) :]
         os.rename(temporary, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if isinstance(error, OSError):  # of a full disk write(2) does not say where
+            error.filename = path
         raise
     finally:
         os.close(descriptor)

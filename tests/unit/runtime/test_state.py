@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 from pathlib import Path
@@ -271,3 +272,16 @@ def test_only_some_can_have_lost_their_maker(tmp_path: Path) -> None:
     assert state.unsettled(str(tmp_path)) == ("half-removed", "making")
     with pytest.raises(Error, match="taken"):
         state.claim(str(tmp_path), "made")
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    """What can't be written is said by its name, and nothing half written stays."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="too large") as failed:
+            state.write_text(f"{tmp_path}/state.json", b"text", 0o600)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert failed.value.filename == f"{tmp_path}/state.json"
+    assert not os.listdir(tmp_path)
