@@ -8,7 +8,7 @@ from lxcfs_py.errors import Error
 from runtime import places, state, units
 from runtime.errors import RunError
 from runtime.kernel.removal import remove_tree
-from runtime.lifecycle import again, cleanup, finding, outcome
+from runtime.lifecycle import again, cleanup, ending, finding, hold, outcome
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -37,12 +37,24 @@ def rename(parsed: Parsed, old: str, new: str) -> None:
             raise Error(f"container {old!r} is an engine's, which knows it by that name", "rename it there")
         if os.path.lexists(f"{os.path.dirname(found.storage)}/{new}"):  # of one whose state went with the last boot
             raise state.taken(new)
+        found = found.replace(exit_code=_code(root, found))
         cleanup.ended(found, places.layout(found.cgroup))
         config, claimed = state.config(found), state.claim(root, new)
         try:
             _move(found, config, f"{root}/{new}", new)
         finally:
             os.close(claimed)
+
+
+def _code(root: str, found: state.State) -> int | None:
+    """Return how it ended; a holder that has yet to say so would say it of the old name."""
+    if not hold.pid(found):
+        return outcome.of(found).exit_code
+    teller = ending.Teller(found)
+    try:
+        return ending.told(root, found, teller).exit_code
+    finally:
+        teller.close()
 
 
 def _move(found: state.State, config: dict[str, Any], directory: str, new: str) -> None:
@@ -55,7 +67,6 @@ def _move(found: state.State, config: dict[str, Any], directory: str, new: str) 
         cgroup="",
         unit="",
         pid=0,
-        exit_code=outcome.of(found).exit_code,
     )
     named = {"cgroupsPath": f"/pyproc/{new}"} if config["linux"].get("cgroupsPath") else {}
     state.write(f"{directory}/config.json", {**config, "linux": {**config["linux"], **named}})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,6 +138,24 @@ def test_a_log_that_is_rotated(clean: Box) -> None:
     clean.pyproc("start", NAME)  # its log goes on
     until(clean, lambda: clean.pyproc("logs", "-n", "1", NAME).stdout == "end\n")
     assert len([name for name in files(clean) if name.count(".") < 2]) <= 4 + 1
+
+
+def test_renamed_before_its_holder_has_told_the_end(clean: Box) -> None:
+    """The exit code is not lost: rename waits for it."""
+    clean.run("-d", "--name", "old", "--", "sleep", "1000")
+    held = int(Path(about(clean, "old")["Bundle"], "holder.pid").read_text().split()[0])
+    os.kill(held, signal.SIGSTOP)
+    try:
+        clean.pyproc("kill", "old", "KILL")
+        until(clean, lambda: clean.pyproc("list", "--filter", "status=exited", "-q").stdout)
+        with popen(clean, "rename", "old", NAME) as renaming:
+            until(clean, lambda: any(os.path.basename(path) == "exit" for path in opened(renaming.pid)))
+            os.kill(held, signal.SIGCONT)
+            assert renaming.wait(60 * clean.scale) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(held, signal.SIGCONT)
+    assert clean.pyproc("wait", NAME).stdout == "137\n"
 
 
 def full(held: int) -> int:
