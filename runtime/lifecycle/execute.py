@@ -14,6 +14,7 @@ from then on nothing of the host's is left to be seen: the mount namespace and i
 from __future__ import annotations
 
 import os
+import sys
 
 from lxcfs_py.cgroup import control
 from lxcfs_py.cgroup.layout import UNIFIED
@@ -73,6 +74,7 @@ class Entry:
         control.enter(doors)
         if "final" in self.affinity:
             os.sched_setaffinity(0, scheduling.affinity(self.affinity["final"]))
+        sys.meta_path.clear()  # from here on the files that an import would find are the container's
         syscalls.setns(container, self.namespaces)
         if self.namespaces & syscalls.CLONE_NEWUSER:  # what we make is to be its root's
             os.setresgid(0, 0, 0)

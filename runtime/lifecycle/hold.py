@@ -61,9 +61,13 @@ def apart(act: Callable[[Callable[[], None]], int], said: str) -> int:
         os.close(writer)
         return act(lambda: _say(said_by)) if os.getppid() == parent else 1
     os.close(writer)
-    for number in (_signal.SIGINT, _signal.SIGTERM):  # the child, who gets them too or is killed with us, undoes it
-        _signal.signal(number, _signal.SIG_IGN)
-    if os.read(reader, 1):
+    stopping = (_signal.SIGINT, _signal.SIGTERM)  # the child, who gets them too or is killed with us, undoes it
+    before = [_signal.signal(number, _signal.SIG_IGN) for number in stopping]
+    heard = os.read(reader, 1)
+    os.close(reader)
+    for number, handler in zip(stopping, before, strict=True):  # the next container would inherit it
+        _signal.signal(number, handler)
+    if heard:
         os.write(1, said.encode())
         return 0
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

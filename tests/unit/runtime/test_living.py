@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -16,7 +17,7 @@ from runtime.config import joined, spec
 from runtime.images.manifest import Config
 from runtime.images.resolve import Resolved
 from runtime.kernel import holder
-from runtime.lifecycle import again, attach, cleanup, ending, inside, inspect, members, service, usage
+from runtime.lifecycle import again, attach, cleanup, ending, hold, inside, inspect, members, service, usage
 from runtime.lifecycle.outcome import Outcome
 from runtime.process import ids, rootless
 from runtime.request import Request
@@ -24,6 +25,9 @@ from runtime.state import State
 from runtime.verbs import attach as attaching
 from runtime.verbs import cp
 from runtime.verbs import inspect as inspecting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BASE = 1_700_000_000_000_000_000
 
@@ -43,6 +47,21 @@ def made(tmp_path: Path, **fields: Any) -> State:
     notes = [struct.pack(holder.TIME, BASE // 10**9 + n, 5, offset) for n, offset in enumerate(offsets)]
     (base / "log.times").write_bytes(b"".join(notes) + b"cut")
     return found
+
+
+def test_apart_is_over_when_it_is_said() -> None:
+    """Whoever has started one in the background is as before, or the command of the next would ignore TERM."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before, files = [signal.getsignal(number) for number in numbers], os.listdir("/proc/self/fd")
+
+    def act(say: Callable[[], None]) -> NoReturn:
+        say()
+        os._exit(0)
+
+    assert hold.apart(act, "") == 0
+    os.wait()
+    assert [signal.getsignal(number) for number in numbers] == before
+    assert os.listdir("/proc/self/fd") == files
 
 
 @pytest.mark.parametrize(
