@@ -192,7 +192,7 @@ class Log:
         data = self._pread(CHUNK, self.at)
         if not data and self.grow():
             data = self._pread(CHUNK, self.at)
-        while len(self.parts) > 1 and self.parts[1].begin < self.at:  # read, and kept on the disk by us alone, perhaps
+        while len(self.parts) > 1 and self.parts[1].begin < self.at:  # it may be on the disk because of us alone
             self.parts.pop(0).close()
         if not timestamps:
             self.at += len(data)

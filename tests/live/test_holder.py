@@ -100,7 +100,7 @@ def test_cleanup(clean: Box) -> None:
     for descriptors in ((), ("--holder",)):
         assert clean.pyproc("cleanup", *descriptors, NAME, check=False).returncode == 1
     others = 'exec "$@" 3</etc/hosts 4</etc/hosts 5</etc/hosts 6</dev/null 7</etc/hosts'
-    command = ["sh", "-c", others, "sh", BIN / "pyproc", "cleanup", *clean.places, "--holder", NAME]
+    command = ["sh", "-c", others, "sh", str(BIN / "pyproc"), "cleanup", *clean.places, "--holder", NAME]
     done = subprocess.run(command, env=clean.environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("not held by this process")) == (1, 1), done.stderr
     sigkill(int(Path(about(clean, NAME)["Bundle"], "holder.pid").read_text().split()[0]))
