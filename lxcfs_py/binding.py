@@ -80,7 +80,7 @@ def _attach(copies: Mapping[str, int], targets: Mapping[str, int], rootfs: str) 
 def _register(host: Host, container: Asked) -> bool:
     """Register a container; return False where it must go by caller: we may not, or its name is another one's."""
     pid = container.pid
-    if not registry.is_id(container.id) or registry.lives(host, container.id):
+    if not registry.is_id(container.id):
         return False
     files = Files()
     found = pid_stat.parse(files.read(f"{host.proc}/{pid}/stat"))
@@ -95,12 +95,11 @@ def _register(host: Host, container: Asked) -> bool:
             mountapi.enter(f"{host.proc}/{runtime}/ns/cgroup", mountapi.CLONE_NEWCGROUP)
         every = proc_cgroup.parse(files.read(f"{host.proc}/{pid}/cgroup"))
         cgroups = {name: path for name, path in every.items() if not name.startswith("name=")}
-        registry.register(host, registry.Registration(container.id, pid, found.start_ticks, cgroups, offset))
+        return registry.register(host, registry.Registration(container.id, pid, found.start_ticks, cgroups, offset))
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EACCES, errno.EROFS):
             raise
         return False
-    return True
 
 
 def _copies(base: str, there: tuple[str, ...]) -> dict[str, int]:

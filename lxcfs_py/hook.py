@@ -142,7 +142,7 @@ def attend(host: Host, container: Asked, deadline: float) -> str:
         return reason(error)
     wrong = within(deadline, lambda: give(host, container))
     if wrong and registry.lives(host, container.id, container.pid):
-        registry.unregister(host, container.id)
+        registry.unregister(host, container.id, container.pid, registry.load(host, container.id).init_start_ticks)
     return wrong
 
 

@@ -49,39 +49,81 @@ def is_id(text: str) -> bool:
     return plain.isascii() and plain.isalnum() and text[0] not in _ID_EXTRA and len(text) <= MAX_ID
 
 
-def register(host: Host, registration: Registration) -> None:
-    """Write a registration, whole or not at all; raises OSError."""
-    at = directory(host)
+def register(host: Host, registration: Registration) -> bool:
+    """Write a registration, whole or not at all; return False if its id is that of another one that lives.
+
+    Raises OSError.
+    """
+    at, own = directory(host), (registration.init_pid, registration.init_start_ticks)
     os.makedirs(at, mode=0o755, exist_ok=True)
-    temporary = f"{at}/.{registration.id}"  # found again by unregister if we are killed before the rename
+    path, temporary = f"{at}/{registration.id}.json", f"{at}/{_unwritten(registration.id, *own)}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         os.fchmod(descriptor, 0o644)  # whatever the umask is
         os.write(descriptor, json_text.dumps(registration.as_dict()))
-        os.rename(temporary, f"{at}/{registration.id}.json")
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        while True:
+            try:
+                os.link(temporary, path)  # unlike rename(2) it never replaces one that was quicker
+            except FileExistsError:
+                if not _remove(host, registration.id, own):
+                    return False
+            else:
+                return True
     finally:
+        os.unlink(temporary)
         os.close(descriptor)
 
 
-def unregister(host: Host, id_: str) -> None:
-    """Remove a registration; one that is not there is fine."""
-    for name in (f"{id_}.json", f".{id_}"):
-        try:
-            os.unlink(f"{directory(host)}/{name}")
-        except FileNotFoundError:
-            continue
+def _unwritten(id_: str, pid: int, start_ticks: int) -> str:
+    """Return what a registration is called until it is whole: found again if its writer is killed before."""
+    return f".{id_}@{pid}.{start_ticks}"
 
 
-def lives(host: Host, id_: str, pid: int = 0) -> bool:
-    """Say whether the first process of a registered container lives, and is that one unless 0."""
+def unregister(host: Host, id_: str, pid: int, start_ticks: int) -> None:
+    """Remove the registration of a container; none is fine, and that of another one that lives stays."""
+    _remove(host, id_, (pid, start_ticks))
+    try:
+        os.unlink(f"{directory(host)}/{_unwritten(id_, pid, start_ticks)}")
+    except FileNotFoundError:
+        return
+
+
+def _remove(host: Host, id_: str, own: tuple[int, int] = (0, 0)) -> bool:
+    """Remove a registration; return False for that of a living container other than our ``own``, which stays."""
+    path, aside = f"{directory(host)}/{id_}.json", f"{directory(host)}/.{id_}.{os.getpid()}"
+    try:
+        judged = os.lstat(path)
+        if lives(host, id_, but=own):
+            return False
+        os.rename(path, aside)  # no lock, which whoever can read the directory could hold for ever
+        if not os.path.samestat(judged, os.lstat(aside)):  # a new one's by now
+            _back(aside, path)
+        os.unlink(aside)
+    except FileNotFoundError:  # there is none, or somebody else was quicker
+        return True
+    return True
+
+
+def _back(aside: str, path: str) -> None:
+    """Put a registration back, unless there is a newer one yet."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        return
+
+
+def lives(host: Host, id_: str, pid: int = 0, but: tuple[int, int] = (0, 0)) -> bool:
+    """Say whether the first process of a registered container lives, and is that one unless 0.
+
+    That of pid and start time ``but`` does not count.
+    """
     try:
         found = load(host, id_)
     except Error:
         return False
-    return pid in (0, found.init_pid) and process.alive(host, found.init_pid, found.init_start_ticks)
+    if pid not in (0, found.init_pid) or but == (found.init_pid, found.init_start_ticks):
+        return False
+    return process.alive(host, found.init_pid, found.init_start_ticks)
 
 
 def forget_ended(host: Host, id_: str) -> None:
@@ -89,17 +131,7 @@ def forget_ended(host: Host, id_: str) -> None:
     names = ids(host)
     first = hash(id_) % (len(names) or 1)  # another one each time: Python salts it
     for name in {id_, *(names * 2)[first : first + SWEPT]} & set(names):
-        path, aside = f"{directory(host)}/{name}.json", f"{directory(host)}/.{name}.{os.getpid()}"
-        try:
-            judged = os.stat(path)
-            if lives(host, name):
-                continue
-            os.rename(path, aside)  # no lock, which whoever can read the directory could hold for ever
-            if not os.path.samestat(judged, os.stat(aside)):  # a new one's by now
-                os.link(aside, path)
-            os.unlink(aside)
-        except FileNotFoundError:  # somebody else was quicker
-            continue
+        _remove(host, name)
 
 
 def ids(host: Host) -> tuple[str, ...]:

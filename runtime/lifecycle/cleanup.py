@@ -1,4 +1,4 @@
-"""Removes what a container is on the host: registration, processes, cgroups, network, files, state; in this order.
+"""Removes what a container is on the host: processes, cgroups, registration, network, files, state; in this order.
 
 Whatever is not there (any more) is fine, so that what a killed ``pyproc-run`` left half made goes the same way.
 """
@@ -28,15 +28,15 @@ KILL_SECONDS = 10.0
 
 
 def ended(found: State, there: Layout) -> None:
-    """Remove what only a running container needs: registration, cgroups and network, killing what is left."""
+    """Remove what only a running container needs: cgroups, registration and network, killing what is left."""
     from lxcfs_py import registry
 
-    if places.registers(host()):
-        registry.unregister(host(), found.id)
     if found.cgroup:
         _empty(found, there)
     else:
         _end(found)
+    if places.registers(host()):  # afterwards: where its pid is not known, it is one whose process does not live
+        registry.unregister(host(), found.id, found.pid, found.start_ticks)
     if NETWORK in found.annotations or not found.created_nsec:  # or nobody knows
         from runtime.network import connect
 

@@ -23,7 +23,7 @@ import time
 from lxcfs_py.errors import Error, reason
 from lxcfs_py.files import Files
 from lxcfs_py.procfs import pid_stat
-from lxcfs_py.registry import Registration, register
+from lxcfs_py.registry import Registration, directory, register
 from lxcfs_py.served import PRESSURE
 from runtime import places, state
 from runtime.config import bundle
@@ -303,7 +303,9 @@ class Create:
         found = self.state
         paths = cgroups.own(self.host, self.detected, found.cgroup)
         registration = Registration(found.id, self.child, found.start_ticks, paths, found.boottime_offset_nsec)
-        register(self.host, registration)
+        if not register(self.host, registration):
+            text = f"the name {found.id!r} is that of a running container of another --root, or another runtime"
+            raise RunError(text, f"choose another: {directory(self.host)}/{found.id}.json tells its process")
 
     def test_stop(self, number: int) -> None:
         """Fail or be killed after step ``number`` if a test says so."""

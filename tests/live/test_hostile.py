@@ -131,7 +131,7 @@ def test_containers_come_and_go(box: Box) -> None:
             init.wait()
         with pytest.raises(OSError, match=r"Stale|No such"):
             (at / "uptime").read_text()
-        registry.unregister(host, id_)
+        registry.unregister(host, id_, init.pid, ticks)
     settled(box, before, 20 << 20)
 
 

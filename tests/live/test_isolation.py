@@ -61,7 +61,7 @@ def test_no_other_container_is_reached(clean: Box) -> None:
     for name, size in ((own, 65536), (other, 98304), ("pod", 98304)):
         text = (clean.mountpoint / f"containers/{name}/proc/meminfo").read_text()
         assert text.startswith(f"MemTotal: {size:14} kB")
-    registry.unregister(host, "pod")
+    registry.unregister(host, "pod", pod.init_pid, pod.init_start_ticks)
     clean.pyproc("delete", "--force", own, other)
 
 

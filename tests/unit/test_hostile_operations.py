@@ -220,11 +220,11 @@ class Requests(RuleBasedStateMachine):
     @rule(again=st.booleans())
     def container(self, again: bool) -> None:
         """The container's registration goes, or is back."""
+        ticks = start_ticks(self.worker.host, Files(1), os.getpid()) or 0
         if again:
-            ticks = start_ticks(self.worker.host, Files(1), os.getpid()) or 0
             register(self.worker.host, Registration("web", os.getpid(), ticks, {"": "/"}))
         else:
-            unregister(self.worker.host, "web")
+            unregister(self.worker.host, "web", os.getpid(), ticks)
 
     def teardown(self) -> None:
         """All is given back."""

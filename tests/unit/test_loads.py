@@ -194,7 +194,7 @@ def test_the_sampler_forgets(tmp_path: Path, loads: Loads) -> None:
     (place,) = loads.places()
     list(sampler.round())
     assert loads.places() == [place]
-    registry.unregister(machine.host, "box")
+    registry.unregister(machine.host, "box", 100, 5)
     list(sampler.round())
     assert loads.places() == []
 

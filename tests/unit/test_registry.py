@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,6 @@ from lxcfs_py.loads import Loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 WEB = registry.Registration("web", 7, 42, {"": "/pyproc/web"}, -5)
 
@@ -29,8 +29,8 @@ def test_written_is_read(tmp_path: Path) -> None:
         registry.register(host, registration)
         assert registry.load(host, "web") == registration
     assert registry.ids(host) == ("web",)
-    registry.unregister(host, "web")
-    registry.unregister(host, "web")
+    registry.unregister(host, "web", 8, 42)
+    registry.unregister(host, "web", 8, 42)
     with pytest.raises(Error, match="not registered"):
         registry.load(host, "web")
 
@@ -49,11 +49,27 @@ def test_a_writer_that_was_killed_leaves_nothing_for_ever(tmp_path: Path, monkey
     """What a writer leaves that died before it was done is no registration, and goes with the container."""
     host = Host(run=str(tmp_path))
     with monkeypatch.context() as patched:
-        patched.setattr(os, "rename", lambda *_paths: None)
+        patched.setattr(os, "link", lambda *_paths: None)
+        patched.setattr(os, "unlink", lambda *_paths: None)
         registry.register(host, WEB)
     assert registry.ids(host) == ()
     assert os.listdir(registry.directory(host)) != []
-    registry.unregister(host, "web")
+    registry.unregister(host, "web", 7, 42)
+    assert os.listdir(registry.directory(host)) == []
+
+
+def test_a_living_ones_name_is_its_own(tmp_path: Path) -> None:
+    """Whose first process lives is neither replaced nor removed by another of its id, say of another --root."""
+    ticks = int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
+    host, alive = Host(run=str(tmp_path)), WEB.replace(init_pid=os.getpid(), init_start_ticks=ticks)
+    assert registry.register(host, WEB)
+    assert registry.register(host, alive)  # the one before has ended
+    assert not registry.register(host, WEB)
+    assert registry.register(host, alive)
+    for pid, start in ((7, 42), (os.getpid(), ticks + 1), (0, 0)):
+        registry.unregister(host, "web", pid, start)
+        assert registry.load(host, "web") == alive
+    registry.unregister(host, "web", os.getpid(), ticks)
     assert os.listdir(registry.directory(host)) == []
 
 
