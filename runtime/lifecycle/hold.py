@@ -159,11 +159,18 @@ def over() -> int | None:
 
 
 def turn(root: str, storage: str, id_: str) -> NoReturn:
-    """As the holder: begin a new log, if that can be, and go on as before."""
-    path = f"{storage}/containers/{id_}/log"
+    """As the holder: begin a new log, if that can be, and go on as before.
+
+    Not while somebody has the container's lock, who may be removing it, nor if its name is another one's by now.
+    """
     try:
-        asked = logs.rotation(state.load(root, id_).annotations)
-        for number, file in zip((holder.LOG, holder.TIMES), rotate(path, asked.files), strict=True):
+        state.lock(root, id_, wait=False)  # until we are the holder again
+        found = state.load(root, id_)
+        if pid(found) != os.getpid():
+            raise state.missing(id_)
+        asked = logs.rotation(found.annotations)
+        new = rotate(f"{storage}/containers/{id_}/log", asked.files)
+        for number, file in zip((holder.LOG, holder.TIMES), new, strict=True):
             os.dup2(file, number)
         holder.lengthen(asked.bytes or holder.ENDLESS)
     except Exception:  # noqa: BLE001  (whatever it is: better a long log than none, and a container without holder)

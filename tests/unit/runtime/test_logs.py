@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from lxcfs_py import process
 from lxcfs_py.errors import Error
+from runtime import state
 from runtime.config import logs as rotating
 from runtime.kernel import holder
 from runtime.lifecycle import hold
 from runtime.lifecycle.log import Log
+from runtime.places import host
 from runtime.verbs import logs
 from tests.unit.runtime.test_living import BASE, made
 
@@ -156,3 +159,28 @@ def test_moments() -> None:
     for text in ("soon", "2023-13-14", "-5m", ""):
         with pytest.raises(Error, match="--since"):
             logs.moment(text, now)
+
+
+@pytest.mark.parametrize("hindered", ["", "locked", "another's"])
+def test_a_full_log_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hindered: str) -> None:
+    """A full log is rotated by its holder, and not while somebody may be removing the container, or another has it."""
+    root, found = str(tmp_path / "root"), made(tmp_path, annotations=rotating.said(["max-size=64k"]))
+    about = process.stat(host(), 1 if hindered == "another's" else os.getpid())
+    assert about is not None
+    Path(found.directory, state.HOLDER).write_text(f"{about.pid}\n{about.start_ticks}\n")
+    moved: list[int] = []
+    lengths: list[int] = []
+    before = os.open(f"{found.storage}/log", os.O_RDONLY)
+    monkeypatch.setattr(holder, "LOG", before)
+    monkeypatch.setattr(holder, "lengthen", lengths.append)
+    monkeypatch.setattr(os, "dup2", lambda _file, number: moved.append(number))
+    monkeypatch.setattr(holder, "again", lambda *_words: None)
+    held = state.lock(root, "web") if hindered == "locked" else -1
+    hold.turn(root, str(tmp_path / "storage"), "web")
+    if held >= 0:
+        os.close(held)
+    size = os.fstat(before).st_size
+    os.close(before)
+    assert lengths == [2 * size if hindered else 64 << 10]
+    assert moved == ([] if hindered else [holder.LOG, holder.TIMES])
+    assert (Path(found.storage, "log").stat().st_size > 0) == bool(hindered)
