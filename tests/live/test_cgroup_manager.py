@@ -109,6 +109,27 @@ def test_disabled_and_deleted(runtime: Runtime, tmp_path: Path) -> None:
     assert runtime.status("c") == ""
 
 
+def test_another_roots_name(runtime: Runtime, tmp_path: Path) -> None:
+    """A name that a running container of another --root has is refused, and nothing of that one is touched."""
+    bundle, registered = Bundle(tmp_path / "bundle", "sleep", "1000"), tmp_path / "run/lxcfs-py/containers/c.json"
+    assert runtime.quietly("create", "--bundle", str(bundle.write()), "c") == 0
+    before, other = registered.read_bytes(), Runtime("pyproc", tmp_path / "other", runtime.scale)
+    other.command.append("--cgroup-manager=disabled")
+    other.environment = runtime.environment
+    refused = other("create", "--bundle", str(bundle.path), "c", check=False)
+    assert (refused.returncode, "the name 'c' is that of a running container" in refused.stderr) == (125, True)
+    other("delete", "--force", "c")
+    assert (other.status("c"), runtime.status("c"), registered.read_bytes()) == ("", "created", before)
+    runtime("kill", "c", "KILL")
+    busybox.until(runtime, "c", "stopped")
+    assert other.quietly("create", "--bundle", str(bundle.path), "c") == 0
+    after = registered.read_bytes()
+    runtime("delete", "c")
+    assert registered.read_bytes() == after != before
+    other("delete", "--force", "c")
+    assert not os.listdir(registered.parent)
+
+
 def test_no_limits(runtime: Runtime, tmp_path: Path) -> None:
     """Limits can't be had without a cgroup, which is said before anything is made."""
     bundle = Bundle(tmp_path / "bundle", "true")

@@ -163,7 +163,7 @@ def test_moments() -> None:
 
 @pytest.mark.parametrize("hindered", ["", "locked", "another's"])
 def test_a_full_log_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hindered: str) -> None:
-    """A full log is rotated by its holder, and not while somebody may be removing the container, or another has it."""
+    """A full log is rotated by its holder: not while the container may be being removed, nor by another's."""
     root, found = str(tmp_path / "root"), made(tmp_path, annotations=rotating.said(["max-size=64k"]))
     about = process.stat(host(), 1 if hindered == "another's" else os.getpid())
     assert about is not None
