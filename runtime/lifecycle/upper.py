@@ -10,7 +10,7 @@ from lxcfs_py.errors import Error, reason
 from lxcfs_py.record import Record
 from runtime import places, state
 from runtime.images import resolve
-from runtime.lifecycle import members, oci
+from runtime.lifecycle import oci
 from runtime.root import rootfs
 
 TYPE_CHECKING = False
@@ -85,7 +85,9 @@ class Still:
     def __enter__(self) -> None:
         if not self.pause:
             return
-        members.needs_cgroup(self.found, "paused")
+        if not self.found.cgroup:
+            text = f"container {self.found.id!r} can't be paused: it has no cgroup of its own"
+            raise Error(text, "give --pause=false, and see that it changes nothing meanwhile")
         there = places.layout(self.found.cgroup)
         read, self._end = os.pipe2(os.O_CLOEXEC)
         self._child = os.fork()

@@ -22,18 +22,20 @@ if TYPE_CHECKING:
 
 
 class Sample(Record):
-    """One container at one moment. What it has written and read is since its cgroup was made."""
+    """One container at one moment. What it has written and read is since its cgroup was made; without one it, CPU
+    time, memory and processes are None.
+    """
 
     when_nsec: int
-    cpu_usec: int
+    cpu_usec: int | None
     cpus: float
     """How many CPUs it may use at once."""
-    memory_bytes: int
+    memory_bytes: int | None
     """As Docker counts: without file pages that were not used lately."""
     limit_bytes: int
-    pids: int
-    read_bytes: int = 0
-    written_bytes: int = 0
+    pids: int | None
+    read_bytes: int | None = 0
+    written_bytes: int | None = 0
     received_bytes: int | None = None
     """None: it has the host's network."""
     sent_bytes: int | None = None
@@ -59,14 +61,17 @@ class Reader:
         """Return how things stand; None if the container does not run."""
         if not state.alive(found.pid, found.start_ticks, self.host):
             return None
-        hierarchies = self.cgroups.layout.hierarchies if found.cgroup else ()
-        cgroup = Cgroup(dict.fromkeys(hierarchies, found.cgroup))
+        received, sent = self._network(found.pid)
+        passed = {"received_bytes": received, "sent_bytes": sent}
+        if not found.cgroup:
+            now = time.monotonic_ns()
+            return Sample(now, None, self.cpus, None, self.memory_bytes, None, None, None, **passed)
+        cgroup = Cgroup(dict.fromkeys(self.cgroups.layout.hierarchies, found.cgroup))
         levels = self.cgroups.memory(cgroup)
         limits = [level.limit_bytes for level in levels if level.limit_bytes is not None]
         used = self.cgroups.cpu_time(cgroup)
         cpuset, quota = self.cgroups.cpuset(cgroup), self.cgroups.cpu_quota(cgroup)
         devices = self.cgroups.devices(cgroup)
-        received, sent = self._network(found.pid)
         return Sample(
             time.monotonic_ns(),
             used.usage_usec if used else 0,
@@ -76,8 +81,7 @@ class Reader:
             self.cgroups.tasks(cgroup),
             sum(device.read_bytes for device in devices),
             sum(device.write_bytes for device in devices),
-            received,
-            sent,
+            **passed,
         )
 
     def _network(self, pid: int) -> tuple[int | None, int | None]:
@@ -90,10 +94,19 @@ class Reader:
             return None, None
 
 
-def cpu_percent(before: Sample, after: Sample) -> float:
-    """Return the CPU time used between two samples, in per cent of one CPU."""
+def cpu_percent(before: Sample, after: Sample) -> float | None:
+    """Return the CPU time used between two samples, in per cent of one CPU; None if it is not known."""
+    if before.cpu_usec is None or after.cpu_usec is None:
+        return None
     passed = after.when_nsec - before.when_nsec
-    return max(0, after.cpu_usec - before.cpu_usec) * 100_000 / passed if passed > 0 else 0.0
+    return round(max(0, after.cpu_usec - before.cpu_usec) * 100_000 / passed, 2) if passed > 0 else 0.0
+
+
+def memory_percent(now: Sample) -> float | None:
+    """Return the memory in use, in per cent of the limit; None if it is not known."""
+    if now.memory_bytes is None:
+        return None
+    return round(now.memory_bytes * 100 / now.limit_bytes, 2) if now.limit_bytes else 0.0
 
 
 def between(before: Mapping[str, Sample], after: Mapping[str, Sample]) -> list[dict[str, Any]]:
@@ -101,11 +114,11 @@ def between(before: Mapping[str, Sample], after: Mapping[str, Sample]) -> list[d
     return [
         {
             "id": id_,
-            "cpu_percent": round(cpu_percent(before.get(id_, now), now), 2),
+            "cpu_percent": cpu_percent(before.get(id_, now), now),
             "cpus": round(now.cpus, 2),
             "memory_bytes": now.memory_bytes,
             "memory_limit_bytes": now.limit_bytes,
-            "memory_percent": round(now.memory_bytes * 100 / now.limit_bytes, 2) if now.limit_bytes else 0.0,
+            "memory_percent": memory_percent(now),
             "received_bytes": now.received_bytes,
             "sent_bytes": now.sent_bytes,
             "read_bytes": now.read_bytes,

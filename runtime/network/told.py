@@ -33,10 +33,17 @@ def arrows(leases: Iterable[Lease]) -> str:
     return ", ".join(f"{address(ip, port)}->{inside}" for inside, ip, port in published(leases))
 
 
+NOWHERE = {
+    "IPAddress": "", "IPPrefixLen": 0, "Gateway": "",
+    "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "IPv6Gateway": "", "MacAddress": "",
+}  # fmt: skip
+"""What a container has without a network, or while it does not run."""
+
+
 def endpoint(book: Book, lease: Lease) -> dict[str, Any]:
     """Return what a container has of one network."""
     network = book.networks[lease.bridge]
-    found: dict[str, Any] = {"Aliases": list(lease.names), "MacAddress": lease.mac}
+    found: dict[str, Any] = {**NOWHERE, "Aliases": list(lease.names), "MacAddress": lease.mac}
     for (subnet, gateway), own in zip(network.subnets, lease.addresses, strict=False):
         keys = ("IPAddress", "IPPrefixLen", "Gateway") if subnet.version == 4 else (
             "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPv6Gateway")  # fmt: skip
@@ -51,8 +58,8 @@ def settings(book: Book, leases: Iterable[Lease]) -> dict[str, Any]:
     for inside, ip, port in published(mine):
         found.setdefault(inside, []).append({"HostIp": ip, "HostPort": str(port)})
     networks = {book.networks[lease.bridge].name: endpoint(book, lease) for lease in mine}
-    first = next(iter(networks.values()), {})
-    return {"Ports": found, **{key: value for key, value in first.items() if key != "Aliases"}, "Networks": networks}
+    first = next(iter(networks.values()), NOWHERE)
+    return {"Ports": found, **{key: first[key] for key in NOWHERE}, "Networks": networks}
 
 
 def book(annotations: Iterable[Mapping[str, str]]) -> Book:

@@ -70,13 +70,13 @@ def run(args: Sequence[str]) -> int:
         return _all(parsed)
     from lxcfs_py.cgroup import control
     from runtime import places
-    from runtime.lifecycle import stats
+    from runtime.lifecycle import members, stats
 
     root = parsed["root"]
     found = finding.get(parsed, parsed.rest[0])
-    there = places.layout(found.cgroup)
     if state.status(root, found) == state.STOPPED:
         raise Error(f"container not running: {found.id!r}", "what has ended uses nothing")
+    members.needs_cgroup(found, "measured")
     there = places.layout(found.cgroup)
     if parsed["stats"]:
         _say("stats", found.id, stats.gather(places.host(), there, found.cgroup))

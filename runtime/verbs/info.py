@@ -88,8 +88,11 @@ def gather(root: str, storage: str) -> dict[str, Any]:
 
 def warnings(found: dict[str, Any]) -> Iterator[str]:
     """Yield what is not as it should be, and the remedy."""
+    from runtime import places
+
     if not found["daemon"]["serves"]:
-        yield "no lxcfs-py daemon serves: the next pyproc-run starts one, or lxcfs-py serve"
+        who = "root can start one with lxcfs-py serve" if places.unprivileged() else "the next pyproc-run starts one"
+        yield f"no lxcfs-py daemon serves: {who}"
     if not found["storage"]["holds_layers"]:
         fstype = found["storage"]["filesystem"]
         yield f"{fstype} can't carry an overlay's upper layer: what containers write is memory"

@@ -43,39 +43,49 @@ KEPT = 500
 CLEAR = "\x1b[H\x1b[J"
 
 
-def row(found: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return one container's columns."""
+UNKNOWN = "--"
+
+
+def _percent(value: float | None, digits: int) -> str:
+    return UNKNOWN if value is None else f"{value:.{digits}f}%"
+
+
+def _sizes(*values: float | None) -> str:
     from runtime.images.progress import size
 
-    net = [found["received_bytes"], found["sent_bytes"]]
+    return UNKNOWN if None in values else " / ".join(size(value) for value in values if value is not None)
+
+
+def row(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return one container's columns."""
     return (
         found["id"],
-        f"{found['cpu_percent']:.2f}%",
+        _percent(found["cpu_percent"], 2),
         f"{found['cpus']:g}",
-        f"{size(found['memory_bytes'])} / {size(found['memory_limit_bytes'])}",
-        f"{found['memory_percent']:.2f}%",
-        "--" if None in net else " / ".join(map(size, net)),
-        f"{size(found['read_bytes'])} / {size(found['written_bytes'])}",
-        str(found["pids"]),
+        f"{_sizes(found['memory_bytes'])} / {_sizes(found['memory_limit_bytes'])}",
+        _percent(found["memory_percent"], 2),
+        _sizes(found["received_bytes"], found["sent_bytes"]),
+        _sizes(found["read_bytes"], found["written_bytes"]),
+        UNKNOWN if found["pids"] is None else str(found["pids"]),
     )
 
 
 def picture(history: Sequence[Sequence[Mapping[str, Any]]], width: int) -> str:
     """Return the plots of all containers of the last look; a container that was not there before used nothing."""
-    from runtime.images.progress import size
     from runtime.lifecycle import graph
 
     half, lines = max(graph.AXIS + 10, (width - 2) // 2), []
     for now in history[-1]:
         past = [{each["id"]: each for each in look}.get(now["id"]) for look in history]
-        cpu = [each["cpu_percent"] if each else 0.0 for each in past]
-        memory = [float(each["memory_bytes"]) if each else 0.0 for each in past]
+        cpu, memory = (
+            [float(each[key] or 0) if each else 0.0 for each in past] for key in ("cpu_percent", "memory_bytes")
+        )
         most, limit = now["cpus"] * 100, now["memory_limit_bytes"]
-        of = f"memory {size(now['memory_bytes'])} of {size(limit)} ({now['memory_percent']:.0f}%)"
-        lines += graph.beside([f"{now['id']}: CPU {now['cpu_percent']:.1f}% of {most:g}%"[:half]], [of], half)
+        of = f"memory {_sizes(now['memory_bytes'])} of {_sizes(limit)} ({_percent(now['memory_percent'], 0)})"
+        lines += graph.beside([f"{now['id']}: CPU {_percent(now['cpu_percent'], 1)} of {most:g}%"[:half]], [of], half)
         lines += graph.beside(
             graph.plot(cpu, most, half, HEIGHT, f"{most:g}%"),
-            graph.plot(memory, limit, half, HEIGHT, size(limit).replace(" ", "")),
+            graph.plot(memory, limit, half, HEIGHT, _sizes(limit).replace(" ", "")),
             half,
         )
     return "".join(f"{line}\n" for line in lines) or "no container runs\n"

@@ -23,7 +23,7 @@ from runtime.process import ids, rootless
 from runtime.request import Request
 from runtime.state import State
 from runtime.verbs import attach as attaching
-from runtime.verbs import cp
+from runtime.verbs import cp, stats
 from runtime.verbs import inspect as inspecting
 
 if TYPE_CHECKING:
@@ -358,6 +358,16 @@ def test_usage() -> None:
     assert (found["cpu_percent"], found["memory_percent"], found["cpus"]) == (50.0, 50.0, 1.5)
     assert new["cpu_percent"] == 0.0
     assert usage.cpu_percent(later, first) == 0.0
+
+
+def test_usage_without_a_cgroup() -> None:
+    """What is not known is not told as a number."""
+    first = usage.Sample(0, None, 2, None, 64 << 20, None, None, None)
+    (found,) = usage.between({"web": first}, {"web": first.replace(when_nsec=10**9)})
+    unknown = ("cpu_percent", "memory_bytes", "memory_percent", "read_bytes", "written_bytes", "pids")
+    assert [found[key] for key in unknown] == [None] * len(unknown)
+    assert stats.row(found) == ("web", "--", "2", "-- / 67.1 MB", "--", "--", "--", "--")
+    assert stats.picture([[found]], 80).startswith("web: CPU -- of 200%")
 
 
 def test_network() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,9 +175,10 @@ def test_a_full_log_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(holder, "LOG", before)
     monkeypatch.setattr(holder, "lengthen", lengths.append)
     monkeypatch.setattr(os, "dup2", lambda _file, number: moved.append(number))
-    monkeypatch.setattr(holder, "again", lambda *_words: None)
+    monkeypatch.setattr(holder, "again", lambda *_words: sys.exit())
     held = state.lock(root, "web") if hindered == "locked" else -1
-    hold.turn(root, str(tmp_path / "storage"), "web")
+    with pytest.raises(SystemExit):
+        hold.turn(root, str(tmp_path / "storage"), "web")
     if held >= 0:
         os.close(held)
     size = os.fstat(before).st_size
