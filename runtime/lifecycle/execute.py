@@ -62,7 +62,10 @@ class Entry:
         self.linux = config["linux"]
         labels.check(wish.process)
         self.affinity = wish.process.get("execCPUAffinity", {})
-        self.namespaces = namespaces.foreign(found.pid)
+        try:
+            self.namespaces = namespaces.foreign(found.pid)
+        except PermissionError as error:
+            raise namespaces.hidden(found.id, error) from error
         self.filter = seccomp.of(config, found.id, found.bundle, kept=wish.filters)
         if wish.process["terminal"]:
             from runtime.process import terminal  # noqa: F401  (inside, nothing is imported any more)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 
-from lxcfs_py.errors import Error, reason
+from lxcfs_py.errors import Error
 from runtime import places, state
 from runtime.kernel import mountapi
 from runtime.kernel import syscalls as sc
 from runtime.lifecycle import again
-from runtime.process import ids
+from runtime.process import ids, namespaces
 from runtime.root import rootfs
 from runtime.root.mounts import Mount, Propagation
 from runtime.root.tree import Tree
@@ -44,6 +44,8 @@ def within(root: str, found: State, act: Callable[[], None]) -> None:
             owner = tuple(ids.outer(map_, 0) for map_ in ids.of(found.pid))
         except (FileNotFoundError, ProcessLookupError):
             raise _has_ended(found) from None
+        except PermissionError as error:
+            raise namespaces.hidden(found.id, error) from error
         if owner != (os.getuid(), os.getgid()):
             why = f"its root is user {owner[0]} of the host, not you"
             raise Error(f"container {found.id!r}: {why}", "pass a tar through pyproc exec")
@@ -89,7 +91,7 @@ def opened(root: str, found: State, held: int) -> Place:
         except (FileNotFoundError, ProcessLookupError):
             top = -1
         except PermissionError as error:
-            raise Error(f"container {found.id!r}: {reason(error)}", "start it first, then try again") from error
+            raise namespaces.hidden(found.id, error) from error
         if top < 0 or not state.alive(found.pid, found.start_ticks):  # the pid may have been another's by then
             raise _has_ended(found)
         return Place(top, maps)

@@ -34,6 +34,8 @@ def pids(found: State) -> list[int]:
         return _brought_forth(found.pid, parents)
     try:
         wanted = os.stat(f"/proc/{found.pid}/ns/pid").st_ino
+    except PermissionError:  # an ordinary user's that waits to be started can't be looked into, and is alone
+        return [found.pid]
     except OSError:
         return []
     return [pid for pid in all_ if _within(pid, wanted)]

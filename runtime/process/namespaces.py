@@ -71,6 +71,11 @@ def foreign(pid: int, kinds: Mapping[str, int] = FLAGS) -> int:
     return flags
 
 
+def hidden(id_: str, error: PermissionError) -> RunError:
+    """Return the Error for an ordinary user's container that waits to be started: it can't be looked into."""
+    return RunError(f"container {id_!r}: {reason(error)}", "start it first, then try again")
+
+
 def opened(plan: Plan) -> list[tuple[str, str, int]]:
     """Open what is joined; raises an Error naming the path."""
     found = []

@@ -481,7 +481,11 @@ def test_a_bundle(mine: User) -> None:
     try:
         line = [*mine.enter, str(BIN / "pyproc"), "create", "--bundle", str(bundle.path), "b"]
         subprocess.run(line, check=True, stdin=-3, stdout=-3, stderr=-3)  # the container keeps them
-        assert json.loads(mine.pyproc("state", "b").stdout)["status"] == "created"
+        found = json.loads(mine.pyproc("state", "b").stdout)
+        assert found["status"] == "created"
+        assert json.loads(mine.pyproc("ps", "--format", "json", "b").stdout) == [found["pid"]]
+        for words in (("exec", "b", "--", "true"), ("cp", "b:/bin/sh", "-")):  # nobody but root may look into it
+            assert "Permission denied; start it first" in mine.pyproc(*words, check=False).stderr
         mine.pyproc("start", "b")
         assert mine.pyproc("exec", "b", "--", "id", "-u").stdout == "0\n"
         mine.pyproc("delete", "--force", "b")
