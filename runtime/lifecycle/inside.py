@@ -95,6 +95,8 @@ def opened(root: str, found: State, held: int) -> Place:
         if top < 0 or not state.alive(found.pid, found.start_ticks):  # the pid may have been another's by then
             raise _has_ended(found)
         return Place(top, maps)
+    if not found.storage:
+        raise Error(f"container {found.id!r}: its root is its bundle's, and not mounted any more", "look there")
     request = again.kept(found)
     with open("/proc/self/mountinfo", "rb") as file:
         facts = rootfs.gather(request.lowers, found.storage, file.read(), user=places.unprivileged())

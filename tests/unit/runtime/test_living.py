@@ -169,6 +169,12 @@ def test_where_a_user_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         inside.within(str(tmp_path / "root"), found.replace(pid=1 << 22), lambda: None)
 
 
+def test_into_a_bundle_that_has_ended(tmp_path: Path) -> None:
+    """What is not mounted any more is not copied from, and nobody is told that it was to be started."""
+    with pytest.raises(Error, match="'web': its root is its bundle's, and not mounted any more; look there"):
+        inside.opened(str(tmp_path / "root"), made(tmp_path).replace(storage="", exit_code=0), -1)
+
+
 def test_whose_processes(tmp_path: Path) -> None:
     """With neither cgroup nor pid namespace they are what its first process brought forth, while it lives."""
     own = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
