@@ -50,7 +50,7 @@ test-engines: ## Podman, containerd and Docker with our hook, in such a guest: L
 	@deploy/bootstrap test
 	tests/vm/test --engines $(LANE) $(ARGS)
 
-bench: ## figures beside lxcfs, crun, runc, podman (ARGS: read, neighbour, grow, call, start, network or image; docs/performance.md)
+bench: ## figures beside lxcfs, crun, runc, podman (ARGS: read, neighbour, grow, call, start, network, image or dense; docs/performance.md)
 	@deploy/bootstrap test
 	tests/bench/run $(ARGS)
 

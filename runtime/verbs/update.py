@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lxcfs_py.errors import Error
-from runtime import state
+from runtime import state, units
 from runtime.config import bundle
 from runtime.errors import RunError
 from runtime.options import Option
@@ -73,6 +73,15 @@ def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return {**old, **new, **both}
 
 
+def check(whole: dict[str, Any]) -> None:
+    """Raise an Error if memory and swap together would be less than memory: it could not be started again so."""
+    memory = whole.get("memory", {})
+    limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
+    if 0 < swap < limit:
+        text = f"-m {units.show(limit)}: more than --memory-swap {units.show(swap)}, which counts both"
+        raise RunError(text, "give both")
+
+
 def run(args: Sequence[str]) -> int:
     """Change them, in the cgroups and in what is known of the container."""
     parsed = VERB.read(args)
@@ -91,11 +100,11 @@ def run(args: Sequence[str]) -> int:
         config = state.config(found)
         if parsed["resources"]:
             bundle.limit_none(new, config["ociVersion"])
-        cgroups.update(places.host(), places.layout(found.cgroup), found.cgroup, new, found.unit)
         linux = config["linux"]
-        state.write(
-            f"{found.directory}/config.json",
-            {**config, "linux": {**linux, "resources": merged(linux.get("resources", {}), new)}},
-        )
+        whole = merged(linux.get("resources", {}), new)
+        if not parsed["resources"]:
+            check(whole)
+        cgroups.update(places.host(), places.layout(found.cgroup), found.cgroup, new, found.unit)
+        state.write(f"{found.directory}/config.json", {**config, "linux": {**linux, "resources": whole}})
         again.renew(found)
     return 0
