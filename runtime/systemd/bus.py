@@ -45,7 +45,8 @@ class RefusedError(RunError):
 
 def socket_path() -> str:
     """Return where the manager listens that makes cgroups for us."""
-    return f"{places.session() if places.unprivileged() else '/run'}{SOCKET}"
+    directory = places.session() or f"/run/user/{places.USER}" if places.unprivileged() else "/run"
+    return f"{directory}{SOCKET}"
 
 
 class Bus:
