@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lxcfs_py.errors import Error
 from lxcfs_py.record import Record
-from runtime.kernel.attributes import OVERLAY  # in an archive they could only make a layer point elsewhere
+from runtime.kernel import attributes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _xattrs(info: TarInfo) -> tuple[tuple[str, bytes], ...]:
     return tuple(
         (key[len(XATTR) :], raw(value))
         for key, value in info.pax_headers.items()
-        if key.startswith(XATTR) and not key[len(XATTR) :].startswith(OVERLAY) and "\0" not in key
+        if key.startswith(XATTR) and not attributes.is_hosts(key[len(XATTR) :]) and "\0" not in key
     )
 
 

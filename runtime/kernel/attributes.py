@@ -14,6 +14,14 @@ NEEDED = "security.capability"
 """The attribute without which programs don't work; others are left out where the file system has none."""
 
 
+def is_hosts(name: str) -> bool:
+    """Say whether no stranger's archive may set it.
+
+    Overlayfs's marks could make a layer point elsewhere; labels of SELinux, Smack, IMA and EVM are policy's to give.
+    """
+    return name.startswith(OVERLAY) or (name.startswith("security.") and name != NEEDED)
+
+
 def put(where: int | bytes, name: str, value: bytes) -> None:
     """Set one, of an open file or of a path whose last component is not followed; raises OSError naming it."""
     try:

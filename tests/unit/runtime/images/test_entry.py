@@ -84,15 +84,16 @@ def test_what_is_refused(name: str, kind: str, fields: dict[str, Any], why: str)
 
 
 def test_attributes() -> None:
-    """Owner, mode, exact time, device and extended attributes; overlayfs's own attributes are left out."""
+    """Owner, mode, exact time, device and extended attributes; overlayfs's own and the host's labels are left out."""
     headers = {
         "mtime": "12.5", "SCHILY.xattr.user.a": "\udcff\0b", "SCHILY.xattr.trusted.overlay.redirect": "/etc",
-        "SCHILY.xattr.user.overlay.opaque": "y", "comment": "x",
+        "SCHILY.xattr.user.overlay.opaque": "y", "SCHILY.xattr.security.selinux": "a",
+        "SCHILY.xattr.security.ima": "b", "SCHILY.xattr.security.capability": "c", "comment": "x",
     }  # fmt: skip
     found = decide("d", "block", mode=0o104660, uid=7, gid=2**32 - 2, devmajor=8, devminor=1, pax_headers=headers)
     assert (found.uid, found.gid, oct(found.mode)) == (7, 2**32 - 2, "0o64660")
     assert (found.mtime_nsec, found.device) == (12_500_000_000, (8, 1))
-    assert found.xattrs == (("user.a", b"\xff\0b"),)
+    assert found.xattrs == (("user.a", b"\xff\0b"), ("security.capability", b"c"))
 
 
 @pytest.mark.parametrize(
