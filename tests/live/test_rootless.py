@@ -289,6 +289,7 @@ def test_a_delegated_cgroup(mine: User, tmp_path: Path) -> None:
         assert sorted(path.name for path in own.iterdir() if path.is_dir()) == ["here"]
     finally:
         mine.enter = (*mine.root, *mine.enter[-len(user) :])
+        wait_for(mine, lambda: not (own / "here/cgroup.procs").read_text())  # the holder cleans up there
         for at in (own / "pyproc", own / "here", own):
             if at.exists():
                 at.rmdir()
