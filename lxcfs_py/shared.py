@@ -219,9 +219,15 @@ class Shared:
         return self._map[at + 4 : at + _SLOT.size]
 
     def keep(self, handle: int, text: bytes, *, whole: bool) -> None:
-        """Remember the text a file's reader has begun; only its length if the ``whole`` has been handed out."""
+        """Remember the text a file's reader has begun; only its length if the ``whole`` has been handed out.
+
+        Where a worker dies, the kernel asks others what we are at: the file may have been closed, and its slot be
+        another's, whose text this is not.
+        """
         slot = handle & 0xFFFFFFFF
         if not whole:
+            if not self._is_open(handle):
+                return
             text = text[:TEXT_BYTES]
             os.pwrite(self.descriptor, text, self._texts_at + slot * TEXT_BYTES)
         _TEXT.pack_into(self._map, self._opens_at + slot * OPEN_BYTES + _TEXT_AT, len(text), not whole)

@@ -91,7 +91,7 @@ class Session:
             return None
         try:
             facts = json.loads(os.pread(descriptors["record"], FACTS_BYTES, 0).rstrip(b"\0"))
-            init, workers = protocol.Init(**facts["init"]), int(facts["workers"])
+            init, workers = protocol.Init.known(facts["init"]), int(facts["workers"])
             if facts["mountpoint"] != mountpoint:
                 return None
             same = [names for part, (layout, names) in PARTS.items() if facts.get(part) == layout]

@@ -81,6 +81,8 @@ class OpenFiles:
             if len(self._own) >= MOST_OWN:
                 self._own.clear()
             self._own[handle] = file, pid
+        else:
+            self._own.pop(handle, None)  # numbers come round
         return handle
 
     def close(self, handle: int) -> None:

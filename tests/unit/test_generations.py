@@ -144,6 +144,33 @@ def test_who_serves_stays_until_others_could(
     ]
 
 
+@pytest.mark.parametrize("serving", [0, 1])
+def test_who_was_not_let_serve_leaves_first(scene: Scene, serving: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two generations that a killed supervisor left the one without workers leaves; the other serves until the next
+    could.
+    """
+    processes = [subprocess.Popen(["sleep", "1000"]) for _ in range(2)]
+    for generation, each in enumerate(processes):
+        found = process.stat(scene.task.host, each.pid)
+        assert found is not None
+        scene.processes.note_template(generation, Template(each.pid, found.start_ticks))
+    scene.processes.note_worker(serving * scene.task.workers, scene.dead())
+    templates = Templates()
+    monkeypatch.setattr(generations, "_start", templates.start)
+    seen: list[int | None] = []
+
+    async def ready() -> None:
+        seen.append(processes[serving].poll())
+
+    def served() -> None:
+        seen.append(processes[serving].wait(SECONDS))
+        templates.end()
+
+    keep(scene, ready, served)
+    assert seen == [None, -signal.SIGTERM]
+    assert processes[1 - serving].wait(SECONDS) == -signal.SIGTERM
+
+
 def test_pauses_grow() -> None:
     """A version that can't serve is tried ever less often, unless readers wait for it."""
     assert [generations.pause(count, served=True) for count in (0, 1, 2, 3)] == [0.2, 0.2, 0.4, 0.8]

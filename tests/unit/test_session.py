@@ -87,6 +87,14 @@ def test_only_what_is_of_another_layout_is_begun_anew(session: Session, part: st
         close(found)
 
 
+def test_a_later_version_may_know_more_of_the_kernel(session: Session) -> None:
+    """What else a version says of the kernel it serves is not needed to go back to the version before."""
+    change(session, init={**session.init.as_dict(), "mood": 1})
+    found = Session.taken_over(session.descriptors, PLACE)
+    assert found is not None
+    assert (found.init, found.begun) == (session.init, {})
+
+
 def test_a_new_mount_is_given_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a mount that was just made a keeper is given all."""
     monkeypatch.setattr(mount, "prepare", lambda *_arguments, **_options: None)
