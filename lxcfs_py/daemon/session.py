@@ -70,6 +70,7 @@ class Session:
         for name in STORES:
             if f"{name}-in" not in kept:
                 begun[f"{name}-in"], begun[f"{name}-out"] = store.ends()
+        begun["record"] = begun.pop("record")  # a keeper is given it last: what it says of the others is true by then
         facts: dict[str, Any] = {"layout": LAYOUT, **{name: layout for name, (layout, _) in PARTS.items()}}
         facts |= {"mountpoint": mountpoint, "workers": workers, "init": init.as_dict()}
         os.ftruncate(begun["record"], BYTES)

@@ -146,8 +146,8 @@ def test_who_serves_stays_until_others_could(
 
 @pytest.mark.parametrize("serving", [0, 1])
 def test_who_was_not_let_serve_leaves_first(scene: Scene, serving: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two generations that a killed supervisor left the one without workers leaves; the other serves until the next
-    could.
+    """Of two generations that a killed supervisor left the one without workers leaves; the other serves on until the
+    next could.
     """
     processes = [subprocess.Popen(["sleep", "1000"]) for _ in range(2)]
     for generation, each in enumerate(processes):

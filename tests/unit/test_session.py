@@ -80,6 +80,12 @@ def test_only_what_is_of_another_layout_is_begun_anew(session: Session, part: st
         kept = {"fuse", *(name for _, names in PARTS.values() for name in names)} - set(other)
         assert {name for name in NAMES if found.descriptors[name] == session.descriptors[name]} == kept
         assert found.begun == {name: found.descriptors[name] for name in NAMES if name not in kept}
+        for given in range(len(found.begun)):  # we may be killed between any two
+            some = dict(list(found.begun.items())[:given])
+            partly = Session.taken_over({**session.descriptors, **some}, PLACE)
+            assert partly is not None
+            assert set(partly.begun) == set(found.begun)
+            close(partly)
         again = Session.taken_over(found.descriptors, PLACE)
         assert again is not None
         assert (again.descriptors, again.begun) == (found.descriptors, {})

@@ -228,7 +228,7 @@ def test_a_slot_in_doubt(memory: shared.Shared) -> None:
 
 
 def test_a_text_that_comes_too_late_is_kept_for_nobody(memory: shared.Shared) -> None:
-    """A worker that was slow, so that another one answered and the file was closed, leaves the next file's text alone."""
+    """A worker that was slow, so that another answered and the file was closed, leaves the next file's text alone."""
     closed = memory.open(0, b"one", 1, "a@1")
     memory.release(closed)
     following = memory.open(0, b"two", 2, "b@1")
