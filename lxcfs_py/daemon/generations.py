@@ -142,7 +142,9 @@ async def _entered(processes: Processes, generation: int, template: subprocess.P
             if processes.template(generation).pid == template.pid:
                 return True
             await trio.sleep(LOOK_SECONDS)
-    template.kill()
+    if template.poll() is None:
+        template.kill()
+        await _ended(template.pid)  # the kernel may hold it, and the rest of us goes on meanwhile
     return False
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 from unittest.mock import Mock
 
@@ -102,6 +103,42 @@ def test_another_template_is_started(scene: Scene, quick: None, monkeypatch: pyt
     keep(scene, nothing, lambda: None)
     templates.end()
     assert [each.returncode for each in templates.started] == [-9, 0]
+
+
+def test_a_template_that_does_not_die(scene: Scene, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one that hung and was killed is held by the kernel, whatever else the supervisor does goes on."""
+    monkeypatch.setattr(generations, "BEGIN_SECONDS", 0.5)
+    templates = Templates(["sleep", "1000"], ["true"])
+    monkeypatch.setattr(generations, "_start", templates.start)
+    told, by = threading.Event(), list[str]()
+
+    def end(who: str) -> None:
+        by.append(who)
+        os.kill(templates.started[0].pid, signal.SIGKILL)
+
+    late = threading.Timer(SECONDS / 2, end, ["nobody else"])
+
+    def kill(_template: subprocess.Popen[bytes]) -> None:
+        monkeypatch.setattr(generations, "BEGIN_SECONDS", SECONDS)
+        late.start()
+        told.set()
+
+    async def go_on() -> None:
+        while not told.is_set():
+            await trio.sleep(0.01)
+        late.cancel()
+        end("us")
+
+    async def main() -> None:
+        with trio.fail_after(SECONDS):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(go_on)
+                await generations.keep(scene.session, scene.task, 0, generations.Stages(nothing, lambda: None))
+
+    monkeypatch.setattr(subprocess.Popen, "kill", kill)
+    trio.run(main)
+    templates.end()
+    assert by == ["us"]
 
 
 @pytest.mark.parametrize("layout", ["same", "another"])
