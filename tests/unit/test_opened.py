@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 from unittest.mock import Mock
 
+import pyfuse3
 import pytest
 
 from lxcfs_py import shared
@@ -41,16 +43,54 @@ def text(container: Container | None, pid: int) -> bytes:
     return f"{container and container.key} {pid}".encode()
 
 
-def test_a_number_that_came_round(workers: list[OpenFiles], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_that_came_round(workers: list[OpenFiles]) -> None:
     """A handle that another worker has closed, and whose number is given again, is whose it is now: also for the
     worker that opened both, and whether it knows the second file or not.
     """
     one, other = workers
-    monkeypatch.setattr(shared.Shared, "_handle", lambda _self, slot, _generation: slot)
+    memory = one._shared
+    handles = set()
     for container in (A, A, B, B, A):
-        handle = one.open(PATH, container, 7)
+        shared._SLOT.pack_into(memory._map, memory._slots_at, 41, bytes(8))
+        handles.add(handle := one.open(PATH, container, 7))
         assert other.read(handle, 0, PAGE) == one.read(handle, 0, PAGE) == text(container, 7)
         other.close(handle)
+    assert len(handles) == 1
+
+
+@pytest.mark.parametrize("offset", [0, PAGE])
+def test_a_slot_in_doubt(workers: list[OpenFiles], offset: int) -> None:
+    """A read ends the doubt whether anybody has a file, also one by the worker that opened it: though who opened it has
+    ended, the file is not given back and its slot not to another.
+    """
+    one, other = workers
+    for _ in range(2):  # it remembers what it opens when it knows the file
+        handle = one.open(PATH, A, 7)
+        assert one.read(handle, 0, PAGE) == text(A, 7)
+    one._shared.doubt(handle & 0xFFFFFFFF)
+    assert one.read(handle, offset, PAGE) == text(A, 7)[offset:]
+    one._shared.reclaim(lambda _tid: False)
+    assert one.open(PATH, B, 8) & 0xFFFFFFFF != handle & 0xFFFFFFFF
+    assert one.read(handle, 0, PAGE) == other.read(handle, 0, PAGE) == text(A, 7)
+
+
+@pytest.mark.parametrize("offset", [0, 2])
+def test_a_slot_that_is_anothers(workers: list[OpenFiles], offset: int) -> None:
+    """What was given back is nobody's file any more, also for the worker that opened it; whose slot it is now reads its
+    own text.
+    """
+    one, other = workers
+    for _ in range(2):  # it remembers what it opens when it knows the file
+        handle = one.open(PATH, A, 7)
+        assert one.read(handle, 0, PAGE) == text(A, 7)
+        other.close(handle)
+    following = other._shared.open(0, one._abouts[PATH, A.key, False][1], 8, B.key)
+    assert following & 0xFFFFFFFF == handle & 0xFFFFFFFF
+    assert other.read(following, 0, 3) == text(A, 8)[:3]
+    with pytest.raises(pyfuse3.FUSEError) as caught:
+        one.read(handle, offset, 2)
+    assert caught.value.errno == errno.EBADF
+    assert other.read(following, 3, PAGE) == text(A, 8)[3:]
 
 
 def test_forgotten_when_there_are_many(workers: list[OpenFiles], monkeypatch: pytest.MonkeyPatch) -> None:
