@@ -60,8 +60,8 @@ def test_a_number_that_came_round(workers: list[OpenFiles]) -> None:
 
 @pytest.mark.parametrize("offset", [0, PAGE])
 def test_a_slot_in_doubt(workers: list[OpenFiles], offset: int) -> None:
-    """A read ends the doubt whether anybody has a file, also one by the worker that opened it: though who opened it has
-    ended, the file is not given back and its slot not to another.
+    """A read ends the doubt whether anybody has a file, also one by the worker that opened it: though who opened it
+    has ended, the file is not given back, and its slot not to another.
     """
     one, other = workers
     for _ in range(2):  # it remembers what it opens when it knows the file
@@ -76,8 +76,8 @@ def test_a_slot_in_doubt(workers: list[OpenFiles], offset: int) -> None:
 
 @pytest.mark.parametrize("offset", [0, 2])
 def test_a_slot_that_is_anothers(workers: list[OpenFiles], offset: int) -> None:
-    """What was given back is nobody's file any more, also for the worker that opened it; whose slot it is now reads its
-    own text.
+    """What was given back is nobody's file any more, also for the worker that opened it; whose slot it is now reads
+    its own text.
     """
     one, other = workers
     for _ in range(2):  # it remembers what it opens when it knows the file
