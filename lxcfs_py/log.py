@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -62,11 +63,15 @@ class Limiter:
     """Decides which lines are written, by the clock it is handed, and counts what was left out."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self._clock, self._lock = clock, threading.Lock()
         self._seen: dict[Line, tuple[float, int]] = {}
 
     def line(self, line: Line) -> Line | None:
         """Return the line to write, None for none. Another pid is no news."""
+        with self._lock:
+            return self._line(line)
+
+    def _line(self, line: Line) -> Line | None:
         now, same = self._clock(), line.replace(pid=0)
         since, left_out = self._seen.get(same, (-EVERY_SECONDS, 0))
         if now - since < EVERY_SECONDS:

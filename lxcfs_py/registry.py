@@ -187,7 +187,7 @@ def _registration(found: object) -> Registration | None:
     )
     right = (
         whole
-        and told.init_pid > 0
+        and 0 < told.init_pid < 1 << 31
         and isinstance(told.id, str)
         and isinstance(told.cgroups, dict)
         and all(map(_is_path, told.cgroups.values()))

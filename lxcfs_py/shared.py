@@ -194,20 +194,21 @@ class Shared:
         at = self._slots_at + first * _SLOT.size
         return self._map[at : at + OPENS * _SLOT.size].count(whose)
 
-    def _is_open(self, handle: int) -> bool:
+    def is_open(self, handle: int) -> bool:
         """Say whether a handle has not been given back."""
-        slot = handle & 0xFFFFFFFF
-        if slot >= self._slots or (state := self._map[self._used_at + slot]) == FREE:
+        slot, memory = handle & 0xFFFFFFFF, self._map
+        if slot >= self._slots or (state := memory[self._used_at + slot]) == FREE:
             return False
-        if self._handle(slot, _SLOT.unpack_from(self._map, self._slots_at + slot * _SLOT.size)[0]) != handle:
+        generation = _SLOT.unpack_from(memory, self._slots_at + slot * _SLOT.size)[0]
+        if self._base + generation & 0x7FFFFFFF != handle >> 32:  # as ``_handle`` makes it
             return False
         if state != TAKEN:  # doubted, but somebody has it
-            self._map[self._used_at + slot] = TAKEN
+            memory[self._used_at + slot] = TAKEN
         return True
 
     def opened(self, handle: int) -> Opened | None:
         """Return what a handle stands for, None if it was given back."""
-        if not self._is_open(handle):
+        if not self.is_open(handle):
             return None
         at = self._opens_at + (handle & 0xFFFFFFFF) * OPEN_BYTES
         pid, about, length, kept = _OPEN.unpack_from(self._map, at)
@@ -219,9 +220,15 @@ class Shared:
         return self._map[at + 4 : at + _SLOT.size]
 
     def keep(self, handle: int, text: bytes, *, whole: bool) -> None:
-        """Remember the text a file's reader has begun; only its length if the ``whole`` has been handed out."""
+        """Remember the text a file's reader has begun; only its length if the ``whole`` has been handed out.
+
+        Where a worker dies, the kernel asks others what we are at: the file may have been closed, and its slot be
+        another's, whose text this is not.
+        """
         slot = handle & 0xFFFFFFFF
         if not whole:
+            if not self.is_open(handle):
+                return
             text = text[:TEXT_BYTES]
             os.pwrite(self.descriptor, text, self._texts_at + slot * TEXT_BYTES)
         _TEXT.pack_into(self._map, self._opens_at + slot * OPEN_BYTES + _TEXT_AT, len(text), not whole)
@@ -236,7 +243,7 @@ class Shared:
 
     def release(self, handle: int) -> None:
         """Give a handle back."""
-        if self._is_open(handle):
+        if self.is_open(handle):
             self._free(handle & 0xFFFFFFFF)
 
     def _free(self, slot: int) -> None:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from lxcfs_py.cgroup.layout import Hierarchy
     from lxcfs_py.files import Files
 
-MOST_KNOWN = 1 << 15
-"""Of how many files the paths are remembered."""
+MOST_KNOWN = 1 << 24
+"""How many characters of files' paths are remembered: a cgroup may have two thousand above it."""
 
 
 class Base:
@@ -26,26 +26,34 @@ class Base:
         self._hierarchy = hierarchy
         self._own: dict[tuple[str, str], str] = {}
         self._over: dict[tuple[str, tuple[str, ...]], tuple[tuple[str, ...], ...]] = {}
+        self._characters = 0
 
     def _at(self, path: str, file: str) -> str:
         """Return where a cgroup has a file."""
         found = self._own.get((path, file))
         if found is None:
-            if len(self._own) >= MOST_KNOWN:
-                self._own.clear()
-            found = self._own[path, file] = f"{self._hierarchy.directory(path)}/{file}"
+            found = f"{self._hierarchy.directory(path)}/{file}"
+            self._make_room(len(found))
+            self._own[path, file] = found
         return found
 
     def _levels(self, path: str, *files: str) -> tuple[tuple[str, ...], ...]:
         """Return where a cgroup and each of its ancestors has these files, leaf first, without the root."""
         found = self._over.get((path, files))
         if found is None:
-            if len(self._over) >= MOST_KNOWN:
-                self._over.clear()
             directories = map(self._hierarchy.directory, levels(path))
             found = tuple(tuple(f"{directory}/{file}" for file in files) for directory in directories)
+            self._make_room(sum(len(file) for level in found for file in level))
             self._over[path, files] = found
         return found
+
+    def _make_room(self, characters: int) -> None:
+        """Forget all if these were too many."""
+        self._characters += characters
+        if self._characters > MOST_KNOWN:
+            self._own.clear()
+            self._over.clear()
+            self._characters = characters
 
     def _text(self, file: str) -> bytes | None:
         try:

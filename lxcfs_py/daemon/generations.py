@@ -65,8 +65,10 @@ async def keep(session: Session, task: Task, parent: int, stages: Stages) -> Non
     begun, failures, limiter = False, 0, log.Limiter()
     while True:
         before = session.templates(task.host)
-        if len(before) == 2:  # a supervisor was killed while one followed the other
-            await _retire(session, task, 0, before.pop(0))
+        if len(before) == 2:  # a supervisor was killed while one followed the other, or had not been let serve
+            serving = {number // session.workers for number in processes.workers()}
+            leaves = 1 if serving == {0} else 0
+            await _retire(session, task, leaves, before.pop(leaves))
         generation = 1 if 0 in before else 0
         first = generation * session.workers
         others = before or (living(former, task.host) if former and not begun else {})
@@ -140,7 +142,9 @@ async def _entered(processes: Processes, generation: int, template: subprocess.P
             if processes.template(generation).pid == template.pid:
                 return True
             await trio.sleep(LOOK_SECONDS)
-    template.kill()
+    if template.poll() is None:
+        template.kill()
+        await _ended(template.pid)  # the kernel may hold it, and the rest of us goes on meanwhile
     return False
 
 

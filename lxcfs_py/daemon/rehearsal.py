@@ -33,7 +33,10 @@ def rehearse(task: Task, number: int, work: Callable[[Task, int], NoReturn]) -> 
     since_nsec, failure = time.monotonic_ns(), ""
     with near:
         with far:
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except OSError as error:
+                return f"no process was started: {error.strerror}"
             if pid == 0:
                 near.close()
                 work(task.replace(fuse=far.fileno(), relay=False), number)  # (nobody mourns it)

@@ -70,6 +70,7 @@ class Session:
         for name in STORES:
             if f"{name}-in" not in kept:
                 begun[f"{name}-in"], begun[f"{name}-out"] = store.ends()
+        begun["record"] = begun.pop("record")  # a keeper is given it last: what it says of the others is true by then
         facts: dict[str, Any] = {"layout": LAYOUT, **{name: layout for name, (layout, _) in PARTS.items()}}
         facts |= {"mountpoint": mountpoint, "workers": workers, "init": init.as_dict()}
         os.ftruncate(begun["record"], BYTES)
@@ -91,7 +92,7 @@ class Session:
             return None
         try:
             facts = json.loads(os.pread(descriptors["record"], FACTS_BYTES, 0).rstrip(b"\0"))
-            init, workers = protocol.Init(**facts["init"]), int(facts["workers"])
+            init, workers = protocol.Init.known(facts["init"]), int(facts["workers"])
             if facts["mountpoint"] != mountpoint:
                 return None
             same = [names for part, (layout, names) in PARTS.items() if facts.get(part) == layout]

@@ -81,6 +81,8 @@ class OpenFiles:
             if len(self._own) >= MOST_OWN:
                 self._own.clear()
             self._own[handle] = file, pid
+        else:
+            self._own.pop(handle, None)  # numbers come round
         return handle
 
     def close(self, handle: int) -> None:
@@ -98,7 +100,7 @@ class OpenFiles:
     def read(self, handle: int, offset: int, size: int) -> bytes:
         """Make the text when a read begins at 0; hand out pieces of it afterwards, anew if it was not kept."""
         own = self._own.get(handle)
-        if own is None:
+        if own is None or not self._shared.is_open(handle):  # (which also ends all doubt of it)
             own = self.file(handle)
         if offset:
             length, kept = self._shared.kept(handle)

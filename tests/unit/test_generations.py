@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 from unittest.mock import Mock
 
@@ -104,6 +105,42 @@ def test_another_template_is_started(scene: Scene, quick: None, monkeypatch: pyt
     assert [each.returncode for each in templates.started] == [-9, 0]
 
 
+def test_a_template_that_does_not_die(scene: Scene, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one that hung and was killed is held by the kernel, whatever else the supervisor does goes on."""
+    monkeypatch.setattr(generations, "BEGIN_SECONDS", 0.5)
+    templates = Templates(["sleep", "1000"], ["true"])
+    monkeypatch.setattr(generations, "_start", templates.start)
+    told, by = threading.Event(), list[str]()
+
+    def end(who: str) -> None:
+        by.append(who)
+        os.kill(templates.started[0].pid, signal.SIGKILL)
+
+    late = threading.Timer(SECONDS / 2, end, ["nobody else"])
+
+    def kill(_template: subprocess.Popen[bytes]) -> None:
+        monkeypatch.setattr(generations, "BEGIN_SECONDS", SECONDS)
+        late.start()
+        told.set()
+
+    async def go_on() -> None:
+        while not told.is_set():
+            await trio.sleep(0.01)
+        late.cancel()
+        end("us")
+
+    async def main() -> None:
+        with trio.fail_after(SECONDS):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(go_on)
+                await generations.keep(scene.session, scene.task, 0, generations.Stages(nothing, lambda: None))
+
+    monkeypatch.setattr(subprocess.Popen, "kill", kill)
+    trio.run(main)
+    templates.end()
+    assert by == ["us"]
+
+
 @pytest.mark.parametrize("layout", ["same", "another"])
 def test_who_serves_stays_until_others_could(
     scene: Scene, quick: None, layout: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -142,6 +179,33 @@ def test_who_serves_stays_until_others_could(
         f"lxcfs-py: the workers' template ended with {code}, those of before serve on; another one starts"
         for code in (1, 6)
     ]
+
+
+@pytest.mark.parametrize("serving", [0, 1])
+def test_who_was_not_let_serve_leaves_first(scene: Scene, serving: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two generations that a killed supervisor left the one without workers leaves; the other serves on until the
+    next could.
+    """
+    processes = [subprocess.Popen(["sleep", "1000"]) for _ in range(2)]
+    for generation, each in enumerate(processes):
+        found = process.stat(scene.task.host, each.pid)
+        assert found is not None
+        scene.processes.note_template(generation, Template(each.pid, found.start_ticks))
+    scene.processes.note_worker(serving * scene.task.workers, scene.dead())
+    templates = Templates()
+    monkeypatch.setattr(generations, "_start", templates.start)
+    seen: list[int | None] = []
+
+    async def ready() -> None:
+        seen.append(processes[serving].poll())
+
+    def served() -> None:
+        seen.append(processes[serving].wait(SECONDS))
+        templates.end()
+
+    keep(scene, ready, served)
+    assert seen == [None, -signal.SIGTERM]
+    assert processes[1 - serving].wait(SECONDS) == -signal.SIGTERM
 
 
 def test_pauses_grow() -> None:

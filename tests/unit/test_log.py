@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -128,3 +130,28 @@ def test_details_are_for_the_verbose(plain: None, capsys: pytest.CaptureFixture[
 def test_causes_are_one_line() -> None:
     """What an exception says never breaks the line."""
     assert "\n" not in log.cause(ValueError("a\nb"))
+
+
+def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limiter is for whoever has a line, in any thread, also when it has as many lines as it keeps."""
+    monkeypatch.setattr(log, "MOST", 2)
+    limiter, wrong = log.Limiter(), list[BaseException]()
+
+    def say(number: int) -> None:
+        try:
+            for count in range(3000):
+                limiter.line(log.Line(f"{number} {count}"))
+        except BaseException as error:  # noqa: BLE001
+            wrong.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=say, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert wrong == []

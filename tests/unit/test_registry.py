@@ -113,6 +113,7 @@ BAD: dict[str, Callable[[Path], None]] = {
     "another's": holding(GOOD.replace("web", "db")),
     "no number": holding(GOOD.replace("7", '"7"')),
     "huge number": holding(GOOD.replace("42", "9" * 5000)),
+    "no process's number": holding(GOOD.replace("7", str(1 << 31))),
     "a way out": holding(GOOD.replace("/pyproc/web", "/../..")),
     "a directory": lambda path: path.mkdir(),
     "a pipe": os.mkfifo,

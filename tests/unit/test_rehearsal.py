@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from typing import TYPE_CHECKING, NoReturn
@@ -52,6 +53,16 @@ def test_workers_that_do_not_answer(scene: Scene, work: object, why: str, monkey
     """One that dies at once, and one that hangs, can't."""
     monkeypatch.setattr(rehearsal, "SECONDS", 0.5)
     assert rehearse(scene.task, 0, work) == f"proc/meminfo: {why}"  # type: ignore[arg-type]
+
+
+def test_no_process_for_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that has no room for another process is a reason like any other."""
+
+    def fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", fork)
+    assert rehearse(scene.task, 0, die) == "no process was started: Resource temporarily unavailable"
 
 
 def fail(*_arguments: object) -> NoReturn:

@@ -80,11 +80,25 @@ def test_only_what_is_of_another_layout_is_begun_anew(session: Session, part: st
         kept = {"fuse", *(name for _, names in PARTS.values() for name in names)} - set(other)
         assert {name for name in NAMES if found.descriptors[name] == session.descriptors[name]} == kept
         assert found.begun == {name: found.descriptors[name] for name in NAMES if name not in kept}
+        for given in range(len(found.begun)):  # we may be killed between any two
+            some = dict(list(found.begun.items())[:given])
+            partly = Session.taken_over({**session.descriptors, **some}, PLACE)
+            assert partly is not None
+            assert set(partly.begun) == set(found.begun)
+            close(partly)
         again = Session.taken_over(found.descriptors, PLACE)
         assert again is not None
         assert (again.descriptors, again.begun) == (found.descriptors, {})
     finally:
         close(found)
+
+
+def test_a_later_version_may_know_more_of_the_kernel(session: Session) -> None:
+    """What else a version says of the kernel it serves is not needed to go back to the version before."""
+    change(session, init={**session.init.as_dict(), "mood": 1})
+    found = Session.taken_over(session.descriptors, PLACE)
+    assert found is not None
+    assert (found.init, found.begun) == (session.init, {})
 
 
 def test_a_new_mount_is_given_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,6 +227,18 @@ def test_a_slot_in_doubt(memory: shared.Shared) -> None:
     assert memory.taken() == 0
 
 
+def test_a_text_that_comes_too_late_is_kept_for_nobody(memory: shared.Shared) -> None:
+    """A worker that was slow, so that another answered and the file was closed, leaves the next file's text alone."""
+    closed = memory.open(0, b"one", 1, "a@1")
+    memory.release(closed)
+    following = memory.open(0, b"two", 2, "b@1")
+    assert closed & 0xFFFFFFFF == following & 0xFFFFFFFF
+    memory.keep(following, b"b's", whole=False)
+    memory.keep(closed, b"a's text", whole=False)
+    assert memory.kept(following) == (3, True)
+    assert memory.text(following, 0, 100)[:3] == b"b's"
+
+
 def test_handles_of_another_memory_are_none(memory: shared.Shared) -> None:
     """A file that was opened before the memory was begun anew is not taken for one that was opened since; all who
     have one memory know its handles.
