@@ -166,6 +166,11 @@ def enter(entry: Entry, container: int) -> Report:
         result.on_listener = lambda listener, pid: hand_over(agent, listener, pid)
     try:
         result.read(ours)
+    except BaseException:
+        if result.pid:
+            os.kill(result.pid, signals.NUMBERS["KILL"])  # it runs, and nobody would stay with it
+            os.waitpid(result.pid, 0)
+        raise
     finally:
         ours.close()
         os.waitpid(child, 0)

@@ -59,7 +59,11 @@ def begin(
         report = Report()
         heard = _answer(found, filter_, report)
         send(starter, GO if heard else UNHEARD)
-        report.read(starter)
+        try:
+            report.read(starter)
+        except OSError:  # nobody takes its calls
+            os.kill(found.pid, 9)
+            raise
         if report.error is not None:
             raise report.error
     finally:

@@ -161,13 +161,27 @@ class Filter(Record):
         return load
 
     def hand_over(self, agent: _socket.socket, listener: int, pid: int) -> None:
-        """Send the listener: from here on the calls of ``pid`` are the agent's to answer; raises OSError."""
+        """Send the listener: from here on the calls of ``pid`` are the agent's to answer; raises OSError.
+
+        An agent that was killed since has a successor, at the same socket.
+        """
         container = {
             "ociVersion": OCI_VERSION, "id": self.id, "status": "creating", "pid": pid, "bundle": self.bundle,
         }  # fmt: skip
-        send(agent, protocol.state(self.seccomp, container, pid, [protocol.LISTENER_NAME]), listener)
-        agent.close()
-        os.close(listener)
+        state = protocol.state(self.seccomp, container, pid, [protocol.LISTENER_NAME])
+        try:
+            send(agent, state, listener)
+        except (BrokenPipeError, ConnectionResetError):
+            agent.close()
+            agent = connect(self.seccomp["listenerPath"])
+            try:
+                send(agent, state, listener)
+            except OSError as error:
+                path = self.seccomp["listenerPath"]
+                raise OSError(errno.ECONNABORTED, "no agent stays to take the listener", path) from error
+        finally:
+            agent.close()
+            os.close(listener)
 
 
 def of(spec: Mapping[str, Any], id_: str, bundle: str, *, must: bool = False, kept: str = "") -> Filter | None:

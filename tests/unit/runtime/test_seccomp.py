@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +272,35 @@ def test_the_state_is_read_as_sent() -> None:
     sent = protocol.state({**OPEN, "listenerMetadata": "m"}, container, 7, ["other", "seccompFd"])
     assert json.loads(sent)["metadata"] == "m"
     assert protocol.parse_state(sent) == protocol.Sent("web", 1)
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_an_agent_that_is_killed_has_a_successor(tmp_path: Path, stays: bool) -> None:
+    """Who takes connections may be killed before the listener was sent: the next one gets it, whole, and if there is
+    none an error names the socket.
+    """
+    path = f"{tmp_path}/agent.sock"
+    kept = compiled({"defaultAction": "SCMP_ACT_ALLOW"})
+    one = seccomp.Filter({"listenerPath": path}, "c", "/b", kept, kept)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        agent = one.connect()
+        assert agent is not None
+        listening.accept()[0].close()
+        reader, writer = os.pipe()
+        if stays:
+            one.hand_over(agent, os.dup(writer), 7)
+            successor = listening.accept()[0]
+            text, descriptors, _, _ = socket.recv_fds(successor, 4096, 1)
+            successor.close()
+            assert json.loads(text)["pid"] == 7
+            assert os.path.sameopenfile(descriptors[0], writer)
+            os.close(descriptors[0])
+        else:
+            listening.close()
+            with pytest.raises(OSError, match=r"agent\.sock") as caught:
+                one.hand_over(agent, os.dup(writer), 7)
+            assert not isinstance(caught.value, BrokenPipeError)
+    os.close(reader)
+    os.close(writer)
