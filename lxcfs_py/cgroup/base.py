@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lxcfs_py.cgroup.layout import Hierarchy
     from lxcfs_py.files import Files
 
-MOST_KNOWN = 1 << 21
+MOST_KNOWN = 1 << 18
 """How many characters of files' paths are remembered: a cgroup may have two thousand above it."""
 
 
