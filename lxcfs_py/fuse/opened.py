@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lxcfs_py.reader import Reader
     from lxcfs_py.shared import Shared
 
-MOST_KNOWN = 4096
+MOST_KNOWN = 2048
 """Of how many the meaning is remembered."""
 MOST_OWN = 1024
 """And of how many open files."""
