@@ -79,16 +79,19 @@ def test_one_that_can_not_be_started() -> None:
     assert host.run(BIN / "pyproc", "list", "-q").stdout == "" and not FILE.exists()
 
 
-def test_two_roots(time_scale: float, tmp_path: Path) -> None:
-    """Containers of one name in two roots have a unit each."""
+def test_two_roots(tmp_path: Path) -> None:
+    """Containers of one name in two roots have a unit each; only one of them runs at a time."""
     root = ("--root", str(tmp_path / "root"), "--storage", str(tmp_path / "storage"))
+    second = (BIN / "pyproc-run", *root, "-d", "--restart", "always", "--name", NAME, "--", "sleep", "1000")
     started("always", "sleep", "1000")
-    host.run(BIN / "pyproc-run", *root, "-d", "--restart", "always", "--name", NAME, "--cgroup-manager", "systemd",
-             "--proc-view", "off", "--", "sleep", "1000")  # fmt: skip
+    assert host.run(*second, check=False).returncode == 125
+    assert about("ActiveState", UNIT) == "active"
+    host.run(BIN / "pyproc", "stop", "-t", "0", NAME)
+    host.run(*second)
     (other,) = FILE.parent.glob(f"pyproc-{NAME}:*.service")
-    assert (about("ActiveState", UNIT), about("ActiveState", other.name)) == ("active", "active")
+    assert (about("ActiveState", UNIT), about("ActiveState", other.name)) == ("inactive", "active")
     host.run(BIN / "pyproc", "rm", *root, "--force", NAME)
-    assert not other.exists() and about("ActiveState", UNIT) == "active"
+    assert not other.exists() and FILE.exists()
 
 
 def test_unless_stopped(time_scale: float) -> None:
