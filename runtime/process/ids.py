@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from lxcfs_py.cgroup.setting import write
 from lxcfs_py.record import Record
 from runtime.errors import RunError
 
@@ -170,11 +171,7 @@ def give(proc: str, pid: int, linux: Mapping[str, Any]) -> None:
 
 def _write(path: str, text: str, what: str) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, text.encode())
-        finally:
-            os.close(descriptor)
+        write(path, text)
     except OSError as error:
         raise RunError(f"{what}: {error.strerror}", "ranges may not overlap") from error
 

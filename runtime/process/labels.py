@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from lxcfs_py.cgroup.setting import write
 from lxcfs_py.errors import reason
 from runtime.errors import RunError, said
 
@@ -72,17 +73,9 @@ def _ask(module: str, name: str, what: str, writes: tuple[tuple[str, str], ...],
         raise RunError(f"{what}: {without(name)}", "leave it out")
     for path, text in writes:
         try:
-            _write(path, text)
+            write(path, text)
         except OSError as error:
             raise RunError(f"{what}: {said(error)}", hint) from error
-
-
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
 
 
 def prove(label: Label, *, shown: bool) -> None:
@@ -105,4 +98,4 @@ def prove(label: Label, *, shown: bool) -> None:
 
 def apply(label: Label) -> None:
     """Have the next execve of this process be labelled."""
-    _write(*label)
+    write(*label)

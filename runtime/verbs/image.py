@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from runtime import options
 from runtime.options import Option
 from runtime.verbs import Group, Verb, export, history, images, prune, pull, push, rmi, tag
@@ -69,11 +67,9 @@ def describe(store: Store, names: Sequence[str], entry: Descriptor) -> dict[str,
 
 
 def _inspect(parsed: Parsed) -> None:
-    import json
-
     from runtime.images import catalog
     from runtime.images.store import Store
-    from runtime.verbs.inspect import filled
+    from runtime.verbs.inspect import show
 
     store = Store(parsed["storage"])
     entries = store.entries()
@@ -82,10 +78,7 @@ def _inspect(parsed: Parsed) -> None:
         entry = catalog.find(entries, text)[0]
         names = [catalog.name(each) for each in entries if catalog.id_(each) == catalog.id_(entry)]
         found.append(describe(store, [name for name in names if name], entry))
-    if parsed["format"]:
-        sys.stdout.write("".join(f"{filled(parsed['format'], each)}\n" for each in found))
-    else:
-        sys.stdout.write(json.dumps(found, indent=None if parsed["json"] else 4) + "\n")
+    show(parsed, found)
 
 
 def run(args: Sequence[str]) -> int:

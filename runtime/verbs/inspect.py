@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from runtime.options import Parsed
+
 VERB = Verb(
     "inspect",
     "Show all that is known of containers, as JSON with Docker's keys.",
@@ -50,6 +52,16 @@ def filled(template: str, value: dict[str, Any]) -> str:
     return text
 
 
+def show(parsed: Parsed, found: list[dict[str, Any]]) -> None:
+    """Print a list as JSON, or a line for each by the template."""
+    if parsed["format"]:
+        sys.stdout.write("".join(f"{filled(parsed['format'], each)}\n" for each in found))
+    else:
+        import json
+
+        sys.stdout.write(json.dumps(found, indent=None if parsed["json"] else 4) + "\n")
+
+
 def run(args: Sequence[str]) -> int:
     """Print a list, or a line for each by the template."""
     parsed = VERB.read(args)
@@ -60,10 +72,5 @@ def run(args: Sequence[str]) -> int:
     root = parsed["root"]
     containers = [finding.get(parsed, text) for text in parsed.rest]
     found = [inspect.describe(root, each, state.config(each)) for each in containers]
-    if parsed["format"]:
-        sys.stdout.write("".join(f"{filled(parsed['format'], each)}\n" for each in found))
-    else:
-        import json
-
-        sys.stdout.write(json.dumps(found, indent=None if parsed["json"] else 4) + "\n")
+    show(parsed, found)
     return 0

@@ -69,17 +69,23 @@ def nested(runtime: Runtime, pid: int, count: int) -> None:
         time.sleep(0.02)
 
 
+def run_with_all_told(runtime: Runtime, bundle: Bundle, count: int) -> list[int]:
+    """Run a container, see that ps tells of all its processes, and return the ``count`` below its first."""
+    assert runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "c") == 0
+    pid = runtime.state("c")["pid"]
+    nested(runtime, pid, count)
+    inner = [each.pid for each in psutil.Process(pid).children(recursive=True)]
+    assert sorted(json.loads(runtime("ps", "--format", "json", "c").stdout)) == sorted([pid, *inner])
+    return inner
+
+
 def test_namespaces_within(runtime: Runtime, tmp_path: Path) -> None:
     """Without a cgroup the processes of pid namespaces that were made inside are the container's too."""
     bundle = Bundle(tmp_path / "bundle")
     bundle.process["capabilities"]["effective"] = bundle.process["capabilities"]["permitted"] = ["CAP_SYS_ADMIN"]
     bundle.process["capabilities"]["bounding"] = ["CAP_SYS_ADMIN"]
     bundle.run("unshare -p -f sh -c 'sleep 1000 & sleep 1000; true'; true")
-    assert runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "c") == 0
-    pid = runtime.state("c")["pid"]
-    nested(runtime, pid, 4)
-    inner = [each.pid for each in psutil.Process(pid).children(recursive=True)]
-    assert sorted(json.loads(runtime("ps", "--format", "json", "c").stdout)) == sorted([pid, *inner])
+    inner = run_with_all_told(runtime, bundle, 4)
     runtime("kill", "--all", "c", "STOP")
     assert {psutil.Process(each).status() for each in inner} == {psutil.STATUS_STOPPED}
 
@@ -89,11 +95,7 @@ def test_nobody_elses(runtime: Runtime, tmp_path: Path) -> None:
     bundle = Bundle(tmp_path / "bundle")
     bundle.without("pid")
     bundle.run("sleep 1000 & sleep 1000; true")
-    assert runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "c") == 0
-    pid = runtime.state("c")["pid"]
-    nested(runtime, pid, 2)
-    inner = [each.pid for each in psutil.Process(pid).children(recursive=True)]
-    assert sorted(json.loads(runtime("ps", "--format", "json", "c").stdout)) == sorted([pid, *inner])
+    inner = run_with_all_told(runtime, bundle, 2)
     runtime("kill", "--all", "c", "KILL")
     busybox.until(runtime, "c", "stopped")
     assert not [each for each in inner if alive(each)]
