@@ -6,7 +6,7 @@ import os
 import sys
 
 from lxcfs_py.errors import Error, reason
-from runtime import options, places
+from runtime import command_line, options, places
 from runtime.errors import RunError
 
 TYPE_CHECKING = False
@@ -74,7 +74,7 @@ def _run(argv: Sequence[str]) -> int:
 def _verb(argv: Sequence[str]) -> int:
     before, name, after = options.split(argv)
     if not name:
-        parsed = options.read("pyproc", (*options.COMMON, options.VERSION), before)
+        parsed = command_line.read("pyproc", (*options.COMMON, options.VERSION), before)
         if parsed["version"]:
             return _version("pyproc")
         if parsed["help"]:

@@ -16,7 +16,7 @@ from runtime import options, state, verbs
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from runtime.options import Option
+    from runtime.command_line import Option
     from runtime.verbs import Group, Verb
 
 RUN_SUMMARY = "Start a container whose /proc tells the truth about its limits."

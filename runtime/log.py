@@ -7,7 +7,7 @@ import time
 
 from lxcfs_py import json_text
 from lxcfs_py.errors import reason
-from runtime import options
+from runtime import command_line, options
 from runtime.errors import RunError
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ def configure(before: Sequence[str]) -> None:
     """Open the log that the options before the verb name; raises an Error naming the file."""
     if not before:
         return
-    parsed = options.read("pyproc", (*options.COMMON, options.VERSION), before)
+    parsed = command_line.read("pyproc", (*options.COMMON, options.VERSION), before)
     _Log.json, _Log.debug = parsed["log_format"] == "json", parsed["debug"]
     if parsed["log"]:
         try:

@@ -6,6 +6,7 @@ The child's socket closes by itself when the command is executed, which is the g
 from __future__ import annotations
 
 import os
+import time
 
 from lxcfs_py.errors import Error, reason
 from runtime.errors import RunError
@@ -19,6 +20,8 @@ else:
     import _socket
 
 MESSAGE_BYTES = 65536
+STOP = "PYPROC_TEST_STOP"
+"""``fail:N`` or ``kill:N``: what happens after step N of making a container, for tests of the undoing."""
 GO, UNHEARD = b"go", b"unheard"
 """What ``runtime.lifecycle.start`` says to ``entry``: go on; and go on, but nobody answers what the filter would have
 answered."""
@@ -69,6 +72,19 @@ def guarded(report: _socket.socket, act: Any) -> NoReturn:
     raise AssertionError
 
 
+def stop_at(number: int, report: _socket.socket | None = None) -> None:
+    """Fail or be killed after step ``number`` if a test says so, the parent by the child's ``report``."""
+    how, _, at = os.environ.get(STOP, "").partition(":")
+    if at != str(number):
+        return
+    if how == "fail":
+        raise RunError(f"stopped after step {number}", f"{STOP} said so")
+    if report is not None:
+        send(report, b"kill")
+        time.sleep(60)
+    os.kill(os.getpid(), 9)
+
+
 class Report:
     """What the children have said: the command's pid and terminal, or why there is none."""
 
@@ -96,7 +112,7 @@ class Report:
                 self.listener = int.from_bytes(rights[0][2][:4], "little")
             elif word == b"pid":
                 self.pid = int(rest)
-            elif word == b"kill":  # PYPROC_TEST_STOP: a test's way to have us killed at a child's step
+            elif word == b"kill":  # from ``stop_at``
                 os.kill(os.getpid(), 9)
             elif word == b"error":
                 code, _, text = rest.partition(b" ")

@@ -8,7 +8,6 @@ start time together, so that a pid used again is never taken for the container's
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 
@@ -27,16 +26,12 @@ OCI_VERSION = "1.3.0"
 """The runtime specification spoken; any 1.x is understood."""
 CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
 HOST = Host()
-CLAIMED = "claimed"
-"""What is in the directory of one that is being made, or is to be removed at its end: its maker may be killed."""
 RESTART = "io.lxcfs-py.restart"
 """The annotation that --restart becomes."""
 SOCKET, HOLDER, EXIT = "start", "holder.pid", "exit"
 """In its directory: what a created one listens on; who holds a detached one, and what that writes of its end."""
 REQUEST = "request.json"
 """In a container's storage: what it was asked to be (``lifecycle.again``)."""
-NEW = ".new."
-"""What the name of a directory that is being claimed begins with."""
 
 
 class MissingError(Error):
@@ -96,44 +91,6 @@ def exists(root: str, id_: str) -> bool:
     return os.path.isdir(f"{root}/{id_}")
 
 
-def claim(root: str, id_: str) -> int:
-    """Make ``ROOT/ID``, lock it and return the lock; raises an Error if the name is taken.
-
-    The directory gets its name when it is locked and no longer empty, so that whoever has the name has the lock,
-    and nobody else can take either. The lock is held until the container runs: an unlocked container without a
-    process was given up half made.
-    """
-    os.makedirs(root, mode=0o711, exist_ok=True)
-    new = f"{NEW}{id_}.{os.getpid()}"
-    os.mkdir(f"{root}/{new}", 0o700)
-    held = lock(root, new)
-    try:
-        os.mkdir(f"{root}/{new}/{CLAIMED}")
-        os.rename(f"{root}/{new}", f"{root}/{id_}")
-    except OSError as error:
-        os.rmdir(f"{root}/{new}/{CLAIMED}")
-        os.rmdir(f"{root}/{new}")
-        os.close(held)
-        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-            raise
-        raise taken(id_) from None
-    return held
-
-
-def abandoned(root: str, now_seconds: float) -> list[str]:
-    """Return the directories of claims whose maker has gone, or that were cut off a minute ago or earlier."""
-    try:
-        names = [name for name in os.listdir(root) if name.startswith(NEW)]
-        return [
-            f"{root}/{name}"
-            for name in names
-            if not os.path.exists(f"/proc/{name.rpartition('.')[2]}")
-            or os.stat(f"{root}/{name}").st_mtime < now_seconds - 60
-        ]
-    except OSError:
-        return []
-
-
 def lock(root: str, id_: str, *, wait: bool = True) -> int:
     """Return a descriptor that holds the container's lock until it is closed.
 
@@ -156,20 +113,6 @@ def lock(root: str, id_: str, *, wait: bool = True) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def settle(directory: str) -> None:
-    """Note that nobody has to look whether the maker of a container was killed."""
-    try:
-        os.rmdir(f"{directory}/{CLAIMED}")
-    except FileNotFoundError:
-        return
-
-
-def unsettled(root: str) -> tuple[str, ...]:
-    """Return the ids of those whose maker, or remover, may have been killed: of thousands that run there are few."""
-    exists = os.path.exists
-    return tuple(i for i in ids(root) if exists(f"{root}/{i}/{CLAIMED}") or not exists(f"{root}/{i}/state.json"))
 
 
 def missing(id_: str) -> Error:

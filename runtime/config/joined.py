@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from runtime import options as declared
 from runtime import places, state
+from runtime.command_line import defaults
 from runtime.errors import RunError
 from runtime.request import Names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runtime.command_line import Parsed
     from runtime.network.wish import Wish
-    from runtime.options import Parsed
     from runtime.request import Request
     from runtime.state import State
 
@@ -20,7 +21,7 @@ JOINED = {"network": "io.lxcfs-py.joined.network", "pid": "io.lxcfs-py.joined.pi
 FILES = {"network": "net", "pid": "pid"}
 """What they are called in /proc/PID/ns."""
 GATEWAY = "host-gateway"
-USUAL = declared.defaults(declared.NETWORK)
+USUAL = defaults(declared.NETWORK)
 NOT_SHARED = ("dns", "dns_search", "dns_option", "add_host", "hostname")
 """What a container can't have of its own in another's network, as its files of /etc are the other's."""
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lxcfs_py.host import Host
+    from runtime.command_line import Parsed
     from runtime.config.volumes import Place
     from runtime.images.manifest import Config
     from runtime.images.merge import Asked
     from runtime.images.resolve import Resolved
     from runtime.network.wish import Wish
-    from runtime.options import Parsed
 
 TERM = "xterm"
 STOP_SIGNAL = "org.opencontainers.image.stopSignal"

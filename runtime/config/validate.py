@@ -19,7 +19,7 @@ from runtime.units import NAME_HINT, is_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lxcfs_py.host import Host
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
 
 MIN_MEMORY_BYTES = 6 << 20
 """Docker's floor: below it the kernel kills a command before it has begun."""

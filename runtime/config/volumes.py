@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
 
 TMPFS_OPTIONS = ("nosuid", "nodev", "noexec")
 """Docker's; each gives way to its opposite where that is asked for."""

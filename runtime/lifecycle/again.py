@@ -7,7 +7,7 @@ import os
 from lxcfs_py import json_text
 from lxcfs_py.errors import Error
 from lxcfs_py.record import Record
-from runtime import state
+from runtime import claims, state
 from runtime.request import Request
 
 TYPE_CHECKING = False
@@ -75,13 +75,13 @@ def room(root: str, id_: str, base: str) -> int:
 
     That of one which is gone with the last boot, but for its files, has no name until somebody asks for it.
     """
-    held = state.claim(root, id_)
+    held = claims.claim(root, id_)
     try:
         os.makedirs(base, mode=0o700, exist_ok=True)
         if os.path.exists(f"{base}/{state.REQUEST}"):
             raise state.taken(id_)
     except BaseException:
-        state.settle(f"{root}/{id_}")
+        claims.settle(f"{root}/{id_}")
         os.rmdir(f"{root}/{id_}")
         os.close(held)
         raise
@@ -91,6 +91,19 @@ def room(root: str, id_: str, base: str) -> int:
 def keep(request: Request, base: str) -> None:
     """Write a request down."""
     state.write(f"{base}/{state.REQUEST}", _plain(request))
+
+
+def begin(request: Request, base: str) -> None:
+    """Write a request down, and that it uses its image and volumes."""
+    keep(request, base)
+    if request.image is not None:
+        from runtime.images import resolve
+
+        resolve.claim(request.image, request.storage, base)
+    if request.volumes:
+        from runtime import volumes
+
+        volumes.claim(request.volumes, request.storage, base)
 
 
 def _read(base: str) -> Request | None:
@@ -135,7 +148,7 @@ def revive(root: str, storage: str) -> None:
         if asked is None or asked.root != root or asked.remove:
             continue
         try:
-            held = state.claim(root, name)
+            held = claims.claim(root, name)
         except Error:  # somebody else was faster
             continue
         _stand(f"{root}/{name}", base, asked)
@@ -159,7 +172,7 @@ def _stand(directory: str, base: str, asked: Request) -> State:
     )
     state.write(f"{directory}/config.json", spec)
     state.save(found)
-    state.settle(directory)
+    claims.settle(directory)
     return found
 
 
@@ -171,15 +184,7 @@ def put(request: Request) -> State:
     base = f"{request.storage}/containers/{request.id}"
     held = room(request.root, request.id, base)
     try:
-        keep(request, base)
-        if request.image is not None:
-            from runtime.images import resolve
-
-            resolve.claim(request.image, request.storage, base)
-        if request.volumes:
-            from runtime import volumes
-
-            volumes.claim(request.volumes, request.storage, base)
+        begin(request, base)
         return _stand(f"{request.root}/{request.id}", base, request)
     except BaseException:
         from runtime.lifecycle import cleanup

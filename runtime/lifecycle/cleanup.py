@@ -10,7 +10,7 @@ import time
 
 from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error
-from runtime import places, state
+from runtime import claims, places, state
 from runtime.kernel.removal import remove_tree
 from runtime.places import host
 from runtime.request import NETWORK
@@ -173,9 +173,9 @@ def _prune(directory: str) -> None:
 
 def sweep(root: str, storage: str) -> None:
     """Remove containers whose maker was killed: half made ones, and ended ones that were to be removed."""
-    for path in state.abandoned(root, time.time()):
+    for path in claims.abandoned(root, time.time()):
         remove_tree(path)
-    for id_ in state.unsettled(root):
+    for id_ in claims.unsettled(root):
         try:
             held = state.lock(root, id_, wait=False)
         except (BlockingIOError, Error):

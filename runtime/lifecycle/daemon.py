@@ -1,20 +1,22 @@
-"""Finds the daemon that serves the truthful /proc, and starts one if it is wanted."""
+"""Finds the daemon that serves the truthful /proc, starts one if it is wanted, and tells it of containers."""
 
 from __future__ import annotations
 
 import os
 import time
 
-from lxcfs_py import announcement
+from lxcfs_py import announcement, registry
 from lxcfs_py.errors import reason
-from lxcfs_py.serving import paths
 from runtime import places
 from runtime.errors import RunError
 from runtime.places import BOOTED
+from runtime.process import cgroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from lxcfs_py.cgroup.layout import Layout
     from lxcfs_py.host import Host
+    from runtime.state import State
 
 SERVICE = "lxcfs-py.service"
 SERVICE_RUN = "/run"
@@ -33,6 +35,15 @@ def serving(host: Host) -> str:
     except OSError:
         return ""
     return found.mountpoint
+
+
+def register(host: Host, layout: Layout, found: State) -> None:
+    """Have it know a container by its first process, whether it serves already or not."""
+    paths = cgroups.own(host, layout, found.cgroup)
+    about = registry.Registration(found.id, found.pid, found.start_ticks, paths, found.boottime_offset_nsec)
+    if not registry.register(host, about):
+        text = f"the name {found.id!r} is that of a running container of another --root, or another runtime"
+        raise RunError(text, f"choose another: {registry.directory(host)}/{found.id}.json tells its process")
 
 
 def find(host: Host, proc_view: str) -> str:
@@ -123,6 +134,3 @@ def _last(path: str) -> str:
             return (file.read().strip().splitlines() or ["it said nothing"])[-1]
     except OSError as error:
         return reason(error)
-
-
-__all__ = ["find", "paths", "serving"]

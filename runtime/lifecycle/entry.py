@@ -13,7 +13,7 @@ from runtime.errors import RunError, said
 from runtime.kernel import syscalls as sc
 from runtime.process import command as runner
 from runtime.process import scheduling, users
-from runtime.report import GO, guarded, send
+from runtime.report import GO, guarded, send, stop_at
 from runtime.root.tree import Tree
 from runtime.state import CREATED
 
@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     import socket as _socket
+    from collections.abc import Sequence
     from typing import Any, NoReturn
 
     from runtime.lifecycle.create import Create
@@ -43,8 +44,11 @@ def _imports(create: Create) -> None:
         from runtime.root import copyup  # noqa: F401
 
 
-def enter(create: Create) -> None:
-    """Be the first process, as far as ``create`` makes it; then wait. Never returns but by an error."""
+def enter(create: Create, doors: Sequence[str]) -> None:
+    """Be the first process, as far as ``create`` makes it; then wait. Never returns but by an error.
+
+    ``doors`` are of the cgroups that it has to enter by itself.
+    """
     create.child = 0
     sc.prctl(sc.PR_SET_PDEATHSIG, 9)  # a start that is cut off leaves nothing running
     sc.prctl(sc.PR_SET_DUMPABLE, 0)
@@ -53,8 +57,12 @@ def enter(create: Create) -> None:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     _imports(create)
     filter_ = create.filter()
+    if create.rdt is not None:
+        from runtime.process import resctrl
+
+        doors = (*doors, *resctrl.doors(create.rdt, create.state.id))
     sys.meta_path.clear()
-    control.enter(create.doors)
+    control.enter(doors)
     request, spec = create.request, create.request.spec
     empty = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     tree = Tree()
@@ -64,7 +72,7 @@ def enter(create: Create) -> None:
         except OSError as error:
             at = f"{error.filename}: " if error.filename else ""
             raise RunError(f"{step.describe()}: {at}{said(error)}", "see --dry-run for all steps") from error
-        create.test_stop(number)
+        stop_at(number, create.theirs)
     command = users.complete(spec["process"])
     uid = command["user"]["uid"]
     if tree.terminal >= 0:

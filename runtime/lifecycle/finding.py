@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
     from runtime.state import State
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.cgroup import control
-from runtime import places, state
+from runtime import claims, places, state
 from runtime.lifecycle import cleanup, start
 from runtime.lifecycle.create import Create
 
@@ -70,7 +70,7 @@ def launch(create: Create) -> None:
         hooks = create.request.spec["hooks"]
         create.state = start.begin(create.state, create.lock, create.filter(), hooks, create.starter)
         if not create.request.remove:
-            state.settle(create.state.directory)
+            claims.settle(create.state.directory)
     except BaseException:
         create.undo()
         raise

@@ -21,7 +21,7 @@ from runtime.process import cgroups
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any, Self
+    from typing import Any
 
     from lxcfs_py.cgroup.layout import Layout
 
@@ -104,8 +104,26 @@ def join(namespaces: Sequence[tuple[str, str, int]]) -> None:
         left = refused
 
 
-def birth(plan: Plan, layout: Layout, cgroup: str) -> tuple[int, tuple[str, ...]]:
-    """Fork the first process; return its pid, 0 in itself, and the doors of cgroups it has to enter by itself."""
+def birth(
+    plan: Plan, layout: Layout, cgroup: str, proc: str, offsets: Mapping[str, Any] | None
+) -> tuple[int, tuple[str, ...], int]:
+    """Fork the first process.
+
+    Return its pid, 0 in itself, the doors of cgroups it has to enter by itself, and its clock's offset (``Clocks``).
+    """
+    if "time" not in plan.fresh:
+        return *_birth(plan, layout, cgroup), 0
+    clocks, pid = Clocks(proc, offsets), -1
+    clocks.enter()
+    try:
+        pid, doors = _birth(plan, layout, cgroup)
+    finally:
+        if pid:
+            clocks.leave()
+    return pid, doors, clocks.boottime_nsec
+
+
+def _birth(plan: Plan, layout: Layout, cgroup: str) -> tuple[int, tuple[str, ...]]:
     if not plan.join:
         return cgroups.clone(plan.new, layout, cgroup)
     there = opened(plan)
@@ -174,7 +192,7 @@ def _between(act: Callable[[], int], tell: Callable[[], str], writer: int) -> in
 
 
 class Clocks:
-    """A new time namespace for children, made while entered; ours is as before when left.
+    """A new time namespace for children, from ``enter`` to ``leave``.
 
     ``offsets`` are OCI's; None lets both clocks begin at 0, and ``boottime_nsec`` tells what was written then.
     """
@@ -182,11 +200,6 @@ class Clocks:
     def __init__(self, proc: str, offsets: Mapping[str, Any] | None) -> None:
         self.proc, self.offsets = proc, offsets
         self.boottime_nsec = 0
-
-    def __enter__(self) -> Self:
-        """Be left again (``__exit__``)."""
-        self.enter()
-        return self
 
     def enter(self) -> None:
         """Offsets can be written as long as nobody is inside (time_namespaces(7))."""
@@ -211,7 +224,7 @@ class Clocks:
             with open(f"{self.proc}/self/timens_offsets", "w", encoding="utf-8") as file:
                 file.write("".join(f"{clock} {seconds} {nsec}\n" for clock, (seconds, nsec) in rows.items()))
 
-    def __exit__(self, *_exception: object) -> None:
+    def leave(self) -> None:
         """Our further children, hooks among them, have the host's clocks."""
         ours = os.open(f"{self.proc}/self/ns/time", os.O_RDONLY | os.O_CLOEXEC)
         try:

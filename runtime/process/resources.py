@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lxcfs_py.cgroup.control import Limits
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
 
 PERIOD_USEC = 100_000
 """The usual period of CPU quotas (Documentation/scheduler/sched-bwc.rst)."""

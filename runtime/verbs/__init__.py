@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.record import Record
-from runtime import options
+from runtime import command_line, options
 from runtime.errors import RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.options import Option, Parsed
+    from runtime.command_line import Option, Parsed
 
 VERBS = (
     "attach", "cleanup", "commit", "cp", "create", "delete", "diff", "events", "exec", "export", "features",
@@ -55,7 +55,7 @@ class Verb(Record):
 
     def read(self, args: Sequence[str]) -> Parsed | None:
         """Read its command line; None where help was asked for, and has been shown."""
-        parsed = options.read(f"pyproc {self.name}", self.all_options, args, interspersed=self.interspersed)
+        parsed = command_line.read(f"pyproc {self.name}", self.all_options, args, interspersed=self.interspersed)
         if not self.interspersed and parsed.rest[1:2] == ("--",):  # ID -- COMMAND
             parsed = parsed.replace(rest=(parsed.rest[0], *parsed.rest[2:]))
         if parsed["help"]:

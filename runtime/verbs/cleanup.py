@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lxcfs_py.errors import Error
 from runtime import state
+from runtime.command_line import Option
 from runtime.lifecycle import finding
-from runtime.options import Option
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False

@@ -7,17 +7,17 @@ import sys
 
 from lxcfs_py.errors import Error, reason
 from lxcfs_py.record import Record
+from runtime.command_line import Option
 from runtime.errors import RunError
-from runtime.options import Option
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runtime.command_line import Parsed
     from runtime.lifecycle.copying import Packer
     from runtime.lifecycle.inside import Place
-    from runtime.options import Parsed
 
 VERB = Verb(
     "cp",

@@ -15,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runtime.command_line import Parsed
     from runtime.lifecycle.create import Create
-    from runtime.options import Parsed
 
 VERB = Verb("create", "Make a container of a bundle; its command waits for start.", "ID", 1, 1, options.MAKING)
 VIEW = "io.lxcfs-py.view"

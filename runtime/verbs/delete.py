@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from lxcfs_py.errors import Error
 from runtime import state
+from runtime.command_line import Option
 from runtime.lifecycle import finding
-from runtime.options import Option
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
 
 VERB = Verb(
     "delete",

@@ -7,9 +7,9 @@ import time
 
 from lxcfs_py.errors import Error
 from runtime import state
+from runtime.command_line import Option
 from runtime.errors import RunError
 from runtime.lifecycle import finding
-from runtime.options import Option
 from runtime.verbs import Verb
 from runtime.verbs.pull import JSON
 
@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
 
 FILTER = Option(("--filter",), "Only of container=NAME, or only event=WORD", "KEY=VALUE", many=True)
 VERB = Verb(

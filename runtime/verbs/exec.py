@@ -6,9 +6,9 @@ import os
 
 from lxcfs_py.errors import Error
 from runtime import options, state
+from runtime.command_line import Option
 from runtime.errors import RunError
 from runtime.lifecycle import execute, finding, oci
-from runtime.options import Option
 from runtime.process import descriptors, environment, labels
 from runtime.verbs import Verb, kill
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
 
 VERB = Verb(
     "exec",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime import options
-from runtime.options import Option
+from runtime.command_line import Option
 from runtime.verbs import Group, Verb, export, history, images, prune, pull, push, rmi, tag
 from runtime.verbs.pull import JSON
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    from runtime.command_line import Parsed
     from runtime.images.manifest import Descriptor
     from runtime.images.store import Store
-    from runtime.options import Parsed
 
 INSPECT = Verb(
     "inspect",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from lxcfs_py.errors import Error
-from runtime.options import Option
+from runtime.command_line import Option
 from runtime.verbs import Verb
 from runtime.verbs.list import table
 from runtime.verbs.pull import JSON

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from runtime import state
+from runtime.command_line import Option
 from runtime.errors import RunError
 from runtime.lifecycle import finding
-from runtime.options import Option
 from runtime.verbs import Verb
 from runtime.verbs.pull import JSON
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
 
 VERB = Verb(
     "inspect",

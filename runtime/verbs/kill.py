@@ -6,9 +6,9 @@ import os
 
 from lxcfs_py.errors import Error, reason
 from runtime import state
+from runtime.command_line import Option
 from runtime.kernel import signals
 from runtime.lifecycle import finding
-from runtime.options import Option
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from runtime.options import Option
+from runtime.command_line import Option
 from runtime.verbs import Verb
 from runtime.verbs.pull import JSON
 

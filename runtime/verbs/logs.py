@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 
+from runtime.command_line import Option
 from runtime.errors import RunError
 from runtime.lifecycle import finding
-from runtime.options import Option
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False

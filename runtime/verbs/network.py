@@ -6,8 +6,8 @@ import sys
 import time
 
 from runtime import places
+from runtime.command_line import Option
 from runtime.errors import RunError
-from runtime.options import Option
 from runtime.verbs import Group, Verb
 from runtime.verbs.pull import JSON
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
+    from runtime.command_line import Parsed
     from runtime.network.leases import Book
     from runtime.network.networks import Network
-    from runtime.options import Parsed
 
 COLUMNS = ("NAME", "SUBNET", "IPV6", "INTERFACE", "CONTAINERS")
 

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
 
 VERB = Verb("pause", "Stop all processes of containers where they are.", "ID...", 1, None)
 

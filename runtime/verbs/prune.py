@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from runtime.options import Option
+from runtime.command_line import Option
 from runtime.verbs import Verb
 from runtime.verbs.pull import JSON
 
@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
 
 VERB = Verb(
     "prune",

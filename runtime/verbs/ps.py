@@ -6,8 +6,8 @@ import sys
 import time
 
 from lxcfs_py.errors import Error
+from runtime.command_line import Option
 from runtime.lifecycle import finding
-from runtime.options import Option
 from runtime.verbs import Verb
 from runtime.verbs import list as lists
 from runtime.verbs.pull import JSON
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runtime import state
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
 
 VERB = Verb(
     "ps",

@@ -6,15 +6,15 @@ import os
 import sys
 
 from lxcfs_py.errors import Error
-from runtime.options import Option
+from runtime.command_line import Option
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runtime.command_line import Parsed
     from runtime.images import registry
-    from runtime.options import Parsed
 
 QUIET = Option(("-q", "--quiet"), "Show no progress", kind="flag")
 JSON = Option(("--json",), "Print JSON", kind="flag")

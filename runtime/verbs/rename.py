@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.errors import Error
-from runtime import places, state, units
+from runtime import claims, places, state, units
 from runtime.errors import RunError
 from runtime.kernel.removal import remove_tree
 from runtime.lifecycle import again, cleanup, ending, finding, hold, outcome
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
 
 VERB = Verb("rename", "Call a container that has ended by another name.", "ID NAME", 2, 2)
 
@@ -39,7 +39,7 @@ def rename(parsed: Parsed, old: str, new: str) -> None:
             raise state.taken(new)
         found = found.replace(exit_code=_code(root, found))
         cleanup.ended(found, places.layout(found.cgroup))
-        config, claimed = state.config(found), state.claim(root, new)
+        config, claimed = state.config(found), claims.claim(root, new)
         try:
             _move(found, config, f"{root}/{new}", new)
         finally:
@@ -73,7 +73,7 @@ def _move(found: state.State, config: dict[str, Any], directory: str, new: str) 
     state.save(changed)
     os.rename(found.storage, storage)
     again.renew(changed)
-    state.settle(directory)
+    claims.settle(directory)
     remove_tree(found.directory)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from runtime.options import Option
+from runtime.command_line import Option
 from runtime.verbs import Verb
 from runtime.verbs.pull import JSON
 

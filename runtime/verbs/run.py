@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from runtime import options
-from runtime.options import Option
+from runtime.command_line import Option
 from runtime.verbs import Verb, create
 
 TYPE_CHECKING = False

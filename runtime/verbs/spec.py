@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from runtime import options
+from runtime.command_line import Option
 from runtime.errors import RunError
-from runtime.options import Option
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False

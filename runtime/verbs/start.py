@@ -6,16 +6,16 @@ import os
 
 from lxcfs_py.errors import Error
 from runtime import options, state
+from runtime.command_line import Option
 from runtime.errors import RunError
 from runtime.lifecycle import finding, oci
-from runtime.options import Option
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
     from runtime.state import State
 
 VERB = Verb(

@@ -8,8 +8,8 @@ import time
 
 from lxcfs_py.errors import Error
 from runtime import state
+from runtime.command_line import Option
 from runtime.lifecycle import finding
-from runtime.options import Option
 from runtime.verbs import Verb
 from runtime.verbs.list import table
 from runtime.verbs.pull import JSON
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from runtime.command_line import Parsed
     from runtime.lifecycle.usage import Reader, Sample
-    from runtime.options import Parsed
 
 VERB = Verb(
     "stats",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from runtime.command_line import Option
 from runtime.lifecycle import finding
-from runtime.options import Option
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runtime import state
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
 
 TIME = Option(("-t", "--timeout", "--time"), "Time to end in before it is killed (-1s: any)", "SECONDS", "grace")
 SIGNAL = Option(("-s", "--signal"), "What asks it to end (the image's, else TERM)", "SIGNAL")

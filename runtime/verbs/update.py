@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from lxcfs_py.errors import Error
 from runtime import state, units
+from runtime.command_line import Option
 from runtime.config import bundle
 from runtime.errors import RunError
-from runtime.options import Option
 from runtime.process import resources
 from runtime.verbs import Verb
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
 
 SINGLE = (
     (Option(("-m", "--memory"), "Memory limit", "SIZE", "swap"), "memory", "limit"),

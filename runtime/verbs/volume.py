@@ -6,8 +6,8 @@ import os
 import sys
 
 from runtime import units, volumes
+from runtime.command_line import Option
 from runtime.errors import RunError
-from runtime.options import Option
 from runtime.verbs import Group, Verb
 from runtime.verbs.pull import JSON
 from runtime.volumes import Volume
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
 
 QUIET = Option(("-q", "--quiet"), "Show names only", kind="flag")
 LABEL = Option(("--label",), "Note something about it", "NAME[=VALUE]", many=True)

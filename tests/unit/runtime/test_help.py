@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.shell_completion import ShellComplete
 
+from runtime import claims, verbs
 from runtime import help as helps
-from runtime import state, verbs
 from runtime.images.reference import parse
 
 TOP = Path(__file__).parents[3]
@@ -37,7 +37,7 @@ def test_every_verb_completes() -> None:
 @pytest.mark.parametrize("verb", sorted(OF_CONTAINERS))
 def test_containers_complete(verb: str, tmp_path: Path) -> None:
     """What takes a container completes its name, in the place the line names."""
-    os.close(state.claim(str(tmp_path), "web"))
+    os.close(claims.claim(str(tmp_path), "web"))
     assert completed(["--root", str(tmp_path), verb, *(["systemd"] if verb == "generate" else [])], "w") == ["web"]
     assert completed([verb, "--root", str(tmp_path)], "w") == ["web"]
 

@@ -14,8 +14,10 @@ from runtime.request import Names
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runtime.command_line import Parsed
 
-def parsed(line: str, root: Path | str = "/nonexistent") -> options.Parsed:
+
+def parsed(line: str, root: Path | str = "/nonexistent") -> Parsed:
     """Return a command line that was read."""
     return options.parse(["--root", str(root), *line.split(), "true"])
 

@@ -12,7 +12,7 @@ import pytest
 
 from lxcfs_py.errors import Error
 from lxcfs_py.procfs import pid_stat
-from runtime import places, state, units
+from runtime import claims, places, state, units
 from runtime.config import joined, spec
 from runtime.images.manifest import Config
 from runtime.images.resolve import Resolved
@@ -35,7 +35,7 @@ BASE = 1_700_000_000_000_000_000
 def made(tmp_path: Path, **fields: Any) -> State:
     """Return a container whose log says three things at three times."""
     root, base = tmp_path / "root", tmp_path / "storage/containers/web"
-    os.close(state.claim(str(root), "web"))
+    os.close(claims.claim(str(root), "web"))
     base.mkdir(parents=True)
     found = State(
         "web", f"{root}/web", f"{root}/web", str(base), "/pyproc/web", BASE, ("sh",), detached=True, **fields
@@ -246,12 +246,12 @@ def test_a_name_that_comes_back(tmp_path: Path) -> None:
     base = f"{storage}/containers/web"
     os.close(again.room(root, "web", base))
     again.keep(Request("web", {"process": {"args": ["sh"]}, "annotations": {}}, root=root, storage=storage), base)
-    os.rmdir(f"{root}/web/{state.CLAIMED}")
+    os.rmdir(f"{root}/web/{claims.CLAIMED}")
     os.rmdir(f"{root}/web")
     with pytest.raises(Error, match="'web' is taken"):
         again.room(root, "web", base)
     assert os.listdir(root) == []
-    os.close(state.claim(root, "web"))  # and if we are killed while it comes back
+    os.close(claims.claim(root, "web"))  # and if we are killed while it comes back
     cleanup.sweep(root, storage)
     assert (os.listdir(root), os.listdir(base)) == ([], [state.REQUEST])
     again.revive(root, storage)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lxcfs_py import serving
 from lxcfs_py.cgroup.layout import Hierarchy, Layout
 from lxcfs_py.host import Host
 from runtime import options
 from runtime.config import bundle, spec
-from runtime.lifecycle import daemon
 from runtime.root import plan, rootfs
 from runtime.root.beneath import Beneath, targets
 from runtime.root.fill import Fill
@@ -68,9 +68,9 @@ def test_pressure_by_host(tmp_path: Path) -> None:
         (tmp_path / f"{name}.pressure").touch()
     (tmp_path / "io.pressure").touch()
     host, unified = Host(str(tmp_path), str(tmp_path)), Hierarchy(2, str(tmp_path))
-    assert daemon.paths(host, Layout({"": unified})) == ("proc/pressure/cpu", "proc/pressure/irq")
-    assert daemon.paths(host, Layout({"memory": unified})) == ()
-    assert daemon.paths(Host(proc="/nonexistent", sys=""), Layout({"": unified})) == ()
+    assert serving.paths(host, Layout({"": unified})) == ("proc/pressure/cpu", "proc/pressure/irq")
+    assert serving.paths(host, Layout({"memory": unified})) == ()
+    assert serving.paths(Host(proc="/nonexistent", sys=""), Layout({"": unified})) == ()
 
 
 def test_the_upper_layer_is_the_containers_alone(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lxcfs_py.errors import Error
-from runtime import state
+from runtime import claims, state
 from runtime.lifecycle import oci
 from runtime.state import State
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def made(root: Path, id_: str = "web", **fields: Any) -> State:
     """Return the state of a container that has been claimed and saved."""
-    os.close(state.claim(str(root), id_))
+    os.close(claims.claim(str(root), id_))
     found = State(
         id_,
         f"{root}/{id_}",
@@ -153,7 +153,7 @@ def test_a_name_is_taken_once(tmp_path: Path) -> None:
     """The second to claim a name is refused, whatever became of the first."""
     made(tmp_path)
     with pytest.raises(Error, match="the name 'web' is taken") as caught:
-        state.claim(str(tmp_path), "web")
+        claims.claim(str(tmp_path), "web")
     assert caught.value.exit_code == 125
     assert state.exists(str(tmp_path), "web")
     assert not state.exists(str(tmp_path), "we")
@@ -265,13 +265,13 @@ def test_oci_state(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
 def test_only_some_can_have_lost_their_maker(tmp_path: Path) -> None:
     """Of containers that are made, and are not to be removed at their end, nothing but a directory is looked at."""
     for id_ in ("making", "made"):
-        os.close(state.claim(str(tmp_path), id_))
-    (tmp_path / "made" / state.CLAIMED).rmdir()
+        os.close(claims.claim(str(tmp_path), id_))
+    (tmp_path / "made" / claims.CLAIMED).rmdir()
     (tmp_path / "made/state.json").touch()
     (tmp_path / "half-removed").mkdir()
-    assert state.unsettled(str(tmp_path)) == ("half-removed", "making")
+    assert claims.unsettled(str(tmp_path)) == ("half-removed", "making")
     with pytest.raises(Error, match="taken"):
-        state.claim(str(tmp_path), "made")
+        claims.claim(str(tmp_path), "made")
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from runtime.volumes import Volume
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runtime.command_line import Parsed
+
 STORE = "/s"
 
 
@@ -26,7 +28,7 @@ def place(line: str) -> asked.Place:
     return one(options.parse(["--storage", STORE, *line.split(), "true"]))
 
 
-def one(parsed: options.Parsed) -> asked.Place:
+def one(parsed: Parsed) -> asked.Place:
     """Return the only place."""
     (found,) = asked.places(parsed)
     return found

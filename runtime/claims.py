@@ -1,0 +1,67 @@
+"""Who makes a container claims its name; what is claimed and has nobody's lock was given up half made."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from runtime import state
+
+CLAIMED = "claimed"
+"""What is in the directory of one that is being made, or is to be removed at its end: its maker may be killed."""
+NEW = ".new."
+"""What the name of a directory that is being claimed begins with."""
+
+
+def claim(root: str, id_: str) -> int:
+    """Make ``ROOT/ID``, lock it and return the lock; raises an Error if the name is taken.
+
+    The directory gets its name when it is locked and no longer empty, so that whoever has the name has the lock,
+    and nobody else can take either. The lock is held until the container runs: an unlocked container without a
+    process was given up half made.
+    """
+    os.makedirs(root, mode=0o711, exist_ok=True)
+    new = f"{NEW}{id_}.{os.getpid()}"
+    os.mkdir(f"{root}/{new}", 0o700)
+    held = state.lock(root, new)
+    try:
+        os.mkdir(f"{root}/{new}/{CLAIMED}")
+        os.rename(f"{root}/{new}", f"{root}/{id_}")
+    except OSError as error:
+        os.rmdir(f"{root}/{new}/{CLAIMED}")
+        os.rmdir(f"{root}/{new}")
+        os.close(held)
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise
+        raise state.taken(id_) from None
+    return held
+
+
+def abandoned(root: str, now_seconds: float) -> list[str]:
+    """Return the directories of claims whose maker has gone, or that were cut off a minute ago or earlier."""
+    try:
+        names = [name for name in os.listdir(root) if name.startswith(NEW)]
+        return [
+            f"{root}/{name}"
+            for name in names
+            if not os.path.exists(f"/proc/{name.rpartition('.')[2]}")
+            or os.stat(f"{root}/{name}").st_mtime < now_seconds - 60
+        ]
+    except OSError:
+        return []
+
+
+def settle(directory: str) -> None:
+    """Note that nobody has to look whether the maker of a container was killed."""
+    try:
+        os.rmdir(f"{directory}/{CLAIMED}")
+    except FileNotFoundError:
+        return
+
+
+def unsettled(root: str) -> tuple[str, ...]:
+    """Return the ids of those whose maker, or remover, may have been killed: of thousands that run there are few."""
+    exists = os.path.exists
+    return tuple(
+        i for i in state.ids(root) if exists(f"{root}/{i}/{CLAIMED}") or not exists(f"{root}/{i}/state.json")
+    )
