@@ -14,6 +14,7 @@ from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.errors import Error
 from lxcfs_py.files import Files
 from lxcfs_py.lifeline import Lifeline, Living
+from lxcfs_py.process import pid_namespaces
 from lxcfs_py.procfs import pid_stat, proc_cgroup, status, timens_offsets
 from lxcfs_py.record import Record
 from lxcfs_py.registry import RefusedError, Registration, ids, load
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
 
 TICK_NSEC = 10_000_000
 """A tick of /proc/PID/stat's start time in nanoseconds (USER_HZ is 100)."""
-NS_GET_PARENT = 0xB702
 NS_GET_TGID_FROM_PIDNS = 0x8004B707
-"""ioctl_nsfs(2); the second, our number for a process of another pid namespace, from kernel 6.11 on."""
+"""ioctl_nsfs(2): our number for a process of another pid namespace, from kernel 6.11 on."""
 
 INIT_SCOPE = "/init.scope"
 """Where systemd as a container's init puts itself: the container is the cgroup above."""
@@ -246,19 +246,11 @@ class Callers:
     def _namespaces(self, pid: int) -> tuple[str, ...]:
         """Return a process's pid namespaces below ours, the outermost first; none if it is not below ours."""
         names: list[str] = []
-        try:
-            descriptor = os.open(f"{self._host.proc}/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-            while (name := f"pid:[{os.fstat(descriptor).st_ino}]") != self._own:
-                names.insert(0, name)
-                try:
-                    parent = fcntl.ioctl(descriptor, NS_GET_PARENT)
-                finally:
-                    os.close(descriptor)
-                descriptor = parent
-            os.close(descriptor)
-        except OSError:
-            return ()
-        return tuple(names)
+        for inode in pid_namespaces(self._host, pid):
+            if (name := f"pid:[{inode}]") == self._own:
+                return tuple(names)
+            names.insert(0, name)
+        return ()
 
     def _translated(self, pid: int, namespace: str) -> int:
         try:

@@ -1,7 +1,4 @@
-"""What all workers share, in one memfd: CPU accounts and open files. A worker may die at any instruction.
-
-Accounts: they have a record lock (fcntl(2): the kernel drops a dead process's), and each two copies; the one not
-valid is written and then made valid by one byte, so that a writer that dies leaves the copy before.
+"""What all workers share, in one memfd: CPU accounts (``accounts``), open files. A worker may die at any instruction.
 
 Open files: any worker may get the next read of what another opened. Each worker takes slots from a part of its own
 and any worker may give one back, so they need no lock. A worker that dies between taking one and saying so loses it.
@@ -13,33 +10,17 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import mmap
 import os
 import struct
 from time import monotonic_ns
 from typing import TYPE_CHECKING, NamedTuple
 
+from lxcfs_py import accounts
 from lxcfs_py.container import digest, owner
-from lxcfs_py.cputime import Account, advance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from lxcfs_py.cgroup.api import CpuTime
-
-SHARDS = 64
-"""Each has a lock of its own: containers seldom wait for each other."""
-PLACES = 64
-"""How many places an account may be at, those of its shard; the least recently used of them gives way."""
-ACCOUNTS = SHARDS * PLACES
-ACCOUNTS_OF_ONE = 8
-"""How many accounts an owner has, all in one shard, before the oldest of its own gives way."""
-SPINS = 30
-"""How often a lock is tried before it is waited for: it is held for 10 us, and to be put to sleep costs more."""
-_HEAD = struct.Struct("=16sB7x")
-_COPY = struct.Struct("=8q")
-_CPU = struct.Struct("=4q")
 
 OPENS = 8192
 """Files one worker may have opened at a time."""
@@ -72,15 +53,12 @@ class FullError(OSError):
 
 
 class Shared:
-    """The memory; made by the supervisor, handed to every worker as a descriptor."""
+    """The memory, in a descriptor that the supervisor has made (``daemon.session``); new it is empty."""
 
     def __init__(self, descriptor: int, workers: int, cpus: int, relay_bytes: int) -> None:
         self.descriptor = descriptor
-        self._cpus = cpus
         self._slots = workers * OPENS
-        self._copy_bytes = _COPY.size + cpus * _CPU.size
-        self._account_bytes = _HEAD.size + 2 * self._copy_bytes
-        self._takes_at = _pages(ACCOUNTS * self._account_bytes)
+        self._takes_at = _pages(accounts.size(cpus))
         base_at = self._takes_at + workers * _TAKE.size
         self._used_at = base_at + _BASE.size
         self._slots_at = self._used_at + self._slots
@@ -93,71 +71,12 @@ class Shared:
         os.ftruncate(descriptor, self._texts_at + self._slots * TEXT_BYTES)
         self._map = mmap.mmap(descriptor, self._texts_at)
         self._base: int = _BASE.unpack_from(self._map, base_at)[0]
+        self.accounts = accounts.Accounts(descriptor, self._map, cpus)
 
     def relay(self, worker: int) -> memoryview:
         """Return where a worker's relay notes the request it is at."""
         at = self._relays_at + worker * self._relay_bytes
         return memoryview(self._map)[at : at + self._relay_bytes]
-
-    # Accounts: a ``CpuStore``.
-
-    def advance(self, key: str, start_nsec: int, now_nsec: int, time: CpuTime, n: int) -> Account:
-        """See ``cputime.CpuStore``."""
-        name = digest(key)
-        shard = name[0] % SHARDS
-        self._lock(shard)
-        try:
-            at, valid = self._find(name, shard)
-            found = self._load(at, valid) if valid else Account(start_nsec)
-            found = advance(found, max(now_nsec, found.last_nsec), time, min(n, self._cpus))
-            self._store(at, name, found, valid)
-        finally:
-            fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, shard)
-        return found
-
-    def _lock(self, shard: int) -> None:
-        for _ in range(SPINS):
-            try:
-                fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, shard)
-            except BlockingIOError:
-                continue
-            return
-        fcntl.lockf(self.descriptor, fcntl.LOCK_EX, 1, shard)
-
-    def _find(self, name: bytes, shard: int) -> tuple[int, int]:
-        """Return the offset of the account and which copy is valid; or of the place it shall have, and 0."""
-        others: list[tuple[int, int, int]] = []
-        own: list[tuple[int, int, int]] = []
-        for probe in range(PLACES):
-            at = (shard * PLACES + (name[8] + probe) % PLACES) * self._account_bytes
-            whose, valid = _HEAD.unpack_from(self._map, at)
-            if whose == name:
-                return at, valid
-            last = _COPY.unpack_from(self._map, at + _HEAD.size + (valid == 2) * self._copy_bytes)[0] if valid else -1
-            (own if valid and whose[:8] == name[:8] else others).append(
-                (last, probe, at)
-            )  # the first: it is found soonest
-        return min(own if len(own) >= ACCOUNTS_OF_ONE else own + others)[2], 0
-
-    def _load(self, at: int, valid: int) -> Account:
-        copy = at + _HEAD.size + (valid - 1) * self._copy_bytes
-        last, u, n, s, pu, pn, ps, cpus = _COPY.unpack_from(self._map, copy)
-        each = _CPU.iter_unpack(self._map[copy + _COPY.size : copy + _COPY.size + cpus * _CPU.size])
-        return Account(last, (u, n, s), (pu, pn, ps), tuple(each))
-
-    def _store(self, at: int, name: bytes, account: Account, valid: int) -> None:
-        if not valid:
-            self._map[at + 16] = 0  # nobody's until the copy is whole
-            self._map[at : at + 16] = name
-        target = 2 if valid == 1 else 1
-        copy = at + _HEAD.size + (target - 1) * self._copy_bytes
-        last_nsec, seen, pending, cpus = account
-        _COPY.pack_into(self._map, copy, last_nsec, *seen, *pending, len(cpus))
-        for number, times in enumerate(cpus):
-            _CPU.pack_into(self._map, copy + _COPY.size + number * _CPU.size, *times)
-        self._map[at + 16] = target
-
-    # Open files.
 
     def open(self, worker: int, about: bytes, pid: int, key: str) -> int:
         """Return a handle for a file that process ``pid``, of container ``key``, opened by this worker.
@@ -300,8 +219,3 @@ class Opened(NamedTuple):
 
 def _pages(size: int) -> int:
     return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
-
-
-def make(workers: int, cpus: int, relay_bytes: int) -> Shared:
-    """Return new shared memory; its descriptor is inheritable."""
-    return Shared(os.memfd_create("lxcfs-py", 0), workers, cpus, relay_bytes)

@@ -76,7 +76,7 @@ def work(task: Task, number: int) -> NoReturn:
     code = 1
     try:
         shared = task.shared()
-        reader = Reader(task.host, Files(affordable(2048)), shared, loads=Loads(task.loads))
+        reader = Reader(task.host, Files(affordable(2048)), shared.accounts, loads=Loads(task.loads))
         nodes, pressure = Nodes(task.table), Pressure(reader, Triggers(task.triggers))
         row = Table(task.counters, 2 * task.workers).row(number, first_seen)
         operations = Operations(number, reader, shared, nodes, tell, pressure, row)

@@ -5,9 +5,9 @@ With neither of its own, they are its first process and what that brought forth:
 
 from __future__ import annotations
 
-import fcntl
 import os
 
+from lxcfs_py import process
 from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error
 from lxcfs_py.procfs import pid_stat, status
@@ -17,9 +17,6 @@ from runtime.process import delegated
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runtime.state import State
-
-NS_GET_PARENT = 0xB702
-"""ioctl_ns(2)."""
 
 
 def pids(found: State) -> list[int]:
@@ -38,7 +35,7 @@ def pids(found: State) -> list[int]:
         return [found.pid]
     except OSError:
         return []
-    return [pid for pid in all_ if _within(pid, wanted)]
+    return [pid for pid in all_ if wanted in process.pid_namespaces(places.host(), pid)]
 
 
 def _brought_forth(first: int, parents: dict[int, int]) -> list[int]:
@@ -49,24 +46,6 @@ def _brought_forth(first: int, parents: dict[int, int]) -> list[int]:
         found = [*more, *found]
         more = [pid for pid, parent in parents.items() if parent in more]
     return found
-
-
-def _within(pid: int, wanted: int) -> bool:
-    """Say whether a process is in the pid namespace of this inode, or in one that was made below it."""
-    try:
-        namespace = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # it has ended, or is another user's
-        return False
-    try:
-        while os.fstat(namespace).st_ino != wanted:
-            outer = fcntl.ioctl(namespace, NS_GET_PARENT)
-            os.close(namespace)
-            namespace = outer
-    except OSError:  # ours is reached, and has none above it that we may see
-        return False
-    finally:
-        os.close(namespace)
-    return True
 
 
 def needs_cgroup(found: State, what: str) -> None:

@@ -60,9 +60,9 @@ class Worker:
             paths = proc_cgroup.parse(file.read())
         ticks = start_ticks(self.host, Files(), os.getpid()) or 0
         register(self.host, Registration("web", os.getpid(), ticks, paths))
-        self.shared = shared.make(1, os.cpu_count() or 1, 4096)
+        self.shared = shared.Shared(os.memfd_create("shared"), 1, os.cpu_count() or 1, 4096)
         self.table = os.memfd_create("nodes")
-        self.reader = Reader(self.host, store=self.shared)
+        self.reader = Reader(self.host, store=self.shared.accounts)
         self.operations = Operations(
             0,
             self.reader,

@@ -30,7 +30,7 @@ PATH, WORKERS, PAGE = "proc/meminfo", 2, 4096
 def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[OpenFiles]]:
     """Yield the open files of two workers, whose texts say for whom they are."""
     monkeypatch.setattr(OpenFiles, "_text", lambda _self, file, pid: text(file.container, pid))
-    memory, reader = shared.make(WORKERS, 1, PAGE), Reader(Host())
+    memory, reader = shared.Shared(os.memfd_create("shared"), WORKERS, 1, PAGE), Reader(Host())
     counters = os.memfd_create("counters")
     table = Table(counters, WORKERS)
     yield [OpenFiles(number, reader, memory, table.row(number), Mock(), print) for number in range(WORKERS)]

@@ -30,7 +30,7 @@ NESTED = "pid:[1]/pid:[{0}]:{0}@1"
 @pytest.fixture
 def memory() -> Iterator[shared.Shared]:
     """Yield new shared memory."""
-    found = shared.make(WORKERS, 2, 4096)
+    found = shared.Shared(os.memfd_create("shared"), WORKERS, 2, 4096)
     yield found
     os.close(found.descriptor)
 
@@ -103,12 +103,12 @@ def test_no_account_is_lost_to_a_greedy_container(memory: shared.Shared) -> None
     """A container with thousands of pid namespaces makes no other container's CPU counters begin again."""
     others = [f"other-{number}@1" for number in range(500)]
     for now, key in enumerate(others):
-        memory.advance(key, 0, now + 1, CpuTime(1000, 600, 400), 1)
-    before = {key: memory.advance(key, 0, 1_000_000_000, CpuTime(5000, 3000, 2000), 1) for key in others}
+        memory.accounts.advance(key, 0, now + 1, CpuTime(1000, 600, 400), 1)
+    before = {key: memory.accounts.advance(key, 0, 1_000_000_000, CpuTime(5000, 3000, 2000), 1) for key in others}
     for number in range(5000):
-        memory.advance(NESTED.format(number), 0, 2_000_000_000 + number, CpuTime(1, 1, 0), 1)
+        memory.accounts.advance(NESTED.format(number), 0, 2_000_000_000 + number, CpuTime(1, 1, 0), 1)
     for key, account in before.items():
-        after = memory.advance(key, 0, 3_000_000_000, CpuTime(5000, 3000, 2000), 1)
+        after = memory.accounts.advance(key, 0, 3_000_000_000, CpuTime(5000, 3000, 2000), 1)
         assert after.cpus[0][0] >= account.cpus[0][0] > 0
         assert after.cpus[0][3] > account.cpus[0][3]
 
@@ -243,7 +243,7 @@ def test_handles_of_another_memory_are_none(memory: shared.Shared) -> None:
     """A file that was opened before the memory was begun anew is not taken for one that was opened since; all who
     have one memory know its handles.
     """
-    other = shared.make(WORKERS, 2, 4096)
+    other = shared.Shared(os.memfd_create("shared"), WORKERS, 2, 4096)
     again = shared.Shared(memory.descriptor, WORKERS, 2, 4096)
     old, new = (each.open(0, b"about", 1, "web@1") for each in (other, memory))
     assert memory.opened(old) is None
