@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.images import docker_archive, member, tar
 from tests.live.box import Box
 from tests.live.busybox import PARENT, Bundle, Runtime, left
+from tests.live.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,14 @@ def clean(box: Box) -> Iterator[Box]:
     """Yield the box, and see that a test's containers leave nothing."""
     yield box
     assert box.left() == []
+
+
+@pytest.fixture
+def own(tmp_path: Path, time_scale: float) -> Iterator[Box]:
+    """Yield a test's own box, without a daemon yet."""
+    found = Box(tmp_path, time_scale)
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +66,15 @@ def bundle(tmp_path: Path) -> Bundle:
     found = Bundle(tmp_path / "bundle", "true")
     found.linux["cgroupsPath"] = f"{PARENT}/{tmp_path.name}"
     return found
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory, time_scale: float) -> Iterator[Registry]:
+    """Yield a registry with the image ``app/three:1`` of three layers."""
+    found = Registry(tmp_path_factory.mktemp("registry"), time_scale)
+    layers = [tar(member(f"f{n}", data=os.urandom(3 << 20))) for n in range(3)]
+    (found.base / "three.tar").write_bytes(docker_archive(layers, "three", Cmd=["/f0"]))
+    found.push(found.base / "three.tar", "app/three:1")
+    yield found
+    found.process.terminate()
+    found.process.wait()

@@ -7,7 +7,6 @@ import re
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,10 +16,6 @@ from lxcfs_py.daemon import mount
 from lxcfs_py.files import Files
 from lxcfs_py.host import Host
 from tests.live.box import BIN, Box, sigkill
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 READER = """
 import os, sys, time
@@ -37,14 +32,6 @@ while time.monotonic() < until:
     bad += not (text.startswith('MemTotal:          65536 kB\\n') and text.endswith('\\n') and text.count(':') > 15)
 print(count, bad, eio)
 """
-
-
-@pytest.fixture
-def own(tmp_path: Path, time_scale: float) -> Iterator[Box]:
-    """Yield a box without a daemon yet."""
-    found = Box(tmp_path, time_scale)
-    yield found
-    found.close()
 
 
 def workers(daemon: subprocess.Popen[bytes]) -> list[int]:

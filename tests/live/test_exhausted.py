@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 LIMITS = ("-m", "64m", "--memory-swap", "64m")
 
 
-@pytest.fixture
-def own(tmp_path: Path, time_scale: float) -> Iterator[Box]:
-    """Yield a box without a daemon yet."""
-    found = Box(tmp_path, time_scale)
-    yield found
-    found.close()
-
-
 def readers(box: Box, names: list[str], seconds: float) -> list[subprocess.Popen[bytes]]:
     """Begin a reader in each of these containers."""
     return [

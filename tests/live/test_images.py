@@ -6,9 +6,7 @@ import gzip
 import importlib
 import json
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from runtime.images import catalog, resolve
+from runtime.images import resolve
 from runtime.images.store import Store
 from tests.images import docker_archive, member, oci_directory, tar, tree
 from tests.live.box import BIN, Box
@@ -28,12 +26,6 @@ pytestmark = [pytest.mark.needs_layers, pytest.mark.anywhere]
 
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 """security.capability of cap_net_raw+ep: vfs_cap_data, include/uapi/linux/capability.h."""
-
-
-@pytest.fixture
-def box(tmp_path: Path, time_scale: float) -> Box:
-    """Return a box without a daemon, for its storage."""
-    return Box(tmp_path, time_scale)
 
 
 def do(*words: str | Path, **options: Any) -> str:
@@ -90,7 +82,7 @@ def images(box: Box) -> dict[str, str]:
     return {found["name"]: found["id"] for found in json.loads(box.pyproc("images", "--json").stdout)}
 
 
-def test_attributes(box: Box, tmp_path: Path) -> None:
+def test_attributes(own: Box, tmp_path: Path) -> None:
     """Owners, modes, times, devices, capabilities, links and holes are what GNU tar makes of the archive."""
     top = tmp_path / "in"
     (top / "d/deep").mkdir(parents=True)
@@ -115,17 +107,17 @@ def test_attributes(box: Box, tmp_path: Path) -> None:
     do("tar", "--xattrs", "--xattrs-include=*", "--format=pax", "-C", top, "-cSf", archive, ".")
     (tmp_path / "out").mkdir()
     do("tar", "--xattrs", "--xattrs-include=*", "-C", tmp_path / "out", "-xpSf", archive)
-    box.pyproc("import", str(archive), "it")
-    (lower,) = resolve.resolve(str(box.base / "storage"), "it").lowers
+    own.pyproc("import", str(archive), "it")
+    (lower,) = resolve.resolve(str(own.base / "storage"), "it").lowers
     assert tree(lower, root=True) == tree(tmp_path / "out", root=True)
     assert tree(lower)["cap"]["xattrs"] == {"security.capability": CAPABILITY}
     assert os.stat(f"{lower}/sparse").st_blocks == 0
 
 
-def test_only_root_may_look_in(box: Box) -> None:
+def test_only_root_may_look_in(own: Box) -> None:
     """Setuid programs and devices of images are out of other users' reach."""
-    box.pyproc("import", put(box, "t", tar(member("null", "char", devmajor=1, devminor=3, mode=0o666))), "it")
-    (lower,) = resolve.resolve(str(box.base / "storage"), "it").lowers
+    own.pyproc("import", put(own, "t", tar(member("null", "char", devmajor=1, devminor=3, mode=0o666))), "it")
+    (lower,) = resolve.resolve(str(own.base / "storage"), "it").lowers
     assert os.stat(f"{lower}/null").st_rdev == os.makedev(1, 3)
     done = subprocess.run(["setpriv", "--reuid=65534", "--clear-groups", "cat", f"{lower}/null"], capture_output=True)
     assert b"Permission denied" in done.stderr
@@ -162,17 +154,17 @@ WHITEOUTS = {
 
 
 @pytest.mark.parametrize("name", WHITEOUTS)
-def test_whiteouts(box: Box, tmp_path: Path, name: str) -> None:
+def test_whiteouts(own: Box, tmp_path: Path, name: str) -> None:
     """What shows through overlayfs is what the image specification says, and nothing is listed that isn't there."""
     members, expected = WHITEOUTS[name]
-    box.pyproc("import", put(box, "base", docker_archive([BASE], "base")))
-    box.pyproc("import", put(box, "it", docker_archive([BASE, tar(*members)], "it")))
-    with mounted(box, "base", tmp_path / "1") as base, mounted(box, "it", tmp_path / "2") as top:
+    own.pyproc("import", put(own, "base", docker_archive([BASE], "base")))
+    own.pyproc("import", put(own, "it", docker_archive([BASE, tar(*members)], "it")))
+    with mounted(own, "base", tmp_path / "1") as base, mounted(own, "it", tmp_path / "2") as top:
         before, after = set(tree(base)), set(tree(top))
     assert {f"-{path}" for path in before - after} | {f"+{path}" for path in after - before} == expected
 
 
-def test_the_same_as_umoci(box: Box, tmp_path: Path) -> None:
+def test_the_same_as_umoci(own: Box, tmp_path: Path) -> None:
     """An image of several layers shows the very tree that umoci makes of it, attributes and times included."""
     top = tar(
         member("a", "dir", mode=0o700, mtime=5), member("a/.wh.x"),
@@ -181,39 +173,39 @@ def test_the_same_as_umoci(box: Box, tmp_path: Path) -> None:
         member("c/x", data=b"changed"), member("k", "hardlink", linkname="a/n"), member(".wh.f"),
     )  # fmt: skip
     third = tar(member(".wh.c"), member("l", "symlink", linkname="/a", uid=9), member("b/o", data=b"newer"))
-    box.pyproc("import", put(box, "it.tar", docker_archive([BASE, top, third], "it")))
-    do("skopeo", "copy", f"docker-archive:{box.base}/it.tar", f"oci:{tmp_path}/oci:t")
+    own.pyproc("import", put(own, "it.tar", docker_archive([BASE, top, third], "it")))
+    do("skopeo", "copy", f"docker-archive:{own.base}/it.tar", f"oci:{tmp_path}/oci:t")
     do("umoci", "unpack", "--image", f"{tmp_path}/oci:t", tmp_path / "umoci")
-    with mounted(box, "it", tmp_path / "ours") as ours:
+    with mounted(own, "it", tmp_path / "ours") as ours:
         assert tree(ours) == tree(tmp_path / "umoci/rootfs")
 
 
-def test_formats(box: Box, tmp_path: Path) -> None:
+def test_formats(own: Box, tmp_path: Path) -> None:
     """The same layers are the same, whatever they come in: archives, compressed or not, directories, a pipe."""
     layer = tar(member("bin", "dir"), member("bin/x", data=b"x"))
     archive = docker_archive([BASE, layer, layer], "one:1", "two:2", Env=["A=1"])
-    (plain,) = box.pyproc("import", put(box, "d.tar", archive)).stdout.split()
-    assert images(box) == {"docker.io/library/one:1": plain, "docker.io/library/two:2": plain}
-    there = layers(box)
-    compressed = put(box, "d.tar.gz", gzip.compress(archive))
-    assert box.pyproc("import", compressed, "three").stdout.split() == [plain]
+    (plain,) = own.pyproc("import", put(own, "d.tar", archive)).stdout.split()
+    assert images(own) == {"docker.io/library/one:1": plain, "docker.io/library/two:2": plain}
+    there = layers(own)
+    compressed = put(own, "d.tar.gz", gzip.compress(archive))
+    assert own.pyproc("import", compressed, "three").stdout.split() == [plain]
     for kind, where in (("oci", tmp_path / "oci:four"), ("oci-archive", tmp_path / "o.tar:docker.io/library/five:5")):
-        do("skopeo", "copy", f"docker-archive:{box.base}/d.tar:one:1", f"{kind}:{where}")
-    (converted,) = box.pyproc("import", str(tmp_path / "oci")).stdout.split()  # skopeo writes its own configuration
+        do("skopeo", "copy", f"docker-archive:{own.base}/d.tar:one:1", f"{kind}:{where}")
+    (converted,) = own.pyproc("import", str(tmp_path / "oci")).stdout.split()  # skopeo writes its own configuration
     with (tmp_path / "o.tar").open("rb") as file:
         done = subprocess.run(
-            [BIN / "pyproc", "import", *box.places, "-"], stdin=file, capture_output=True, text=True
+            [BIN / "pyproc", "import", *own.places, "-"], stdin=file, capture_output=True, text=True
         )
     assert done.stdout.split() == [converted], done.stderr
-    assert set(images(box)) >= {"localhost/oci:four", "docker.io/library/five:5", "docker.io/library/three:latest"}
-    assert layers(box) == there
+    assert set(images(own)) >= {"localhost/oci:four", "docker.io/library/five:5", "docker.io/library/three:latest"}
+    assert layers(own) == there
     for program, data in (
         ("gzip", gzip.compress(BASE)),
         ("xz", do_bytes("xz", BASE)),
         ("zstd", do_bytes("zstd", BASE)),
     ):
-        box.pyproc("import", put(box, f"root.{program}", data), program)
-    lowers = {resolve.resolve(str(box.base / "storage"), name).lowers for name in ("gzip", "xz", "zstd")}
+        own.pyproc("import", put(own, f"root.{program}", data), program)
+    lowers = {resolve.resolve(str(own.base / "storage"), name).lowers for name in ("gzip", "xz", "zstd")}
     assert len(lowers) == 1
     assert next(iter(lowers))[0].split("/")[-2] in there
 
@@ -223,182 +215,64 @@ def do_bytes(program: str, data: bytes) -> bytes:
     return subprocess.run([program, "-qc"], input=data, capture_output=True, check=True).stdout
 
 
-def test_not_an_image(box: Box, tmp_path: Path) -> None:
+def test_not_an_image(own: Box, tmp_path: Path) -> None:
     """What is none is refused in one line, and nothing of it stays."""
     (tmp_path / "rootfs").mkdir()
     hint = "tar -C"
     for path, why in (
-        (put(box, "text", b"hello" * 1000), "not a tar archive"),
-        (put(box, "cut", docker_archive([BASE], "x")[:5000]), ""),
-        (put(box, "bad", tar(member("oci-layout"), member("index.json", data=b"{}"))), "without manifests"),
-        (put(box, "escape", tar(member("../x"))), "'..'"),
+        (put(own, "text", b"hello" * 1000), "not a tar archive"),
+        (put(own, "cut", docker_archive([BASE], "x")[:5000]), ""),
+        (put(own, "bad", tar(member("oci-layout"), member("index.json", data=b"{}"))), "without manifests"),
+        (put(own, "escape", tar(member("../x"))), "'..'"),
         (str(tmp_path / "rootfs"), hint),
         (str(tmp_path / "none"), "No such file"),
     ):
-        done = box.pyproc("import", path, "x", check=False)
+        done = own.pyproc("import", path, "x", check=False)
         assert (done.returncode, done.stderr.count("\n"), why in done.stderr) == (1, 1, True), done.stderr
-    assert images(box) == {}
-    box.pyproc("prune")
-    assert layers(box) == os.listdir(store(box).blobs) == os.listdir(store(box).incoming) == []
+    assert images(own) == {}
+    own.pyproc("prune")
+    assert layers(own) == os.listdir(store(own).blobs) == os.listdir(store(own).incoming) == []
 
 
-def test_a_manifest_that_lies(box: Box, tmp_path: Path) -> None:
+def test_a_manifest_that_lies(own: Box, tmp_path: Path) -> None:
     """A blob, or a layer's content, that is not what its digest says is refused, and not kept."""
     oci_directory(tmp_path / "oci", [BASE], "x:1")
     for blob in (tmp_path / "oci/blobs/sha256").iterdir():
         kept = blob.read_bytes()
         blob.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
-        done = box.pyproc("import", str(tmp_path / "oci"), check=False)
+        done = own.pyproc("import", str(tmp_path / "oci"), check=False)
         assert (done.returncode, "its content is not what its digest says" in done.stderr) == (1, True), done.stderr
         blob.write_bytes(kept)
     wrong = docker_archive([BASE], "x").replace(BASE[:8], b"q" + BASE[1:8], 1)
-    done = box.pyproc("import", put(box, "w", wrong), check=False)
+    done = own.pyproc("import", put(own, "w", wrong), check=False)
     assert done.returncode == 1
-    assert images(box) == {}
-    assert layers(box) == []
-    box.pyproc("import", str(tmp_path / "oci"))
+    assert images(own) == {}
+    assert layers(own) == []
+    own.pyproc("import", str(tmp_path / "oci"))
 
 
-def test_export(box: Box, tmp_path: Path) -> None:
+def test_export(own: Box, tmp_path: Path) -> None:
     """An exported image is read by skopeo and podman, comes back as the same, and is the same bytes each time."""
-    box.pyproc("import", put(box, "d", docker_archive([BASE, tar(member("n"))], "h.io/it:1", Cmd=["/n"])))
-    (id_,) = images(box).values()
-    with mounted(box, "h.io/it:1", tmp_path / "before") as at:
+    own.pyproc("import", put(own, "d", docker_archive([BASE, tar(member("n"))], "h.io/it:1", Cmd=["/n"])))
+    (id_,) = images(own).values()
+    with mounted(own, "h.io/it:1", tmp_path / "before") as at:
         before = tree(at, leave_out=["mtime_ns"])  # of a directory Podman sets it when it is done
     for kind in ("oci-archive", "docker-archive"):
         path = tmp_path / f"{kind}.tar"
-        box.pyproc("export", "h.io/it:1", "-o", str(path), "--format", kind)
+        own.pyproc("export", "h.io/it:1", "-o", str(path), "--format", kind)
         with (tmp_path / "again").open("wb") as file:
-            command = [BIN / "pyproc", "export", *box.places, "--format", kind, id_[:12]]
+            command = [BIN / "pyproc", "export", *own.places, "--format", kind, id_[:12]]
             subprocess.run(command, stdout=file, check=True)
         assert (tmp_path / "again").read_bytes() == path.read_bytes()
         assert json.loads(do("skopeo", "inspect", "--config", f"{kind}:{path}"))["config"]["Cmd"] == ["/n"]
         with podman(path, "h.io/it:1") as at:
             assert tree(at, leave_out=["mtime_ns"]) == before
-        other = Box(tmp_path / f"{kind}.box", box.scale)
+        other = Box(tmp_path / f"{kind}.own", own.scale)
         other.base.mkdir()
         other.pyproc("import", str(path))
         assert images(other) == {"h.io/it:1": id_}
-    refused = box.pyproc("export", "h.io/it:1", "-o", "/nowhere/x", check=False)
+    refused = own.pyproc("export", "h.io/it:1", "-o", "/nowhere/x", check=False)
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
-
-
-def test_removing(box: Box) -> None:
-    """Layers stay while an image or a container has them; names go one by one; prune takes the rest."""
-    box.pyproc("import", put(box, "a", docker_archive([BASE], "a", "also")))
-    box.pyproc("import", put(box, "b", docker_archive([BASE, tar(member("n"))], "b")))
-    base, above = (resolve.resolve(str(box.base / "storage"), name).chains[-1] for name in ("a", "b"))
-    assert layers(box) == sorted((base, above))
-    assert "has the names" in box.pyproc("rmi", images(box)["docker.io/library/a:latest"][:12], check=False).stderr
-    box.pyproc("rmi", "also")
-    container = box.base / "storage/containers/c1"
-    container.mkdir(parents=True)
-    resolve.claim(resolve.resolve(str(box.base / "storage"), "b"), str(box.base / "storage"), str(container))
-    assert "container is made of it" in box.pyproc("rmi", "b", check=False).stderr
-    box.pyproc("rmi", "-f", "b")
-    box.pyproc("rmi", "a")
-    assert layers(box) == sorted((base, above))
-    assert images(box) == {} and os.listdir(store(box).blobs) == []
-    (container / resolve.USE).unlink()
-    done = json.loads(box.pyproc("prune", "--json").stdout)
-    assert (done["layers"], done["freed_bytes"] > 0, layers(box)) == (2, True, [])
-    assert "is not here" in box.pyproc("rmi", "a", check=False).stderr
-
-
-def test_a_name_that_moves(box: Box) -> None:
-    """An image whose name went to another is shown without one, and prune removes it."""
-    first = box.pyproc("import", put(box, "a", docker_archive([BASE], "a"))).stdout.strip()
-    second = box.pyproc("import", put(box, "b", tar(member("b"))), "a").stdout.strip()
-    text = box.pyproc("images").stdout
-    assert f"<none>      <none>  {first[:12]}" in text and second[:12] in text
-    box.pyproc("prune")
-    assert images(box) == {"docker.io/library/a:latest": second}
-    box.pyproc("prune", "-a")
-    assert images(box) == {} and layers(box) == []
-
-
-def test_at_the_same_time(box: Box) -> None:
-    """Eight imports of images that share layers, at once, all succeed, and each layer is there once."""
-    shared = [BASE, tar(*(member(f"f{n}", data=os.urandom(4000)) for n in range(300)))]
-    archives = [put(box, f"{n}", docker_archive([*shared, tar(member(f"own{n % 3}"))], f"i{n}")) for n in range(8)]
-    commands = [[str(BIN / "pyproc"), "import", *box.places, archive] for archive in archives]
-    running = [
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL)
-        for command in commands
-    ]
-    assert [(process.communicate()[1], process.returncode) for process in running] == [("", 0)] * 8
-    assert len(images(box)) == 8
-    assert len(layers(box)) == 5
-    assert os.listdir(store(box).incoming) == []
-
-
-def test_prune_does_not_disturb(box: Box) -> None:
-    """While something is added, prune takes nothing: it says to try again."""
-    with store(box).shared():
-        done = box.pyproc("prune", check=False)
-    assert (done.returncode, "being added right now" in done.stderr) == (1, True)
-
-
-KILLER = """
-import os, sys
-sys.path[:0] = {path!r}
-number = int(sys.argv.pop(1))
-def mortal(call):
-    def counted(*args, **kwargs):
-        global number
-        number -= 1
-        if number < 0:
-            os.kill(os.getpid(), 9)
-        return call(*args, **kwargs)
-    return counted
-for name in "open rename mkdir mknod link symlink setxattr fsync unlink fchown write rmdir".split():
-    setattr(os, name, mortal(getattr(os, name)))
-from runtime.cli import main
-sys.exit(main("pyproc"))
-"""
-
-
-def test_killed_at_any_point(box: Box, tmp_path: Path) -> None:
-    """Import and removal, killed before any of their system calls, leave what works, and what prune removes."""
-    archive = put(box, "it", docker_archive([BASE, tar(member("a/.wh..wh..opq"), member("a/n"))], "it"))
-    (tmp_path / "killer.py").write_text(KILLER.format(path=[str(Path(__file__).parents[2])]))
-    box.pyproc("import", archive)
-    whole, id_ = tree(store(box).layers, leave_out=["mtime_ns"]), images(box)
-    box.pyproc("rmi", "it")
-    for verb, *operands in (("import", archive), ("rmi", "it")):
-        number, step = 0, 1
-        while True:
-            if verb == "rmi":
-                box.pyproc("import", archive)
-            command = [sys.executable, str(tmp_path / "killer.py"), str(number), verb, *box.places, *operands]
-            done = subprocess.run(command, capture_output=True)
-            if done.returncode == 0:
-                break
-            assert done.returncode == -signal.SIGKILL, done.stderr
-            assert images(box) in ({}, id_)
-            box.pyproc("prune")
-            if not images(box):
-                assert layers(box) == os.listdir(store(box).blobs) == os.listdir(store(box).incoming) == []
-                box.pyproc("import", archive)
-            assert tree(store(box).layers, leave_out=["mtime_ns"]) == whole
-            box.pyproc("rmi", "it")
-            number += step
-            step = 1 if number < 30 else 5
-        assert number > 15
-        if verb == "import":
-            box.pyproc("rmi", "it")
-
-
-def test_a_damaged_layer_is_noticed(box: Box) -> None:
-    """A blob that changed on the disk can't become a layer again."""
-    box.pyproc("import", put(box, "a", docker_archive([BASE], "a")))
-    entry = store(box).entries()[0]
-    assert catalog.name(entry) == "docker.io/library/a:latest"
-    manifest = store(box).blob(entry.digest)
-    Path(manifest).write_bytes(b"{}")
-    done = box.pyproc("export", "a", "-o", str(box.base / "x"), check=False)
-    assert (done.returncode, "its content is not what its digest says" in done.stderr) == (1, True)
-    assert not (box.base / "x").exists()
 
 
 def test_verbs_have_help() -> None:

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import lxcfs_py
-from lxcfs_py.daemon import mount
 from lxcfs_py.daemon.processes import FACTS_BYTES
 from tests import lanes
 from tests.live.box import BIN, Box, sigkill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     Act = Callable[[int, Path], None]
 
@@ -97,14 +96,6 @@ def stop_a_worker(holder: int, base: Path) -> None:
 def begin_anew(holder: int, base: Path) -> None:
     """Ask for another supervisor and other workers, as an upgrade does."""
     os.kill(holder, signal.SIGHUP)
-
-
-@pytest.fixture
-def own(tmp_path: Path, time_scale: float) -> Iterator[Box]:
-    """Yield a box without a daemon yet."""
-    found = Box(tmp_path, time_scale)
-    yield found
-    found.close()
 
 
 ACTS = {
@@ -251,6 +242,15 @@ def test_memory_of_another_layout(own: Box) -> None:
             assert (own.mountpoint / "proc/meminfo").read_text().startswith("MemTotal:")
 
 
+def until(condition: Callable[[], object], own: Box, *, read: bool) -> None:
+    """Wait until something holds; ``read``: meanwhile what is read is right."""
+    deadline = time.monotonic() + 60 * own.scale
+    while not condition():
+        assert time.monotonic() < deadline, own.log.read_text()
+        if read:
+            assert (own.mountpoint / "proc/meminfo").read_text().startswith("MemTotal:")
+
+
 BREAKAGES = {
     "no-import": ("daemon/workers.py", "import lxcfs_py.fuse.lean ", "import lxcfs_py.fuse.nothing "),
     "no-session": ("fuse/driver.py", "pyfuse3.init(operations", "pyfuse3.nothing(operations"),
@@ -294,35 +294,3 @@ def test_an_upgrade_to_what_can_not_serve(own: Box, tmp_path: Path, broken: list
         lambda: not {*before.templates} & {*Processes(holder.pid, own.base).templates}, own, read=layout not in sound
     )
     until(lambda: len(Processes(holder.pid, own.base).workers) == len(before.workers), own, read=True)
-
-
-def until(condition: Callable[[], object], own: Box, *, read: bool) -> None:
-    """Wait until something holds; ``read``: meanwhile what is read is right."""
-    deadline = time.monotonic() + 60 * own.scale
-    while not condition():
-        assert time.monotonic() < deadline, own.log.read_text()
-        if read:
-            assert (own.mountpoint / "proc/meminfo").read_text().startswith("MemTotal:")
-
-
-def test_sigterm_unmounts(own: Box) -> None:
-    """SIGTERM to the holder is the end of it all."""
-    own.start_daemon(keeper="process")
-    own.stop_daemon()
-    assert mount.mounted(str(own.mountpoint)) is None
-    assert not (own.base / "run/lxcfs-py/daemon.json").exists()
-
-
-def test_sigterm_while_nobody_serves(own: Box) -> None:
-    """SIGTERM in the moment when the supervisor has been killed and is not back yet is the end all the same."""
-    holder = own.start_daemon(keeper="process")
-    kill(everything)(holder.pid, own.base)
-    own.stop_daemon()
-    assert mount.mounted(str(own.mountpoint)) is None
-
-
-def test_unmounted_by_somebody_else(own: Box) -> None:
-    """Once the mount is gone, the holder ends by itself."""
-    holder = own.start_daemon(keeper="process")
-    subprocess.run([BIN / "lxcfs-py", "umount", own.mountpoint], env=own.environment, check=True)
-    assert holder.wait(20 * own.scale) == 0

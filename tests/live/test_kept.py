@@ -13,8 +13,8 @@ import pytest
 
 from tests.images import docker_archive, member, tar, tree
 from tests.live.busybox import until
+from tests.live.registry import Registry
 from tests.live.test_images import do, mounted
-from tests.live.test_pull import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

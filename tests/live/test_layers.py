@@ -13,19 +13,14 @@ from runtime.images import diff, resolve
 from runtime.images.pack import Pack
 from runtime.root.lower import Lower
 from tests.images import docker_archive, member, tar, tree
-from tests.live.box import Box
 from tests.live.test_images import BASE, WHITEOUTS, put, store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.live.box import Box
+
 pytestmark = [pytest.mark.needs_layers, pytest.mark.anywhere]
-
-
-@pytest.fixture
-def box(tmp_path: Path, time_scale: float) -> Box:
-    """Return a box without a daemon, for its storage."""
-    return Box(tmp_path, time_scale)
 
 
 def trees(box: Box, layers: list[bytes]) -> tuple[str, ...]:
@@ -55,29 +50,29 @@ def changes(upper: str, lower: str, left_out: tuple[bytes, ...] = ()) -> list[st
 
 
 @pytest.mark.parametrize("name", WHITEOUTS)
-def test_there_and_back(box: Box, name: str) -> None:
+def test_there_and_back(own: Box, name: str) -> None:
     """An upper layer's archive unpacks to the very same layer: whiteouts, opaque directories and all."""
-    top = trees(box, [BASE, tar(*WHITEOUTS[name][0])])[0]
+    top = trees(own, [BASE, tar(*WHITEOUTS[name][0])])[0]
     data = packed(top)
-    again = trees(box, [BASE, data])[0]
+    again = trees(own, [BASE, data])[0]
     assert tree(again, leave_out=["mtime_ns"]) == tree(top, leave_out=["mtime_ns"])
 
 
-def test_changes(box: Box) -> None:
+def test_changes(own: Box) -> None:
     """Added, changed and deleted paths, also those an opaque directory hides; what is left out is not told."""
     members = (
         member("a", "dir"), member("a/.wh.x"), member("a/y", data=b"changed"), member("a/sub", "dir"),
         member("a/sub/n", data=b"new"), member("b", "dir"), member("b/.wh..wh..opq"), member("b/o"), member(".wh.f"),
         member("new", "dir"), member("new/in"), member("hosts"), member("c"),
     )  # fmt: skip
-    top, base = trees(box, [BASE, tar(*members)])
+    top, base = trees(own, [BASE, tar(*members)])
     assert sorted(changes(top, base, (b"hosts",))) == sorted(
         ["C a", "D a/x", "C a/y", "C a/sub", "A a/sub/n", "C b", "D b/x", "A b/o", "D f", "A new", "A new/in", "C c"]
     )
     assert b"hosts" in packed(top) and b"hosts" not in packed(top, (b"hosts",))
 
 
-def test_content_that_lies_elsewhere(box: Box, tmp_path: Path) -> None:
+def test_content_that_lies_elsewhere(own: Box, tmp_path: Path) -> None:
     """A directory that overlayfs has redirected can't be told in an archive, and is refused."""
     (tmp_path / "upper/d").mkdir(parents=True)
     os.setxattr(tmp_path / "upper/d", "trusted.overlay.redirect", b"/elsewhere")

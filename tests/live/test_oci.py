@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lxcfs_py.cgroup import control
-from runtime import places
-from tests.live.busybox import BIN, HARD, PARENT, Bundle, Runtime, left, until
+from tests.live.busybox import BIN, Bundle, Runtime, left
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ERRORS = {
     "nosuch": "executable file not found in $PATH",
@@ -156,71 +155,6 @@ def test_a_console(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     assert int((tmp_path / "pid").read_text()) > 1
 
 
-def test_namespaces_of_others(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
-    """A pod: pid, network, ipc and uts namespaces are joined by path, the mount namespace is its own."""
-    bundle.run("sleep 1000")
-    runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "pause")
-    first = runtime.state("pause")["pid"]
-    second = Bundle(tmp_path / "second", "true")
-    second.linux["cgroupsPath"] = f"{PARENT}/{tmp_path.name}-2"
-    second.config["hostname"] = ""
-    names = {"pid": "pid", "network": "net", "ipc": "ipc", "uts": "uts"}
-    for kind, file in names.items():
-        second.join(kind, f"/proc/{first}/ns/{file}")
-    second.run(
-        "for n in pid net ipc uts mnt; do readlink /proc/self/ns/$n; done; hostname; ps | grep -c 'sleep 1000'"
-    )
-    lines = runtime("run", "--bundle", str(second.write()), "member").stdout.split()
-    theirs = [os.readlink(f"/proc/{first}/ns/{file}") for file in (*names.values(), "mnt")]
-    assert (lines[:4], lines[4] != theirs[4], lines[5]) == (theirs[:4], True, "box")
-    assert int(lines[6]) >= 1
-    second.join("network", "/proc/1/ns/nosuch")
-    refused = runtime("run", "--bundle", str(second.write()), "member", check=False)
-    assert "network namespace /proc/1/ns/nosuch" in refused.stderr
-
-
-def test_a_user_namespace(runtime: Runtime, bundle: Bundle) -> None:
-    """Root inside is nobody outside; it has devices, mounts and a terminal's group of its own; exec is in it too."""
-    bundle.linux["namespaces"].append({"type": "user"})
-    bundle.linux["uidMappings"] = bundle.linux["gidMappings"] = [{"containerID": 0, "hostID": 200000, "size": 65536}]
-    subprocess.run(["chown", "-R", "200000:200000", bundle.root], check=True)
-    bundle.mount("/etc/hostname", "/etc/hostname", "bind", "ro")
-    bundle.run(
-        "id; cat /proc/self/uid_map; touch /x; echo x > /dev/null; stat -c %t:%T /dev/zero; echo ready; sleep 1000"
-    )
-    out = bundle.path / "out"
-    with out.open("w") as file:
-        subprocess.run(
-            [*runtime.command, "run", "-d", "--bundle", bundle.write(), "c"], stdout=file, stderr=file, stdin=-3,
-            check=True, env=runtime.environment,
-        )  # fmt: skip
-    deadline = time.monotonic() + 20 * runtime.scale
-    while "ready" not in out.read_text():
-        assert time.monotonic() < deadline, out.read_text()
-        time.sleep(0.05)
-    assert out.read_text().split() == ["uid=0", "gid=0", "0", "200000", "65536", "1:5", "ready"]
-    assert os.stat(bundle.root / "x").st_uid == 200000
-    done = runtime("exec", "c", "sh", "-c", "id -u; grep CapEff /proc/self/status; touch /y")
-    assert done.stdout.split()[0] == "0"
-    assert os.stat(bundle.root / "y").st_uid == 200000
-    assert "uid=1000" in runtime("exec", "--user", "1000", "c", "id").stdout
-
-
-@pytest.mark.needs_timens
-def test_time_offsets(runtime: Runtime, bundle: Bundle) -> None:
-    """A new time namespace has the offsets that are asked for, and hooks have the host's clocks."""
-    bundle.linux["namespaces"].append({"type": "time"})
-    bundle.linux["timeOffsets"] = {"boottime": {"secs": 1000000}, "monotonic": {"secs": 5, "nanosecs": 6}}
-    bundle.hook("createRuntime", "cut -d. -f1 /proc/uptime > $LOG")
-    bundle.run("cut -d. -f1 /proc/uptime; cat /proc/self/timens_offsets")
-    bundle.config["annotations"] = {"io.lxcfs-py.view": "off"}
-    up, *offsets = runtime("run", "--bundle", str(bundle.write()), "c").stdout.split()
-    now = time.clock_gettime(time.CLOCK_BOOTTIME)
-    assert abs(int(up) - 1000000 - now) < 60 * runtime.scale
-    assert offsets == ["monotonic", "5", "6", "boottime", "1000000", "0"]
-    assert abs(int((bundle.path / "log").read_text()) - now) < 60 * runtime.scale
-
-
 def test_views(box: Any, tmp_path: Path, bundle: Bundle, time_scale: float) -> None:
     """The truthful files come along, in exec too; an annotation leaves them out, or insists on them."""
     ours = Runtime("pyproc", tmp_path, time_scale, LXCFS_PY_RUNTIME_DIR=box.environment["LXCFS_PY_RUNTIME_DIR"])
@@ -244,131 +178,6 @@ def test_views(box: Any, tmp_path: Path, bundle: Bundle, time_scale: float) -> N
     bundle.config["annotations"] = {"io.lxcfs-py.view": "require"}
     done = lonely("run", "--bundle", str(bundle.write()), "c", check=False)
     assert "no lxcfs-py daemon serves" in done.stderr
-
-
-def test_update_ps_and_events(runtime: Runtime, bundle: Bundle) -> None:
-    """Limits change while it runs, from a file and by options; ps names its processes, events tells what it uses."""
-    bundle.linux["resources"]["memory"] = {"limit": 64 << 20}
-    bundle.run("sleep 1000 & sleep 1000; true")
-    runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "c")
-    resources = json.dumps({"memory": {"limit": 128 << 20, "swap": 256 << 20}, "pids": {"limit": 17}})
-    with open(bundle.path / "in", "w+") as file:
-        file.write(resources)
-        file.seek(0)
-        runtime("update", "--resources=-", "c", stdin=file)
-    found = json.loads(runtime("events", "--stats", "c").stdout)
-    assert (found["type"], found["id"]) == ("stats", "c")
-    assert found["data"]["memory"]["usage"]["limit"] == 128 << 20
-    assert found["data"]["pids"]["limit"] == 17
-    assert found["data"]["memory"]["usage"]["usage"] > 0
-    runtime("update", "--memory", "96m", "--pids-limit", "19", "c")
-    data = json.loads(runtime("events", "--stats", "c").stdout)["data"]
-    assert (data["memory"]["usage"]["limit"], data["pids"]["limit"]) == (96 << 20, 19)
-    deadline = time.monotonic() + 20 * runtime.scale
-    while len(pids := json.loads(runtime("ps", "--format", "json", "c").stdout)) != 3:
-        assert time.monotonic() < deadline
-    assert runtime.state("c")["pid"] in pids
-    runtime("kill", "--all", "c", "KILL")
-    until(runtime, "c", "stopped")
-
-
-def cgroup_of_somebody_else(path: str) -> list[str]:
-    """Make a cgroup in every hierarchy; return its directories."""
-    there = places.layout(path)
-    control.create(places.host(), there, path, control.Limits())
-    return control.directories(there, path)
-
-
-def test_a_cgroup_that_is_inhabited(runtime: Runtime, bundle: Bundle) -> None:
-    """A cgroup in which others live is refused, as they would end with the container, and stays."""
-    path = bundle.linux["cgroupsPath"]
-    directories = cgroup_of_somebody_else(path)
-    other = subprocess.Popen(["sleep", "1000"], preexec_fn=lambda: control.enter([f"{directories[0]}/cgroup.procs"]))
-    try:
-        refused = runtime("create", "--bundle", str(bundle.write()), "c", check=False)
-        assert f"linux.cgroupsPath: {path}: 1 processes are in that cgroup" in refused.stderr
-        assert (refused.returncode, runtime.status("c"), other.poll()) == (125, "", None)
-        assert all(map(os.path.isdir, directories))
-    finally:
-        other.kill()
-        other.wait()
-        control.remove(places.host(), places.layout(path), path)
-
-
-@pytest.mark.parametrize("hook", ["createRuntime", ""])
-def test_an_empty_cgroup_of_somebody_elses(runtime: Runtime, bundle: Bundle, hook: str) -> None:
-    """A cgroup that is there and empty is the container's, but stays where nothing comes of the container."""
-    path = bundle.linux["cgroupsPath"]
-    directories = cgroup_of_somebody_else(path)
-    if hook:
-        bundle.hook(hook, "exit 1")
-    else:
-        bundle.process["args"] = ["nosuch"]
-    assert runtime.quietly("create", "--bundle", str(bundle.write()), "c") == 125 if hook else 127
-    assert control.directories(places.layout(path), path) == directories
-    control.remove(places.host(), places.layout(path), path)
-
-
-@pytest.mark.parametrize(("version", "limit", "seen"), [
-    ("1.0.2", 0, "max"), ("1.3.0", 0, "1"), ("1.3.0", -1, "max"), ("1.0.2", -1, "max"), ("1.0.2", 1, "1"),
-])  # fmt: skip
-def test_no_processes(runtime: Runtime, bundle: Bundle, version: str, limit: int, seen: str) -> None:
-    """A limit of 0 processes is none at all before specification 1.3, and a number from then on; -1 is no limit."""
-    bundle.config["ociVersion"] = version
-    bundle.linux["resources"]["pids"] = {"limit": limit}
-    bundle.process["args"] = ["sleep", "1000"]
-    runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "c")
-    path = bundle.linux["cgroupsPath"]
-    which = places.layout(path).which("pids")
-    assert which is not None
-    file = Path(which.directory(path), "pids.max")
-    assert file.read_text().strip() == seen
-    resources = bundle.path / "resources"
-    resources.write_text(json.dumps({"pids": {"limit": 0}}))
-    runtime("update", "--pids-limit", "7", "c")
-    runtime("update", "--resources", str(resources), "c")
-    assert file.read_text().strip() == ("1" if version == "1.3.0" else "7")
-    runtime("update", "--pids-limit", "0", "c")
-    assert file.read_text().strip() == "max"
-
-
-def test_a_container_with_cgroups_of_its_own(runtime: Runtime, bundle: Bundle) -> None:
-    """exec works where the first process has moved to a cgroup below and hands controllers on, as systemd does."""
-    bundle.mount("/sys/fs/cgroup", "cgroup", *HARD, kind="cgroup")
-    bundle.run(
-        "cd /sys/fs/cgroup; [ -d unified ] && cd unified; mkdir init && echo 1 > init/cgroup.procs;"
-        "for c in $(cat cgroup.controllers); do echo +$c > cgroup.subtree_control; done; touch /ready; sleep 1000"
-    )
-    runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "c")
-    deadline = time.monotonic() + 20 * runtime.scale
-    while not (bundle.root / "ready").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    assert runtime("exec", "c", "echo", "in").stdout == "in\n"
-    runtime("delete", "--force", "c")
-
-
-@pytest.mark.needs_native
-@pytest.mark.needs_layers  # an overlay can't be mounted with other ids either
-@pytest.mark.parametrize("user", [False, True], ids=["host", "user-namespace"])
-def test_a_mount_with_ids_of_its_own(runtime: Runtime, bundle: Bundle, *, user: bool) -> None:
-    """What belongs to root on disk is another's inside, and what is made there is root's on disk."""
-    volume = bundle.path / "volume"
-    volume.mkdir()
-    (volume / "file").touch()
-    base = 200000 if user else 0
-    mappings = [{"containerID": 0, "hostID": base + 1000, "size": 1}]
-    bundle.mount("/volume", volume, "bind", "idmap")
-    bundle.config["mounts"][-1] |= {"uidMappings": mappings, "gidMappings": mappings}
-    if user:
-        bundle.linux["namespaces"].append({"type": "user"})
-        bundle.linux["uidMappings"] = [{"containerID": 0, "hostID": base, "size": 65536}]
-        bundle.linux["gidMappings"] = bundle.linux["uidMappings"]
-        subprocess.run(["chown", "-R", f"{base}:{base}", bundle.root], check=True)
-    bundle.process["user"] = {"uid": 1000, "gid": 1000}
-    bundle.run("stat -c '%u %g' /volume/file; touch /volume/new")
-    assert runtime("run", "--bundle", str(bundle.write()), "c").stdout == "1000 1000\n"
-    assert (volume / "new").stat().st_uid == 0
 
 
 def test_without_pivot_root(runtime: Runtime, bundle: Bundle) -> None:

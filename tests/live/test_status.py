@@ -29,14 +29,6 @@ MEMINFO, STAT, CPU = "proc/meminfo", "proc/stat", "sys/devices/system/cpu"
 
 
 @pytest.fixture
-def own(tmp_path: Path, time_scale: float) -> Iterator[Box]:
-    """Yield a box without a daemon yet."""
-    found = Box(tmp_path, time_scale)
-    yield found
-    found.close()
-
-
-@pytest.fixture
 def apart(tmp_path: Path, time_scale: float) -> Iterator[Apart]:
     """Yield a box with a mount namespace of its own, without a daemon yet."""
     found = Apart(tmp_path, time_scale)

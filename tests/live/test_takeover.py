@@ -16,7 +16,7 @@ from tests.live.test_pressure import STALL, counted, poller
 from tests.live.test_seccomp import loop, result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     Act = Callable[[int, Path], None]
@@ -25,14 +25,6 @@ pytestmark = pytest.mark.anywhere  # who takes over from whom
 
 SECONDS = {"here": 7, "uml": 20, "qemu": 60}
 """How long callers call, by lane."""
-
-
-@pytest.fixture
-def own(tmp_path: Path, time_scale: float) -> Iterator[Box]:
-    """Yield a box without a daemon yet."""
-    found = Box(tmp_path, time_scale)
-    yield found
-    found.close()
 
 
 def processes(holder: int, base: Path) -> dict[str, list[int]]:

@@ -10,16 +10,12 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from lxcfs_py.served import BOUND
 from tests.live.apart import Apart
 from tests.live.box import BIN, Box
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.anywhere  # words
 
@@ -107,14 +103,6 @@ def test_not_root(clean: Box) -> None:
     done = subprocess.run(run, capture_output=True, text=True)
     assert done.returncode == 125
     assert "denied; give a --root and a --storage of your own\n" in done.stderr, done.stderr
-
-
-@pytest.fixture
-def own(tmp_path: Path, time_scale: float) -> Iterator[Box]:
-    """Yield a box without a daemon."""
-    found = Box(tmp_path, time_scale)
-    yield found
-    found.close()
 
 
 def test_proc_view_without_a_daemon(own: Box) -> None:

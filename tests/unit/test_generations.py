@@ -20,7 +20,7 @@ from lxcfs_py.daemon import generations, mount, notify, supervisor, workers
 from lxcfs_py.daemon.processes import Processes, Template
 from lxcfs_py.daemon.session import Session
 from lxcfs_py.errors import Error
-from tests.unit.test_mourning import Scene
+from tests.unit.scene import Scene
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -13,7 +13,7 @@ from lxcfs_py.daemon import rehearsal, workers
 from lxcfs_py.daemon.rehearsal import rehearse
 from lxcfs_py.fuse import protocol
 from lxcfs_py.fuse.operations import Operations
-from tests.unit.test_mourning import Scene
+from tests.unit.scene import Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
