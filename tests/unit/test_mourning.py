@@ -31,14 +31,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
-    """Yield one of a kernel that can't ask again."""
-    found = Scene(relay=True)
-    yield found
-    found.close()
-
-
-@pytest.fixture
 def resending() -> Iterator[Scene]:
     """Yield one of a kernel that can."""
     found = Scene(relay=False)

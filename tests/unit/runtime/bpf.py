@@ -6,6 +6,8 @@ import struct
 
 X86_64, I386, AARCH64, ARM = 0xC000003E, 0x40000003, 0xC00000B7, 0x40000028
 X32_BIT = 0x40000000
+ALLOW, ERRNO, KILL = 0x7FFF0000, 0x50000, 0
+ENOSYS = ERRNO | 38
 
 
 def interpret(program: bytes, number: int, architecture: int, arguments: tuple[int, ...] = ()) -> int:
