@@ -41,6 +41,13 @@ def own(tmp_path: Path, time_scale: float) -> Iterator[Box]:
     found.close()
 
 
+@pytest.fixture
+def name(clean: Box) -> Iterator[str]:
+    """Yield a name, and remove what bears it."""
+    yield "web"
+    clean.pyproc("rm", "--force", "web")
+
+
 @pytest.fixture(scope="session")
 def parents() -> Iterator[None]:
     """Remove the parents of bundles' cgroups at the end, which no runtime may remove."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pty
 import select
 import signal
 import subprocess
-import tarfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lxcfs_py.procfs import pid_stat
-from runtime.kernel.removal import remove_tree
 from tests.live.box import BIN, Box
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.anywhere
 
@@ -50,13 +47,6 @@ def popen(box: Box, verb: str, *arguments: str, **how: Any) -> subprocess.Popen[
     """Start one of pyproc's verbs."""
     how = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **how}
     return subprocess.Popen([BIN / "pyproc", verb, *box.places, *arguments], env=box.environment, **how)
-
-
-@pytest.fixture
-def name(clean: Box, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Yield a name, and remove what bears it."""
-    yield "web"
-    clean.pyproc("rm", "--force", "web")
 
 
 def test_again(clean: Box, name: str) -> None:
@@ -194,74 +184,6 @@ def test_logs_that_are_followed(clean: Box, name: str) -> None:
     clean.pyproc("rm", f"{name}2")
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Path:
-    """Return a directory with a tree to copy, and one to copy to."""
-    (tmp_path / "in/sub").mkdir(parents=True)
-    (tmp_path / "in/sub/f").write_text("text")
-    (tmp_path / "in/sub/f").chmod(0o640)
-    os.chown(tmp_path / "in/sub/f", 7, 8)
-    os.symlink("/etc/shadow", tmp_path / "in/link")
-    os.link(tmp_path / "in/sub/f", tmp_path / "in/other")
-    (tmp_path / "out").mkdir()
-    return tmp_path
-
-
-@pytest.mark.parametrize("running", [True, False])
-def test_copies(clean: Box, name: str, files: Path, running: bool) -> None:
-    """Trees go in and come out as they were, running or not; links stay links, owners are root's unless kept."""
-    clean.run("-d", "--name", name, "--", "sleep", "1000" if running else "0")
-    if not running:
-        clean.pyproc("wait", name)
-    clean.pyproc("cp", str(files / "in"), f"{name}:/root/new")
-    clean.pyproc("cp", f"{files}/in/.", f"{name}:/root/new")
-    clean.pyproc("cp", "-a", f"{files}/in", f"{name}:/root/new")
-    clean.pyproc("cp", f"{name}:/root/new", str(files / "out"))
-    for place, owner in (("out/new", 0), ("out/new/in", 0)):
-        there = files / place
-        assert (there / "sub/f").read_text() == "text" and os.readlink(there / "link") == "/etc/shadow"
-        found = (there / "sub/f").stat()
-        assert (found.st_mode & 0o7777, found.st_uid, found.st_ino) == (0o640, owner, (there / "other").stat().st_ino)
-    clean.pyproc("cp", "-a", f"{name}:/root/new/in/sub/f", str(files / "out/kept"))
-    assert ((files / "out/kept").stat().st_uid, (files / "out/kept").stat().st_gid) == (7, 8)
-    with popen(clean, "cp", f"{name}:/root/new/sub", "-") as sent:
-        assert sent.stdout is not None
-        with tarfile.open(fileobj=sent.stdout, mode="r|") as tar:
-            assert [member.name for member in tar] == ["sub", "sub/f"]
-    for source, target, text in (
-        (f"{name}:/none", str(files), "none"),
-        (str(files / "in"), f"{name}:/root/new/other", "no directory can replace"),
-        (f"{files}/in/other", f"{name}:/no/such/", "no such directory"),
-        (f"{name}:/root/new", f"{name}:/x", "two containers"),
-    ):  # fmt: skip
-        refused = clean.pyproc("cp", source, target, check=False)
-        assert refused.returncode and text in refused.stderr and refused.stderr.count("\n") == 1, refused.stderr
-
-
-def test_copies_of_what_is_hostile(clean: Box, name: str, files: Path) -> None:
-    """No link of the container leads out of it, no device of it comes to the host, and no tar climbs."""
-    secret = files / "secret"
-    secret.mkdir()
-    (secret / "s").write_text("the host's")
-    script = f"ln -s {secret} /root/out; mknod /root/null c 1 3; chmod u+s /usr/bin/env 2>&-; sleep 1000"
-    clean.run("-d", "--name", name, "--", "sh", "-c", script)
-    until(clean, lambda: clean.pyproc("exec", name, "test", "-e", "/root/null", check=False).returncode == 0)
-    assert clean.pyproc("cp", f"{name}:/root/out/s", str(files / "out"), check=False).returncode == 1
-    assert clean.pyproc("cp", "-L", f"{name}:/root/out", str(files / "out"), check=False).returncode == 1
-    clean.pyproc("cp", f"{files}/in/other", f"{name}:/root/out/x", check=False)
-    assert os.listdir(secret) == ["s"]
-    refused = clean.pyproc("cp", f"{name}:/root/null", str(files / "out"), check=False)
-    assert (refused.returncode, "a device, which would be the host's" in refused.stderr) == (1, True)
-    assert os.listdir(files / "out") == []
-    for member in ("../up", "/abs"):
-        data = io.BytesIO()
-        with tarfile.open(fileobj=data, mode="w") as tar:
-            tar.addfile(tarfile.TarInfo(member))
-        given = popen(clean, "cp", "-", f"{name}:/tmp", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-        _, said = given.communicate(data.getvalue(), timeout=60 * clean.scale)
-        assert given.returncode == 1 and member.encode() in said
-
-
 def test_events(clean: Box, name: str) -> None:
     """What happens to a container is told in order, by Docker's words, with the exit code."""
     with popen(clean, "events", "--json", "--filter", f"container={name}") as told:
@@ -330,77 +252,3 @@ def test_wrong_states(clean: Box, name: str) -> None:
     for verb in ("attach", "top", "stats", "kill", "pause"):
         refused = clean.pyproc(verb, name, check=False)
         assert refused.returncode and repr(name) in refused.stderr and refused.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize("how", ["fail", "kill"])
-def test_cut_off_while_it_starts_again(clean: Box, name: str, how: str) -> None:
-    """Whatever step a start again ends at, the container is there, ended, and starts the next time with its files."""
-    clean.run("-d", "--name", name, "--proc-view", "off", "--", "sh", "-c", "echo x >> /root/n")
-    clean.pyproc("wait", name)
-    for count, step in enumerate((0, 1, 2, 3, 4, 12, 30, 60), 2):
-        command = [str(BIN / "pyproc"), "start", *clean.places, name]
-        stop = {"PYPROC_TEST_STOP": f"{how}:{step}"}
-        done = subprocess.run(
-            command, env={**clean.environment, **stop}, stdin=-3, capture_output=True, timeout=60 * clean.scale
-        )
-        assert done.returncode not in (0, 1), (step, done)
-        clean.run("--rm", "--proc-view", "off", "--", "true")  # sweeps what was begun and never was
-        assert clean.ids() == [name], step
-        assert clean.pyproc("start", "-a", name).returncode == 0, step
-        clean.pyproc("cp", f"{name}:/root/n", str(clean.base / "n"))
-        assert (clean.base / "n").read_text() == "x\n" * count
-
-
-def test_a_start_that_is_cut_off_before_its_command(clean: Box, name: str) -> None:
-    """Killed between making a container and starting it, pyproc-run leaves none that waits for ever."""
-    plan = clean.run("--dry-run", "--proc-view", "off", "--", "sleep", "60").stdout.splitlines()
-    assert plan[-1] == "execve sleep 60" and "filter" in plan[-2]
-    stop = {"PYPROC_TEST_STOP": f"kill:{len(plan) - 2}"}
-    done = clean.run("-d", "--name", name, "--proc-view", "off", "--", "sleep", "60", check=False, **stop)
-    assert done.returncode == 137
-    until(clean, lambda: json.loads(clean.pyproc("list", "--json").stdout)[0]["status"] == "stopped")
-    clean.run("--rm", "--proc-view", "off", "--", "true")
-    assert clean.left() == []
-
-
-def test_after_a_boot(clean: Box, name: str) -> None:
-    """Whatever verb asks first knows a container whose state went with the boot."""
-    clean.run("-d", "--name", name, "--", "sh", "-c", "echo said; echo x > /root/f")
-    clean.pyproc("wait", name)
-    until(clean, lambda: not [path for path in clean.left() if "/cgroup/" in path])
-    for verb, operands, shown in (
-        ("inspect", (name,), '"Status": "exited"'),
-        ("logs", (name,), "said"),
-        ("diff", (name,), "A /root/f"),
-        ("state", (name,), "stopped"),
-        ("stop", (name,), name),
-        ("cp", (f"{name}:/root/f", str(clean.base / "f")), ""),
-        ("generate", ("systemd", name), "ExecStart"),
-        ("rename", (name, "other"), ""),
-        ("rename", ("other", name), ""),
-        ("start", (name,), name),
-    ):
-        remove_tree(f"{clean.base}/state/{name}")
-        assert shown in clean.pyproc(verb, *operands).stdout, verb
-    clean.pyproc("wait", name)
-    until(clean, lambda: not [path for path in clean.left() if "/cgroup/" in path])
-    for verb, text in (("commit", "has no image"), ("wait", "exit code is not known"), ("update", "it is stopped")):
-        remove_tree(f"{clean.base}/state/{name}")
-        refused = clean.pyproc(verb, name, check=False)
-        assert (refused.returncode, text in refused.stderr) == (1, True), refused.stderr
-    remove_tree(f"{clean.base}/state/{name}")
-    clean.pyproc("rm", name)
-
-
-def test_a_start_in_the_background_that_is_cut_off(clean: Box) -> None:
-    """A detached start that fails or is killed says so by its exit code, and leaves nothing."""
-    for step in (0, 3, 40):
-        done = clean.run(
-            "-d", "--proc-view", "off", "--", "sleep", "60", check=False, PYPROC_TEST_STOP=f"fail:{step}"
-        )
-        assert (done.returncode, f"step {step}" in done.stderr, clean.left()) == (125, True, []), done.stderr
-        done = clean.run(
-            "-d", "--proc-view", "off", "--", "sleep", "60", check=False, PYPROC_TEST_STOP=f"kill:{step}"
-        )
-        assert done.returncode == 137, done.stderr
-        until(clean, lambda: not clean.left() or (clean.run("--rm", "--proc-view", "off", "--", "true") and None))
