@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Argument = int | bytes | None | Array
 
 
+# _SimpleCData takes a parameter in typeshed alone.
 class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
     """What functions return."""
 
@@ -42,7 +43,7 @@ class _Function(_ctypes.CFuncPtr):
     _restype_ = _Int
 
 
-_library = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
+_library = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # None is the program itself
 _found: dict[str, _Function] = {}
 error_number = _ctypes.get_errno
 """Return the errno of the last call."""

@@ -171,6 +171,7 @@ def serve(operations: Operations, fuse_fd: int, init: protocol.Init, slot: memor
     """
     session = Session(operations, fuse_fd, init, slot)
     operations.wake_message = session.wake_message
+    # What it imports is no part of its interface.
     pyfuse3.trio = Blocking(lambda fd: session.wait(fd))  # type: ignore[attr-defined]
     pyfuse3.init(operations, session.path, set())
     loop = pyfuse3.main(min_tasks=1, max_tasks=1)

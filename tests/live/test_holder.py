@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,6 +164,11 @@ def full(held: int) -> int:
     return int.from_bytes(Path(f"/proc/{held}/fd/{holder.PROGRAM}").read_bytes()[-8:], "little")
 
 
+def said_last(box: Box, line: str) -> bool:
+    """Say whether a line is the last of the log."""
+    return box.pyproc("logs", "-n", "1", NAME).stdout == f"{line}\n"
+
+
 def test_a_log_that_can_not_be_rotated(clean: Box) -> None:
     """It goes on, whole, and isn't tried to be rotated at every piece, but later again."""
     script = "read x; seq 1 60000; echo one; read x; seq 60001 120000; echo two; read x"
@@ -176,7 +182,7 @@ def test_a_log_that_can_not_be_rotated(clean: Box) -> None:
             assert attached.stdin is not None
             attached.stdin.write(b"\n")
             attached.stdin.flush()
-            until(clean, lambda said=said: clean.pyproc("logs", "-n", "1", NAME).stdout == f"{said}\n")  # type: ignore[misc]
+            until(clean, partial(said_last, clean, said))
             attached.kill()
         there = [name for name in files(clean) if name.count(".") == 0 or name[4:].isdigit()]
         assert (len(there) > 1) == (said == "two")

@@ -37,9 +37,11 @@ CONFIG: dict[str, Any] = {"root": {"path": "rootfs"}, "linux": {"namespaces": [{
         ({"annotations": None}, {"annotations": {"a": "b"}}, ("web", 7, "/b/rootfs", "auto", True)),
     ],
 )
-def test_what_is_asked(state: dict[str, Any], config: dict[str, Any], expected: tuple[object, ...]) -> None:
+def test_what_is_asked(
+    state: dict[str, Any], config: dict[str, Any], expected: tuple[str, int, str, str, bool]
+) -> None:
     """Where the root is, which process, and what the annotation says, from the state and config.json."""
-    assert hook.asked({**STATE, **state}, {**CONFIG, **config}) == Asked(*expected)  # type: ignore[arg-type]
+    assert hook.asked({**STATE, **state}, {**CONFIG, **config}) == Asked(*expected)
 
 
 @pytest.mark.parametrize(

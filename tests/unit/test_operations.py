@@ -55,4 +55,5 @@ def test_every_handler_has_the_boundary() -> None:
 
 def test_flush_is_no_request() -> None:
     """FLUSH is answered with ENOSYS: the kernel then leaves it out for ever."""
-    assert run(Operations.flush(SimpleNamespace(words=[0] * FILES_AT), 1)) == errno.ENOSYS  # type: ignore[arg-type]
+    operations: Any = SimpleNamespace(words=[0] * FILES_AT)
+    assert run(Operations.flush(operations, 1)) == errno.ENOSYS

@@ -16,7 +16,7 @@ from lxcfs_py.fuse.operations import Operations
 from tests.unit.scene import Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lxcfs_py.daemon.task import Task
 
@@ -49,10 +49,12 @@ def hang(_task: Task, _number: int) -> NoReturn:
 
 
 @pytest.mark.parametrize(("work", "why"), [(die, "the worker has ended"), (hang, "timed out")])
-def test_workers_that_do_not_answer(scene: Scene, work: object, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_do_not_answer(
+    scene: Scene, work: Callable[[Task, int], NoReturn], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that dies at once, and one that hangs, can't."""
     monkeypatch.setattr(rehearsal, "SECONDS", 0.5)
-    assert rehearse(scene.task, 0, work) == f"proc/meminfo: {why}"  # type: ignore[arg-type]
+    assert rehearse(scene.task, 0, work) == f"proc/meminfo: {why}"
 
 
 def test_no_process_for_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

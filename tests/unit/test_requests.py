@@ -147,8 +147,8 @@ class Handlers(SimpleNamespace):
 
 
 @pytest.fixture
-def handlers() -> Handlers:
-    """Return handlers."""
+def handlers() -> Any:
+    """Return handlers: not all that ``Operations`` has."""
     return Handlers(open_files=set(), logged=[])
 
 
@@ -157,9 +157,9 @@ def read(handle: int, offset: int, size: int, flags: int = 2) -> bytes:
     return struct.pack("=QQII16x", handle, offset, size, flags)
 
 
-def test_a_file_is_read_without_libfuse(kernel: Kernel, handlers: Handlers) -> None:
+def test_a_file_is_read_without_libfuse(kernel: Kernel, handlers: Any) -> None:
     """OPEN, READ and RELEASE are answered as the kernel expects it; what goes wrong is an errno."""
-    reading: Any = Reading(handlers, kernel.asked.fileno())  # type: ignore[arg-type]
+    reading: Any = Reading(handlers, kernel.asked.fileno())
 
     def ask(opcode: int, body: bytes, inode: int = 4) -> tuple[int, bytes]:
         unique = kernel.ask(opcode, body, inode=inode)
@@ -182,9 +182,9 @@ def test_a_file_is_read_without_libfuse(kernel: Kernel, handlers: Handlers) -> N
     assert WORDS[REQUESTS] == before + 8
 
 
-def test_what_is_left_to_libfuse(kernel: Kernel, handlers: Handlers) -> None:
+def test_what_is_left_to_libfuse(kernel: Kernel, handlers: Any) -> None:
     """Every other request is left to libfuse, but for INTERRUPT, which nobody answers."""
-    reading: Any = Reading(handlers, kernel.asked.fileno())  # type: ignore[arg-type]
+    reading: Any = Reading(handlers, kernel.asked.fileno())
     for opcode in range(1, 60):
         if opcode not in (protocol.OPEN, protocol.READ, protocol.RELEASE):
             kernel.ask(opcode, bytes(40))
@@ -193,10 +193,10 @@ def test_what_is_left_to_libfuse(kernel: Kernel, handlers: Handlers) -> None:
         kernel.answer()
 
 
-def test_a_caller_that_was_killed_keeps_no_file_open(kernel: Kernel, handlers: Handlers) -> None:
+def test_a_caller_that_was_killed_keeps_no_file_open(kernel: Kernel, handlers: Any) -> None:
     """A file whose opening nobody waits for any more is closed again: the kernel will not."""
     null = os.open(os.devnull, os.O_RDONLY)  # nothing can be written there
     kernel.ask(protocol.OPEN, bytes(8), inode=4)
-    assert Reading(handlers, null).answered(memoryview(kernel.asked.recv(4096)))  # type: ignore[arg-type]
+    assert Reading(handlers, null).answered(memoryview(kernel.asked.recv(4096)))
     os.close(null)
     assert handlers.open_files == set()

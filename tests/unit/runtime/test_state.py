@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -218,7 +219,7 @@ def test_the_lock_is_one_holders(tmp_path: Path) -> None:
         state.lock(root, "web", wait=False)
     code = "import sys; from runtime import state\n"
     code += "try: state.lock(sys.argv[1], 'web')\nexcept state.MissingError: sys.exit(9)"
-    waiter = subprocess.Popen([os.sys.executable, "-c", code, root])  # type: ignore[attr-defined]
+    waiter = subprocess.Popen([sys.executable, "-c", code, root])
     waits = f" {waiter.pid} "
     while "-> FLOCK" not in (locks := Path("/proc/locks").read_text()) or waits not in locks:
         assert waiter.poll() is None, "it did not wait"
