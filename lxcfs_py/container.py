@@ -14,8 +14,8 @@ from lxcfs_py.cgroup.api import Cgroup
 from lxcfs_py.errors import Error
 from lxcfs_py.files import Files
 from lxcfs_py.lifeline import Lifeline, Living
-from lxcfs_py.process import pid_namespaces
-from lxcfs_py.procfs import pid_stat, proc_cgroup, status, timens_offsets
+from lxcfs_py.process import numbers, pid_namespaces
+from lxcfs_py.procfs import pid_stat, proc_cgroup, timens_offsets
 from lxcfs_py.record import Record
 from lxcfs_py.registry import RefusedError, Registration, ids, load
 
@@ -267,14 +267,9 @@ class Callers:
     def _search(self, namespace: str) -> int:
         """Return the process that is 1 in a pid namespace."""
         for name in os.listdir(self._host.proc):
-            if name.isdigit() and _link(f"{self._host.proc}/{name}/ns/pid") == namespace:
-                try:
-                    with open(f"{self._host.proc}/{name}/status", "rb") as file:
-                        numbers = status.pids(file.read())
-                except OSError:
-                    continue
-                if numbers[-1:] == (1,):
-                    return int(name)
+            there = name.isdigit() and _link(f"{self._host.proc}/{name}/ns/pid") == namespace
+            if there and numbers(self._host, int(name))[-1:] == (1,):
+                return int(name)
         return 0
 
 

@@ -36,6 +36,17 @@ def alive(host: Host, pid: int, start_ticks: int) -> bool:
     return found is not None and found.start_ticks == start_ticks and found.state not in "XZx"
 
 
+def numbers(host: Host, pid: int) -> tuple[int, ...]:
+    """Return a thread's number in each pid namespace it is in, the outermost first; () if there is none."""
+    from lxcfs_py.procfs import status  # a start has no use for it
+
+    try:
+        with open(f"{host.proc}/{pid}/status", "rb") as file:
+            return status.pids(file.read())
+    except OSError:
+        return ()
+
+
 def pid_namespaces(host: Host, pid: int) -> Iterator[int]:
     """Yield the inodes of its pid namespaces, its own first, then each one above, as far as we may look."""
     try:

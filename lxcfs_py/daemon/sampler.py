@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from lxcfs_py import container as containers
-from lxcfs_py import log, registry
+from lxcfs_py import log, process, registry
 from lxcfs_py.cgroup import Cgroups
 from lxcfs_py.errors import Error
 from lxcfs_py.files import Files
 from lxcfs_py.loads import AS_HOST, EVERY_NSEC, PLACES, REGISTERED, Loads, advance
-from lxcfs_py.procfs import status
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -140,12 +139,12 @@ class Sampler:
                 yield
             states += b"".join(map(self._state, threads[at : at + CHUNK]))
         newest, last_pid, depth = max(threads, default=0), before.last_pid, before.depth
-        if depth is None and (numbers := self._numbers(container.init_pid)):
+        if depth is None and (numbers := process.numbers(self._host, container.init_pid)):
             depth = len(numbers) - 1
         if depth == 0:
             last_pid = AS_HOST
         elif depth and newest != before.newest:
-            last_pid = max((last_pid, *self._numbers(newest)[depth : depth + 1]))
+            last_pid = max((last_pid, *process.numbers(self._host, newest)[depth : depth + 1]))
         counts = states.count(b"R"), states.count(b"D"), len(threads)
         return Count(before.entry, activity, *counts, newest, last_pid, depth)
 
@@ -164,14 +163,6 @@ class Sampler:
             return b""
         finally:
             os.close(descriptor)
-
-    def _numbers(self, pid: int) -> tuple[int, ...]:
-        """Return a thread's number in each pid namespace."""
-        try:
-            with open(f"{self._host.proc}/{pid}/status", "rb") as file:
-                return status.pids(file.read())
-        except OSError:
-            return ()
 
 
 def _stamps(directory: str) -> dict[str, tuple[int, int]]:

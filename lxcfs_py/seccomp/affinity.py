@@ -8,7 +8,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from lxcfs_py.procfs import status
+from lxcfs_py import process
 from lxcfs_py.seccomp.protocol import ARCHITECTURES, SCHED_GETAFFINITY
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ def task(host: Host, caller: int, number: int, others: Callable[[], Iterable[int
 
 def _search(host: Host, caller: int, number: int, others: Callable[[], Iterable[int]]) -> int:
     """Look among the caller's threads and the main threads of others; one namespace down is where they agree."""
-    depth = len(_numbers(host, caller))
+    depth = len(process.numbers(host, caller))
     for tid in _candidates(host, caller, others):
-        found = _numbers(host, tid)
+        found = process.numbers(host, tid)
         if len(found) >= depth > 0 and found[depth - 1] == number:
             return tid
     return 0
@@ -100,11 +100,3 @@ def _candidates(host: Host, caller: int, others: Callable[[], Iterable[int]]) ->
         if at == MOST_SEARCHED:
             return
         yield pid
-
-
-def _numbers(host: Host, tid: int) -> tuple[int, ...]:
-    try:
-        with open(f"{host.proc}/{tid}/status", "rb") as file:
-            return status.pids(file.read())
-    except OSError:
-        return ()

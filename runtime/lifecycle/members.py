@@ -10,7 +10,7 @@ import os
 from lxcfs_py import process
 from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error
-from lxcfs_py.procfs import pid_stat, status
+from lxcfs_py.procfs import pid_stat
 from runtime import places, state
 from runtime.process import delegated
 
@@ -26,7 +26,7 @@ def pids(found: State) -> list[int]:
     if not state.alive(found.pid, found.start_ticks):  # its number may be another's by now
         return []
     all_ = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    if status.pids(control.read(f"/proc/{found.pid}/status"))[-1:] != (1,):  # the namespace is another's
+    if process.numbers(places.host(), found.pid)[-1:] != (1,):  # the namespace is another's
         parents = {pid: told.ppid for pid in all_ if (told := pid_stat.parse(control.read(f"/proc/{pid}/stat")))}
         return _brought_forth(found.pid, parents)
     try:
