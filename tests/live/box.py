@@ -60,17 +60,7 @@ class Box:
 
     def run(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a container to its end."""
-        done = subprocess.run(
-            self.command(*arguments),
-            env={**self.environment, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120 * self.scale,
-            check=False,
-        )
-        assert not check or done.returncode == 0, (done.returncode, done.stderr)
-        return done
+        return self._done(self.command(*arguments), check=check, **environment)
 
     def start(self, *arguments: str) -> str:
         """Start a container in the background and return its id."""
@@ -78,9 +68,13 @@ class Box:
 
     def pyproc(self, verb: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one of pyproc's verbs; it may be two words."""
+        command = [*self.enter, str(BIN / "pyproc"), *verb.split(), *self.places, *arguments]
+        return self._done(command, check=check)
+
+    def _done(self, command: list[str], *, check: bool, **environment: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [*self.enter, BIN / "pyproc", *verb.split(), *self.places, *arguments],
-            env=self.environment,
+            command,
+            env={**self.environment, **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

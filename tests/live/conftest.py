@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,6 +47,26 @@ def name(clean: Box) -> Iterator[str]:
     """Yield a name, and remove what bears it."""
     yield "web"
     clean.pyproc("rm", "--force", "web")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """Yield a loop device with a file system, and where that is mounted."""
+    image, at = tmp_path / "image", tmp_path / "at"
+    at.mkdir()
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", image], check=True)
+    attach = ["losetup", "-f", "--show", str(image)]
+    loop = subprocess.run(attach, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        subprocess.run(["mount", loop, at], check=True)
+        try:
+            yield loop, at
+        finally:
+            subprocess.run(["umount", at], check=True)
+    finally:
+        subprocess.run(["losetup", "-d", loop], check=True)
 
 
 @pytest.fixture(scope="session")

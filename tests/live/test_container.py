@@ -251,27 +251,12 @@ def test_a_kill_at_any_moment_is_cleaned_up(clean: Box, lane: str) -> None:
     assert clean.left() == []
 
 
-def test_an_io_limit(clean: Box, tmp_path: Path) -> None:
+def test_an_io_limit(clean: Box, disk: tuple[str, Path]) -> None:
     """A direct write to a loop device takes as long as its limit says."""
-    image, at = tmp_path / "image", tmp_path / "at"
-    at.mkdir()
-    with image.open("wb") as file:
-        file.truncate(64 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", image], check=True)
-    loop = subprocess.run(
-        ["losetup", "-f", "--show", image], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    try:
-        subprocess.run(["mount", loop, at], check=True)
-        try:
-            script = "dd if=/dev/zero of=/at/f bs=64k count=48 oflag=direct 2>&1 | grep -o '[0-9.]* s,'"
-            text = clean.run(
-                "--rm", "--device-write-bps", f"{loop}:1m", "-v", f"{at}:/at", "--", "sh", "-c", script
-            ).stdout
-        finally:
-            subprocess.run(["umount", at], check=True)
-    finally:
-        subprocess.run(["losetup", "-d", loop], check=True)
+    loop, at = disk
+    script = "dd if=/dev/zero of=/at/f bs=64k count=48 oflag=direct 2>&1 | grep -o '[0-9.]* s,'"
+    options = ("--rm", "--device-write-bps", f"{loop}:1m", "-v", f"{at}:/at")
+    text = clean.run(*options, "--", "sh", "-c", script).stdout
     assert 2.0 < float(text.split()[0]) < 4.5 * max(1, clean.scale / 4), text
 
 

@@ -100,27 +100,14 @@ def test_swaps_agree_with_meminfo(clean: Box) -> None:
     assert total <= 32 << 10
 
 
-def test_diskstats_is_the_containers_own(clean: Box, tmp_path: Path) -> None:
+def test_diskstats_is_the_containers_own(clean: Box, disk: tuple[str, Path]) -> None:
     """What a container writes to a disk is in its diskstats, in a line of the host's form; a neighbour has none."""
-    image, at = tmp_path / "image", tmp_path / "at"
-    at.mkdir()
-    with image.open("wb") as file:
-        file.truncate(64 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", image], check=True)
-    attach = ["losetup", "-f", "--show", str(image)]
-    loop = subprocess.run(attach, check=True, capture_output=True, text=True).stdout.strip()
-    try:
-        subprocess.run(["mount", loop, at], check=True)
-        try:
-            script = "dd if=/dev/zero of=/at/f bs=64k count=32 oflag=direct 2>/dev/null; cat /proc/diskstats"
-            limit = ["--device-write-bps", f"{loop}:100m"]  # so that the controller is on
-            text = clean.run("--rm", *limit, "-v", f"{at}:/at", "--", "sh", "-c", script).stdout
-            neighbour = clean.run("--rm", *limit, "--", "cat", "/proc/diskstats").stdout
-        finally:
-            subprocess.run(["umount", at], check=True)
-        host = {line.split()[2]: line.split() for line in Path("/proc/diskstats").read_text().splitlines()}
-    finally:
-        subprocess.run(["losetup", "-d", loop], check=True)
+    loop, at = disk
+    script = "dd if=/dev/zero of=/at/f bs=64k count=32 oflag=direct 2>/dev/null; cat /proc/diskstats"
+    limit = ["--device-write-bps", f"{loop}:100m"]  # so that the controller is on
+    text = clean.run("--rm", *limit, "-v", f"{at}:/at", "--", "sh", "-c", script).stdout
+    neighbour = clean.run("--rm", *limit, "--", "cat", "/proc/diskstats").stdout
+    host = {line.split()[2]: line.split() for line in Path("/proc/diskstats").read_text().splitlines()}
     name = os.path.basename(loop)
     words = next(line.split() for line in text.splitlines() if line.split()[2] == name)
     assert words[:3] == host[name][:3]
