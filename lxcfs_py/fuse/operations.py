@@ -55,7 +55,7 @@ class Operations(pyfuse3.Operations):
     supports_dot_lookup = False
 
     wake_message: Callable[[pyfuse3.PollHandle], bytes]
-    """``driver.Takeover``'s; set when a session is served."""
+    """``driver.Session``'s; set when a session is served."""
 
     def __init__(
         self,

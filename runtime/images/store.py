@@ -187,7 +187,7 @@ class Store:
         return self.put((data,), what)
 
     def about(self, chain: str) -> dict[str, Any]:
-        """Return what was written down of an unpacked layer (``layers.ensure``)."""
+        """Return what was written down of an unpacked layer (``layers.Layers``)."""
         path = f"{self.layer(chain)}/layer.json"
         try:
             with open(path, "rb") as file:
