@@ -27,8 +27,6 @@ class Option(Record):
     """What it is if it isn't given, where that depends on who asks; ``help`` says it."""
     open: bool = False
     """Other values than the ``choices`` will do, too: these are what completion knows."""
-    once: str = ""
-    """What to do instead of saying it again with another value, which is an Error; "": the last one counts."""
 
     @property
     def name(self) -> str:
@@ -125,8 +123,6 @@ def _enter(
             raise RunError(f"{flag} needs a value", f"write {flag} {option.metavar}")
         text = rest.pop(0)
     value = option.value(text, flag)
-    if option.once and values[name] not in (option.default or None, value):
-        raise RunError(f"{flag} {text!r}: {values[name]!r} was said before, and there can be one", option.once)
     values[name] = (*values[name], value) if option.many else value
     return name
 

@@ -86,20 +86,21 @@ MAKING = (
 NETWORK = (
     Option(
         ("--net", "--network"),
-        "Network: loopback only, the host's, ours with a bridge, another container's, a CNI one",
-        "none|host|bridge|NAME|container:NAME|cni:NAME",
+        "Network: loopback only (default), the host's, ours with a bridge, another container's, a CNI one",
+        "none|host|bridge|NAME[:ip=ADDRESS,...]|container:NAME|cni:NAME",
         choices=("none", "host", "bridge"),
-        default="none",
+        many=True,
         open=True,
-        once="connect it to the one where those are whom it is to reach",
     ),
     Option(
         ("-p", "--publish"), "Let a port of the host lead to one inside", "[IP:][HOST]:CONTAINER[/udp]", many=True
     ),
+    _flag("-P", "--publish-all", about="Publish the ports of --expose and the image's, each on a free one"),
+    Option(("--expose",), "Say that it listens on a port, for -P", "PORT[/udp]", many=True),
     Option(("--ip",), "IPv4 address (default: a free one)", "ADDRESS"),
     Option(("--ip6",), "IPv6 address (default: a free one)", "ADDRESS"),
     Option(("--mac-address",), "Hardware address (default: made of the IPv4 address)", "ADDRESS"),
-    Option(("--net-alias", "--network-alias"), "Further name in its network", "NAME", many=True),
+    Option(("--net-alias", "--network-alias"), "Further name in its networks", "NAME", many=True),
     Option(("--dns",), "Name server (default: the host's, if there is a network)", "ADDRESS", many=True),
     Option(("--dns-search",), "Domain that names are looked for in", "DOMAIN", many=True),
     Option(("--dns-option",), "Option of resolv.conf(5)", "OPTION", many=True),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 NETWORK = "io.lxcfs-py.network"
-"""The annotation that names the network a container is connected to."""
+"""The annotation of a container with networks of its own; it names the first it was made with."""
 
 
 class Names(Record):
@@ -42,7 +42,7 @@ class Request(Record):
     image: Resolved | None = None
     """Or the image whose layers are the lower ones."""
     network: Wish | None = None
-    """The network of its own that it gets; None: ``spec`` says all."""
+    """The networks of its own that it gets; None: ``spec`` says all."""
     names: Names = Names()
     volumes: tuple[Volume, ...] = ()
     """What of its mounts are volumes."""

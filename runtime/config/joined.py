@@ -26,6 +26,19 @@ NOT_SHARED = ("dns", "dns_search", "dns_option", "add_host", "hostname")
 """What a container can't have of its own in another's network, as its files of /etc are the other's."""
 
 
+def mode(options: Parsed) -> str:
+    """Return whose network it has: ``none``, ``host``, ``container:NAME``; "" for networks of its own.
+
+    Raises an Error if one of these is to be had beside another.
+    """
+    said = dict.fromkeys(options["network"] or ("none",))
+    whose = next((text for text in said if text in ("none", "host") or text.startswith(OTHER)), "")
+    if whose and len(said) > 1:
+        another = next(text for text in said if text != whose)
+        raise RunError(f"--network {whose} and --network {another}: it is one or the other", "leave one out")
+    return whose
+
+
 def other(root: str, option: str, text: str) -> State | None:
     """Return the container ``container:NAME`` names, None for another text; raises an Error if it doesn't run."""
     if not text.startswith(OTHER):
@@ -44,8 +57,7 @@ def kinds(options: Parsed, *, time: bool) -> list[dict[str, str]]:
             f"--pid {options['pid']} without a cgroup: nothing tells its processes", "leave out one of both"
         )
     found = [{"type": kind} for kind in ("mount", "uts", "ipc", "cgroup", *(["time"] if time else []))]
-    for kind in ("pid", "network"):
-        text = options[kind]
+    for kind, text in (("pid", options["pid"]), ("network", mode(options))):
         there = other(options["root"], f"--{kind}", text) if text else None
         if there is not None:
             found.append({"type": kind, "path": _path(there, kind)})
@@ -63,10 +75,10 @@ def _path(there: State, kind: str) -> str:
 def joins(options: Parsed) -> dict[str, str]:
     """Return those that name the containers whose namespaces it joins."""
     found = {}
-    for kind, name in JOINED.items():
-        there = other(options["root"], f"--{kind}", options[kind]) if options[kind] else None
+    for kind, text in (("network", mode(options)), ("pid", options["pid"])):
+        there = other(options["root"], f"--{kind}", text) if text else None
         if there is not None:
-            found[name] = there.id
+            found[JOINED[kind]] = there.id
     return found
 
 
@@ -93,7 +105,7 @@ def _etc(there: State) -> str:
 
 def hostname(options: Parsed, own: str) -> str:
     """Return the host name: another container's if it shares that one's network."""
-    there = other(options["root"], "--network", options["network"])
+    there = other(options["root"], "--network", mode(options))
     return str(state.config(there).get("hostname") or own) if there is not None and there.storage else own
 
 
@@ -122,30 +134,33 @@ def _hosts(options: Parsed) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def names(options: Parsed) -> Names:
     """Return what its files of /etc say."""
-    there = other(options["root"], "--network", options["network"])
+    there = other(options["root"], "--network", whose := mode(options))
     if there is not None:
         for option in NOT_SHARED:
             if options[option]:
                 flag = f"--{option.replace('_', '-')}"
-                raise RunError(f"{flag} with --network {options['network']}: it shares that one's", "leave it out")
+                raise RunError(f"{flag} with --network {whose}: it shares that one's", "leave it out")
         return Names(shared=_etc(there))
     servers = tuple(_address(text, "--dns") for text in options["dns"])
     return Names(_hosts(options)[0], servers, options["dns_search"], options["dns_option"])
 
 
-def wish(options: Parsed, hostname_: str) -> Wish | None:
-    """Return what is wanted of a network; most containers want none, and need not know what there is."""
+def wish(options: Parsed, hostname_: str, exposed: tuple[str, ...] = ()) -> Wish | None:
+    """Return what is wanted of networks; most containers want none, and need not know what there is.
+
+    ``exposed``: the ports that an image names.
+    """
     if all(options[name] == value for name, value in USUAL.items()):
         return None
     gateways = _hosts(options)[1]
     from runtime.network import wish as network  # only where something is said of a network
 
-    found = network.read(options.values, hostname_, gateways)
+    found = network.read(options.values, mode(options), hostname_, gateways, exposed)
     if gateways and found is None:
         raise RunError(f"--add-host {gateways[0]}:{GATEWAY}: it has no gateway", "use --network bridge")
     if found is not None and places.unprivileged():
         hint = "use --network host or none, or ask root"
-        raise RunError(f"--network {options['network']}: interfaces of the host are root's to make", hint)
+        raise RunError(f"--network {options['network'][0]}: interfaces of the host are root's to make", hint)
     return found
 
 

@@ -148,7 +148,7 @@ def _annotations(options: Parsed, network: Wish | None, image: Resolved | None) 
         **(logs.said(options["log_opt"]) if options["log_opt"] else {}),
         **({STOP_SIGNAL: signal} if signal else {}),
         **({STOP_TIMEOUT: f"{seconds:g}"} if seconds is not None else {}),
-        **({NETWORK: network.name} if network else {}),
+        **({NETWORK: network.ends[0].name} if network else {}),
         **joined.joins(options),
     }
 
@@ -249,7 +249,7 @@ def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] |
     validate.check(options, validate.gather(options, host))
     id_ = options["name"] or new_id()
     image = _image(options)
-    network = joined.wish(options, host_name(options, id_))
+    network = joined.wish(options, host_name(options, id_), image.config.ports if image else ())
     mounted = volumes.places(options, image.config.volumes if image else ())
     time = os.path.exists(f"{host.proc}/self/ns/time")
     filtered = wanted(options)

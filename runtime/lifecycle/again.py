@@ -25,6 +25,7 @@ KNOWN = {
     "Resolved": "runtime.images.resolve",
     "Config": "runtime.images.manifest",
     "Wish": "runtime.network.wish",
+    "End": "runtime.network.wish",
     "Published": "runtime.network.ports",
     "Volume": "runtime.volumes",
 }
@@ -106,7 +107,8 @@ def begin(request: Request, base: str) -> None:
         volumes.claim(request.volumes, request.storage, base)
 
 
-def _read(base: str) -> Request | None:
+def read(base: str) -> Request | None:
+    """Return what a container with this storage was asked to be; None where that can't be read."""
     try:
         with open(f"{base}/{state.REQUEST}", "rb") as file:
             found = _whole(json_text.loads(file.read()))
@@ -117,7 +119,7 @@ def _read(base: str) -> Request | None:
 
 def renew(found: State) -> None:
     """Write a container's request down as it is now: its name, its limits."""
-    asked = _read(found.storage) if found.storage else None
+    asked = read(found.storage) if found.storage else None
     if asked is not None:
         keep(asked.replace(id=found.id, spec=state.config(found)), found.storage)
 
@@ -126,7 +128,7 @@ def kept(found: State) -> Request:
     """Return the request of a container, with the limits it has now; raises an Error where there is none."""
     if found.remove:
         raise Error(f"container {found.id!r} can't be started again: it is removed when it ends", "leave out --rm")
-    asked = _read(found.storage) if found.storage else None
+    asked = read(found.storage) if found.storage else None
     if asked is None:
         why = (
             "delete it and create it anew" if not found.storage else f"{found.storage}/{state.REQUEST} can't be read"
@@ -144,7 +146,7 @@ def revive(root: str, storage: str) -> None:
         return
     for name in names:
         base = f"{storage}/containers/{name}"
-        asked = _read(base)
+        asked = read(base)
         if asked is None or asked.root != root or asked.remove:
             continue
         try:

@@ -10,7 +10,7 @@ from runtime.lifecycle import oci, outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
 BROKEN = "broken"
@@ -72,40 +72,46 @@ def sentence(found: dict[str, Any], now_nsec: int) -> str:
     return f"Exited ({code})" + (f" {span((now_nsec - ended) / 1e9)} ago" if ended else "")
 
 
-def filters(asked: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Return pairs of key and value; raises an Error for an unknown one."""
+def filters(asked: Iterable[str], known: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:
+    """Return pairs of key and value; raises an Error for one that is not ``known``, of containers by default."""
+    known = known or FILTERS
     found = []
     for text in asked:
         key, equals, value = text.partition("=")
-        if key not in FILTERS or not equals:
-            raise RunError(f"--filter {text!r}: unknown", f"write KEY=VALUE; the keys are {', '.join(FILTERS)}")
+        if key not in known or not equals:
+            raise RunError(f"--filter {text!r}: unknown", f"write KEY=VALUE; the keys are {', '.join(known)}")
         if key == "status" and value not in (*STATUSES, "exited"):
             raise RunError(f"--filter {text!r}: no such status", f"choose from {', '.join(STATUSES)}")
         found.append((key, value))
     return tuple(found)
 
 
-def _labelled(found: dict[str, Any], value: str) -> bool:
+def labelled(labels: Mapping[str, str], value: str) -> bool:
+    """Say whether a label is there, and has the value that is named."""
     key, equals, wanted = value.partition("=")
-    there = found["annotations"].get(key)
+    there = labels.get(key)
     return there is not None and (not equals or there == wanted)
 
 
-FILTERS = {
+FILTERS: Mapping[str, Callable[[dict[str, Any], str], bool]] = {
     "id": lambda found, value: found["id"].startswith(value),
     "name": lambda found, value: value in found["id"],
     "status": lambda found, value: found["status"] == (state.STOPPED if value == "exited" else value),
     "exited": lambda found, value: str(found.get("exitCode")) == value,
     "ancestor": lambda found, value: value in (found["image"], found["image"].rpartition(":")[0]),
-    "label": _labelled,
+    "label": lambda found, value: labelled(found["annotations"], value),
 }
 """What can be asked of a container, by key."""
 
 
-def matches(found: dict[str, Any], asked: Sequence[tuple[str, str]]) -> bool:
-    """Say whether a container is asked for: one value of each key must fit, as with Docker."""
+def matches(
+    found: dict[str, Any],
+    asked: Sequence[tuple[str, str]],
+    known: Mapping[str, Callable[[dict[str, Any], str], bool]] = FILTERS,
+) -> bool:
+    """Say whether something is asked for, by default a container: one value of each key must fit, as with Docker."""
     keys = {key for key, _ in asked}
-    return all(any(FILTERS[key](found, value) for other, value in asked if other == key) for key in keys)
+    return all(any(known[key](found, value) for other, value in asked if other == key) for key in keys)
 
 
 def gather(root: str, storage: str = "", asked: Sequence[tuple[str, str]] = ()) -> list[dict[str, Any]]:

@@ -73,12 +73,16 @@ class Subnet(Record):
             raise RunError(f"{option} {text}: not in the subnet {self}", "give an address of it, or another network")
         return found[1]
 
-    def pick(self, taken: Collection[int], after: int) -> int | None:
+    def pick(self, taken: Collection[int], after: int, part: Subnet | None = None) -> int | None:
         """Return the first free address after another, beginning anew at the end; None if all are taken.
+
+        Only those of a ``part`` of it, if there is one.
 
         One that was given back is thus taken again as late as can be: somebody may still be speaking to it.
         """
         usable = self.usable
+        if part is not None:
+            usable = range(max(usable.start, part.first), min(usable.stop, part.last + 1))
         start = min(max(after + 1, usable.start), usable.stop)
         return next((n for part in (range(start, usable.stop), range(usable.start, start)) for n in part
                      if n not in taken), None)  # fmt: skip

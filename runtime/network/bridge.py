@@ -1,7 +1,7 @@
-"""Connects a container to a bridge of ours, and undoes it; each under the lock of the leases.
+"""Connects a container to bridges of ours, and undoes it; each under the lock of the leases.
 
-What is not ours to keep goes with the last container: bridge, rules and the list of leases. What somebody was killed
-over is found void by whoever comes next (``leases``).
+What is not ours to keep goes with the last container: bridges, rules and the list of leases. What somebody was killed
+over is found void by whoever comes next (``leases``), and removed.
 """
 
 from __future__ import annotations
@@ -10,154 +10,203 @@ import os
 
 from lxcfs_py.errors import Error
 from runtime.errors import RunError
-from runtime.network import leases, links, names, networks, programs, rules, sysctls
+from runtime.network import leases, links, listening, names, networks, ports, programs, rules, sysctls
+from runtime.network.network import PREFIX
+from runtime.network.wish import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from runtime.network.leases import Book, Lease
-    from runtime.network.networks import Network
     from runtime.network.wish import Wish
 
 
 def connect(wish: Wish, storage: str, root: str, id_: str, hosts: str, pid: int) -> None:
-    """Give the network namespace of ``pid`` an interface in the network; raises an Error, and leaves nothing."""
+    """Give the network namespace of ``pid`` interfaces in networks; raises an Error, and leaves nothing."""
     with leases.Locked() as file:
+        before, book = _sound(file)
         there = leases.interfaces()
-        before = file.load()
-        book = before.kept(lambda lease: lease.interface in there)
-        network = networks.use(storage, wish.name, ipv6=sysctls.ipv6())
-        network = networks.as_up(network, book.networks.get(network.bridge))
-        cable = f"veth{os.urandom(4).hex()}"
-        who = leases.Lease(
-            root, id_, network.bridge, cable, hosts, "", "", "",
-            names=(id_, *wish.aliases), hostname=wish.hostname, gateways=wish.gateways,
-        )  # fmt: skip
-        lease = leases.decide(network, book, wish, who, leases.busy)
-        new = book.with_(network, lease)
-        file.save(new)
+        who = leases.Lease(root, id_, "", "", hosts, "", "", "", hostname=wish.hostname, gateways=wish.gateways)
+        new = _decided(wish, storage, book, who)
+        for bridge in (new.networks.keys() - book.networks.keys()) & there:
+            if not bridge.startswith(PREFIX):
+                raise RunError(f"the host has an interface {bridge}, which is none of ours", "rename it")
+        added = [lease for lease in new.leases if lease.interface not in there]
+        file.save(new.begun(added))
         try:
-            sysctls.write(sysctls.forwarding(network, there), said=True)
-            _plug(network, lease, pid, new=network.bridge not in there)
-            programs.nft(rules.text(new))
+            for network in new.networks.values():
+                sysctls.write(sysctls.forwarding(network, there), said=True)
+            with programs.Nft(rules.text(new), rules.first(new) if not before.leases else ""):
+                _plug(book, new, added, pid)
         except BaseException:
-            _undo(file, lease, before.replace(networks={**before.networks, **new.networks}), book)
+            _undo(file, new, book)
             raise
         _settle(file, before, new)
 
 
+def _decided(wish: Wish, storage: str, book: Book, who: Lease) -> Book:
+    """Return the book with what a wish comes to; raises Errors for what others have."""
+    ipv6, new = sysctls.ipv6(), book
+    for end in wish.ends:
+        network = networks.use(storage, end.name, ipv6=ipv6)
+        network = networks.as_up(network, new.networks.get(network.bridge))
+        if any(lease.bridge == network.bridge for lease in new.all_of(who.root, who.id)):
+            raise RunError(f"container {who.id!r} is in the network {end.name!r} already", "disconnect it first")
+        cable = f"veth{os.urandom(4).hex()}"
+        mine = who.replace(bridge=network.bridge, interface=cable, names=(who.id, *end.aliases))
+        new = new.with_(network, leases.decide(network, new, end, mine))
+    shown = book.shown(who.root, who.id)
+    if wish.ports and not shown:
+        others = [(lease.id, port) for lease in book.leases for port in lease.ports]
+        shown = ports.resolve(wish.ports, others, listening.busy)
+    return new.publishing(who.root, who.id, shown)
+
+
+def _plug(book: Book, new: Book, added: Sequence[Lease], pid: int) -> None:
+    """Make the interfaces of one container that one book has more than another, and the ways they are."""
+    root, id_ = added[0].root, added[0].id
+    there = leases.interfaces()
+    fresh = [network for bridge, network in new.networks.items() if bridge not in there]
+    lines = [line for network in fresh for line in links.bridge(network)]
+    for lease in added:
+        lines += links.cable(new.networks[lease.bridge], lease, pid)
+    mine = new.all_of(root, id_)
+    programs.ip([*lines, *links.hairpins(mine)])
+    sysctls.write(map(sysctls.loopback, (lease.bridge for lease in mine if lease.ports)), said=False)
+    inside = [line for lease in added for line in links.inside(new.networks[lease.bridge], lease)]
+    inside += links.routes(links.ways(book, book.all_of(root, id_)), links.ways(new, mine))
+    programs.ip(["link set lo up", *inside], f"/proc/{pid}/ns/net")
+
+
+def disconnect(root: str, id_: str, name: str, pid: int) -> bool:
+    """Take a running container out of a network, whose ports and ways others of its get; say whether it was in it."""
+    with leases.Locked() as file:
+        before, book = _sound(file)
+        mine = book.all_of(root, id_)
+        gone = next((lease for lease in mine if book.networks[lease.bridge].name == name), None)
+        if gone is None:
+            return False
+        after = book.kept(lambda lease: lease is not gone).publishing(root, id_, book.shown(root, id_))
+        left = after.all_of(root, id_)
+        file.save(book.begun([gone]))
+        lines = links.routes(links.ways(book, mine), links.ways(after, left))
+        if lines:
+            programs.ip(lines, f"/proc/{pid}/ns/net")
+        if hairpins := links.hairpins(left):
+            programs.ip(hairpins)
+            sysctls.write(map(sysctls.loopback, (lease.bridge for lease in left if lease.ports)), said=False)
+        _turn(file, before, after)
+        names.write(gone.hosts, names.lines(after, left))
+        return True
+
+
 def release(root: str, id_: str) -> None:
-    """Take a container's interface, address and ports away, and whatever leases are void."""
+    """Take a container's interfaces, addresses and ports away, and whatever leases are void."""
     with leases.Locked() as file:
         before = file.load()
-        if not before.leases:
-            return
-        mine = before.find(root, id_)
-        if mine is not None:
-            _unplug(mine.interface)
-        there = leases.interfaces()
-        book = before.kept(lambda lease: lease is not mine and lease.interface in there)
-        if book.leases != before.leases:
-            _rules(book)
-            _settle(file, before, book)
+        if before.leases:
+            after = _holding(before).kept(lambda lease: (lease.root, lease.id) != (root, id_))
+            if after.leases != before.leases:
+                _turn(file, before, after)
 
 
 def tell(root: str, id_: str) -> None:
-    """Write a container's own names and those of its network into its /etc/hosts."""
+    """Write a container's own names and those of its networks into its /etc/hosts."""
     with leases.Locked() as file:
         book = file.load()
-        lease = book.find(root, id_)
-        if lease is not None:
-            names.write(lease.hosts, names.lines(book, lease))
+        mine = book.all_of(root, id_)
+        if mine:
+            names.write(mine[0].hosts, names.lines(book, mine))
 
 
 def current() -> Book:
     """Return the leases that hold."""
     with leases.Locked() as file:
-        there = leases.interfaces()
-        return file.load().kept(lambda lease: lease.interface in there)
+        return _holding(file.load())
 
 
 def reload() -> None:
     """Tell nftables all rules again."""
-    with leases.Locked() as file:
-        there = leases.interfaces()
-        programs.nft(rules.text(file.load().kept(lambda lease: lease.interface in there)))
+    with leases.Locked() as file, programs.Nft(rules.text(_holding(file.load()))):
+        pass
 
 
-def remove(storage: str, wanted: Iterable[str] | None) -> list[str]:
+def remove(storage: str, wanted: Iterable[str] | None, remembered: Mapping[str, Sequence[str]]) -> list[str]:
     """Remove networks, all or none, or all but the default one that nobody uses; return their names.
 
-    Raises an Error for one that does not exist or is in use.
+    ``remembered``: which containers of this storage will want which. Raises an Error for one that does not exist or
+    is in use.
     """
     with leases.Locked() as file:
-        there = leases.interfaces()
         before = file.load()
-        book = before.kept(lambda lease: lease.interface in there)
+        book = _holding(before)
         if book.leases != before.leases:
-            _rules(book)
-            _settle(file, before, book)
-        if wanted is None:
-            free = (network for network in networks.all_(storage) if not book.of(network.bridge))
-            names_ = [network.name for network in free if network.named]
-        else:
-            names_ = list(dict.fromkeys(wanted))
-        for name in names_:
-            users = [lease.id for lease in book.of(networks.find(storage, name).bridge)]
-            if users:
-                raise RunError(f"network {name!r} is used by {', '.join(users)}", "remove these containers first")
-        for name in names_:
+            _turn(file, before, book)
+        users = {
+            network.name: dict.fromkeys(
+                (*(lease.id for lease in book.of(network.bridge)), *remembered.get(network.name, ()))
+            )
+            for network in networks.all_(storage)
+        }
+        chosen = dict.fromkeys(wanted) if wanted is not None else [
+            name for name, who in users.items() if not who and name != DEFAULT
+        ]  # fmt: skip
+        for name in chosen:
+            if name not in users:
+                raise networks.missing(name)
+            if users[name]:
+                who = ", ".join(users[name])
+                raise RunError(f"network {name!r} is used by {who}", "remove these containers, or disconnect them")
+        for name in chosen:
             networks.remove(storage, name)
-        return names_
+        return list(chosen)
 
 
-def _plug(network: Network, lease: Lease, pid: int, *, new: bool) -> None:
-    made = links.bridge(network) if new else []
-    programs.ip([*made, *links.cable(lease, pid)])
-    if lease.ports:
-        sysctls.write([sysctls.loopback(network.bridge)], said=False)
-    programs.ip(links.inside(network, lease), f"/proc/{pid}/ns/net")
+def _holding(book: Book) -> Book:
+    there = leases.interfaces()
+    return book.kept(lambda lease: not lease.begun and lease.interface in there)
 
 
-def _unplug(interface: str) -> None:
-    """Remove an interface; its container may be ending, and take it along."""
-    if interface not in leases.interfaces():
+def _sound(file: leases.Locked) -> tuple[Book, Book]:
+    """Return what is written and what of it holds, once what does not is removed."""
+    before = file.load()
+    after = _holding(before)
+    _unplug(before.beyond(after))
+    return before, after
+
+
+def _unplug(interfaces: Iterable[str]) -> None:
+    """Remove interfaces; their container may be ending, and take them along."""
+    gone = leases.interfaces().intersection(interfaces)
+    if not gone:
         return
     try:
-        programs.ip(links.removal(interface))
+        programs.ip(links.removal(sorted(gone), int.from_bytes(os.urandom(3), "big") + 1), force=True)
     except Error:
-        if interface in leases.interfaces():
+        if gone & leases.interfaces():
             raise
 
 
-def _rules(book: Book) -> None:
-    """Tell nftables; where that can't be done there are no rules of ours to be removed."""
-    try:
-        programs.nft(rules.text(book))
-    except Error:
-        if book.leases:
-            raise
+def _turn(file: leases.Locked, before: Book, after: Book) -> None:
+    """Let rules, interfaces, names and the file be as a book that has less in it than the one before."""
+    with programs.Nft(rules.text(after), must=bool(after.leases)):
+        _unplug(before.beyond(after))
+    _settle(file, before, after)
 
 
-def _undo(file: leases.Locked, lease: Lease, before: Book, book: Book) -> None:
+def _undo(file: leases.Locked, before: Book, after: Book) -> None:
     """Take back what was begun, as far as can be: what went wrong first is what is said."""
     try:
-        _unplug(lease.interface)
-        _rules(book)
-        _settle(file, before, book)
+        _turn(file, before, after)
     except Error:
         return
 
 
 def _settle(file: leases.Locked, before: Book, after: Book) -> None:
-    """Let bridges, names and the file be as the book is now."""
-    there = leases.interfaces()
-    for bridge in before.networks:
-        if bridge not in after.networks and bridge in there:
-            _unplug(bridge)
+    """Write it down, and tell those it changes something for who is in their networks."""
     file.save(after)
     changed = {lease.bridge for lease in {*before.leases} ^ {*after.leases}}
-    for lease in after.leases:
-        if lease.bridge in changed and after.networks[lease.bridge].named:
-            names.write(lease.hosts, names.lines(after, lease))
+    touched = [lease for lease in after.leases if lease.bridge in changed and after.networks[lease.bridge].named]
+    for root, id_, hosts in dict.fromkeys((lease.root, lease.id, lease.hosts) for lease in touched):
+        names.write(hosts, names.lines(after, after.all_of(root, id_)))

@@ -56,9 +56,11 @@ def configuration(name: str, texts: Iterable[tuple[str, bytes]]) -> dict[str, An
 
 def capabilities(wish: Wish, ports: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what is wanted in the words of CONVENTIONS.md."""
-    ips = [each for each in (wish.address, wish.address6) if each]
-    found = {"portMappings": list(ports), "ips": ips, "mac": wish.mac, "aliases": {wish.name: list(wish.aliases)}}
-    return {name: value for name, value in found.items() if value and (name != "aliases" or wish.aliases)}
+    (end,) = wish.ends
+    ips = [each for each in (end.address, end.address6) if each]
+    aliases = {end.name: list(end.aliases)} if end.aliases else {}
+    found = {"portMappings": list(ports), "ips": ips, "mac": end.mac, "aliases": aliases}
+    return {name: value for name, value in found.items() if value}
 
 
 def mappings(wish: Wish) -> list[dict[str, Any]]:
@@ -128,8 +130,8 @@ def _call(command: str, plan: Mapping[str, Any], index: int, previous: Mapping[s
     """Run one plugin; return its result, None if it has none. Raises the Error it tells."""
     kind = plan["list"]["plugins"][index]["type"]
     environment = {
-        "CNI_COMMAND": command, "CNI_CONTAINERID": plan["id"], "CNI_NETNS": netns, "CNI_IFNAME": INTERFACE,
-        "CNI_PATH": PLUGINS,
+        "CNI_COMMAND": command, "CNI_CONTAINERID": plan["id"], "CNI_NETNS": netns,
+        "CNI_IFNAME": plan.get("interface", INTERFACE), "CNI_PATH": PLUGINS,
     }  # fmt: skip
     text = json_text.dumps(told(plan, index, previous)).decode()
     done = programs.run((_plugin(kind),), text, environment=environment)
@@ -147,15 +149,14 @@ def _call(command: str, plan: Mapping[str, Any], index: int, previous: Mapping[s
 
 def add(wish: Wish, found: State, hosts: str) -> None:
     """Have the plugins connect a container; raises an Error naming the one that fails."""
-    list_ = configuration(wish.name, _files())
+    name = wish.ends[0].name
+    list_ = configuration(name, _files())
     plan = {
-        "id": found.id, "list": list_, "capabilities": capabilities(wish, mappings(wish)), "hosts": hosts,
-        "hostname": wish.hostname, "result": None,
+        "id": found.id, "interface": wish.ends[0].interface or INTERFACE, "list": list_,
+        "capabilities": capabilities(wish, mappings(wish)), "hosts": hosts, "hostname": wish.hostname, "result": None,
     }  # fmt: skip
-    if name := unheard(plan):
-        raise RunError(
-            f"--network {CNI}{wish.name}: no plugin of it has the capability {name}", "leave out what needs it"
-        )
+    if what := unheard(plan):
+        raise RunError(f"--network {CNI}{name}: no plugin of it has the capability {what}", "leave out what needs it")
     for plugin in list_["plugins"]:
         _plugin(plugin["type"])
     path = f"{found.directory}/{FILE}"

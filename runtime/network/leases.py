@@ -1,7 +1,8 @@
 """Who has which address and which ports: one file for each of the host's network namespaces, read and written locked.
 
 ``RUN/pyproc-network/INODE.json``. A lease holds as long as its interface on the host is there, and that is as long as
-the container's network namespace: whatever was killed, the next who reads knows what is void.
+the container's network namespace: whatever was killed, the next who reads knows what is void. So is one that is
+only ``begun`` and nobody holds the lock: whoever was making or undoing it was killed over that.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from runtime.network import addresses, networks, ports
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket as _socket
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, Self
 
-    from runtime.network.networks import Network
-    from runtime.network.wish import Wish
+    from runtime.network.network import Network
+    from runtime.network.wish import End
 else:
     import _socket
 
@@ -49,6 +50,9 @@ class Lease(Record):
     hostname: str = ""
     gateways: tuple[str, ...] = ()
     """What it calls the gateway."""
+    inside: str = "eth0"
+    """What the container calls its interface."""
+    begun: bool = False
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -63,13 +67,13 @@ class Book(Record):
     leases: tuple[Lease, ...] = ()
     last: Mapping[str, int] = {}
 
-    def find(self, root: str, id_: str) -> Lease | None:
-        """Return a container's lease."""
-        return next((lease for lease in self.leases if (lease.root, lease.id) == (root, id_)), None)
-
     def all_of(self, root: str, id_: str) -> tuple[Lease, ...]:
         """Return a container's leases, that of its first network first."""
         return tuple(lease for lease in self.leases if (lease.root, lease.id) == (root, id_))
+
+    def main(self, mine: Iterable[Lease]) -> Lease | None:
+        """Return the lease that a container's ports belong to: the first that leads out, else the first."""
+        return min(mine, key=lambda lease: self.networks[lease.bridge].internal, default=None)
 
     def of(self, bridge: str) -> tuple[Lease, ...]:
         """Return the leases of a network."""
@@ -83,6 +87,29 @@ class Book(Record):
             {bridge: network for bridge, network in self.networks.items() if bridge in bridges}, leases, self.last
         )
 
+    def shown(self, root: str, id_: str) -> tuple[ports.Port, ...]:
+        """Return what a container publishes."""
+        return tuple(port for lease in self.all_of(root, id_) for port in lease.ports)
+
+    def publishing(self, root: str, id_: str, shown: tuple[ports.Port, ...]) -> Book:
+        """Return the book with a container's ports where they belong; without a network it has none."""
+        mine = self.all_of(root, id_)
+        main = self.main(mine)
+        changed = {lease: lease.replace(ports=shown if lease is main else ()) for lease in mine}
+        return self.replace(leases=tuple(changed.get(lease, lease) for lease in self.leases))
+
+    def begun(self, some: Iterable[Lease]) -> Book:
+        """Return the book in which the leases of some interfaces are only begun."""
+        cables = {lease.interface for lease in some}
+        return self.replace(
+            leases=tuple(each.replace(begun=True) if each.interface in cables else each for each in self.leases)
+        )
+
+    def beyond(self, other: Book) -> list[str]:
+        """Return the interfaces of the host that it has and another has not."""
+        kept = {*(lease.interface for lease in other.leases), *other.networks}
+        return [name for name in (*(lease.interface for lease in self.leases), *self.networks) if name not in kept]
+
     def with_(self, network: Network, lease: Lease) -> Book:
         """Return the book with one lease more."""
         found = addresses.number(lease.address)
@@ -90,32 +117,41 @@ class Book(Record):
         return Book({**self.networks, network.bridge: network}, (*self.leases, lease), last)
 
 
+def fitting(network: Network, version: int, asked: str) -> int | None:
+    """Return the number of an address that is asked for; raises an Error if it can't be one of the network."""
+    option = "--ip" if version == 4 else "--ip6"
+    subnet = network.subnet_of(version)
+    if not asked:
+        return None
+    if subnet is None:
+        raise RunError(f"{option} {asked}: network {network.name!r} has no IPv6", "make it with --ipv6")
+    return subnet.address(asked, option)
+
+
 def _address(network: Network, book: Book, version: int, asked: str, after: int) -> int | None:
     """Return the number of an address, the one ``asked`` for or a free one; None if the network has none of these."""
-    subnet, gateway = next((pair for pair in network.subnets if pair[0].version == version), (None, ""))
-    option = "--ip" if version == 4 else "--ip6"
+    value, subnet = fitting(network, version, asked), network.subnet_of(version)
     if subnet is None:
-        if asked:
-            raise RunError(f"{option} {asked}: network {network.name!r} has no IPv6", "make it with --ipv6")
         return None
     owners = {text: lease.id for lease in book.of(network.bridge) for text in lease.addresses}
-    owners[gateway] = "its gateway"
-    if asked:
-        value = subnet.address(asked, option)
+    owners |= {gateway: "its gateway" for _, gateway in network.subnets}
+    if value is not None:
         if asked in owners:
+            option = "--ip" if version == 4 else "--ip6"
             raise RunError(f"{option} {asked}: taken by {owners[asked]}", "choose another, or leave it out")
         return value
     taken = {found[1] for text in owners if (found := addresses.number(text))}
-    picked = subnet.pick(taken, after)
+    part = network.range if version == 4 else network.range6
+    picked = subnet.pick(taken, after, addresses.subnet(part) if part else None)
     if picked is None:
         raise RunError(
-            f"network {network.name!r}: all addresses of {subnet} are taken",
+            f"network {network.name!r}: all addresses of {part or subnet} are taken",
             "remove containers, or make a larger one",
         )
     return picked
 
 
-def decide(network: Network, book: Book, wish: Wish, who: Lease, busy: Callable[[ports.Port], str]) -> Lease:
+def decide(network: Network, book: Book, wish: End, who: Lease) -> Lease:
     """Return the lease that a wish comes to; ``who`` says whose it is. Raises Errors for what others have.
 
     The IPv6 address has the same place in its subnet as the IPv4 one in its own, where it is free.
@@ -129,35 +165,20 @@ def decide(network: Network, book: Book, wish: Wish, who: Lease, busy: Callable[
     for lease in book.of(network.bridge):
         if lease.mac == mac:
             raise RunError(f"--mac-address {mac}: container {lease.id!r} has it", "choose another, or leave it out")
-    others = [(lease.id, port) for lease in book.leases for port in lease.ports]
     return who.replace(
         address=addresses.show(4, address),
         address6=addresses.show(6, address6) if address6 is not None else "",
         mac=mac,
-        ports=ports.resolve(wish.ports, others, busy),
+        inside=_inside(book.all_of(who.root, who.id), wish.interface),
     )
 
 
-def busy(port: ports.Port) -> str:
-    """Say why the host can't give a port: a program of the host listens there."""
-    kind = _socket.SOCK_STREAM if port.protocol == "tcp" else _socket.SOCK_DGRAM
-    for version in port.versions:
-        family = addresses.FAMILIES[version]
-        try:
-            tried = _socket.socket(family, kind | _socket.SOCK_CLOEXEC)
-        except OSError:  # this host has no such family
-            continue
-        try:
-            if kind == _socket.SOCK_STREAM:  # what was closed a minute ago is no listener
-                tried.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-            if version == 6:
-                tried.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
-            tried.bind((port.ip or ports.EVERY[version], port.host))
-        except OSError as error:
-            return "a program of the host has it" if error.errno == 98 else f"{port.ip}: {error.strerror}".lower()
-        finally:
-            tried.close()
-    return ""
+def _inside(mine: Iterable[Lease], asked: str) -> str:
+    """Return what an interface more is called inside: what is asked for, or the first ``ethN`` that is free."""
+    taken = {lease.inside for lease in mine}
+    if asked in taken:
+        raise RunError(f"interface_name={asked}: the container has one of that name", "choose another")
+    return asked or next(name for number in range(len(taken) + 1) if (name := f"eth{number}") not in taken)
 
 
 def _read(data: bytes) -> Book:

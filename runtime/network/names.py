@@ -10,7 +10,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from runtime.network.leases import Book, Lease
 
@@ -19,17 +19,21 @@ MAX_BYTES = 1 << 20
 """A longer file is not ours to read."""
 
 
-def lines(book: Book, lease: Lease) -> list[str]:
-    """Return the block's lines: itself, the gateway if it is to have names, and who is in the same network."""
-    network = book.networks[lease.bridge]
-    own = " ".join(dict.fromkeys(filter(None, (lease.hostname, *(lease.names if network.named else ())))))
-    found = [f"{address}\t{own}" for address in lease.addresses]
-    if lease.gateways:
-        found.append(f"{network.gateway}\t{' '.join(lease.gateways)}")
-    if network.named:
-        others = (other for other in book.of(lease.bridge) if other.interface != lease.interface)
-        found += [f"{address}\t{' '.join(other.names)}" for other in others for address in other.addresses]
-    return found
+def lines(book: Book, mine: Sequence[Lease]) -> list[str]:
+    """Return the block's lines for a container with these leases.
+
+    They are itself, the gateway if that is to have names, and who else is in its networks where there are names.
+    """
+    found, others = [], []
+    for lease in mine:
+        named = book.networks[lease.bridge].named
+        own = " ".join(dict.fromkeys(filter(None, (lease.hostname, *(lease.names if named else ())))))
+        found += [f"{address}\t{own}" for address in lease.addresses]
+        others += [other for other in book.of(lease.bridge) if named and other.interface != lease.interface]
+    main = book.main(mine)
+    if main is not None and main.gateways:
+        found.append(f"{book.networks[main.bridge].gateway}\t{' '.join(main.gateways)}")
+    return found + [f"{address}\t{' '.join(other.names)}" for other in others for address in other.addresses]
 
 
 def replaced(text: str, block: Iterable[str]) -> str:

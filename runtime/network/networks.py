@@ -1,4 +1,4 @@
-"""The networks there are: ``STORAGE/networks/NAME.json``, and how a new one is decided.
+"""The networks there are: ``STORAGE/networks/NAME.json``.
 
 The default network comes to be when it is first used.
 """
@@ -10,112 +10,15 @@ import time
 
 from lxcfs_py import json_text
 from lxcfs_py.errors import Error, reason
-from lxcfs_py.record import Record
 from runtime import state
 from runtime.errors import RunError
 from runtime.network import addresses
-from runtime.network.wish import DEFAULT, is_name
+from runtime.network.network import Asked, Network, decide
+from runtime.network.wish import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
-
-RESERVED = ("none", "host", "default", "container", "cni")
-FIRST = "pyproc0"
-"""The default network's bridge."""
-
-
-class Network(Record):
-    """One network. Addresses are text, subnets in CIDR notation; "" where it has no IPv6."""
-
-    name: str
-    bridge: str
-    """The interface's name on the host."""
-    subnet: str
-    gateway: str
-    """The bridge's own address."""
-    subnet6: str = ""
-    gateway6: str = ""
-    internal: bool = False
-    """Nothing leads out of it."""
-    labels: Mapping[str, str] = {}
-    created_nsec: int = 0
-    """When it was made, in nanoseconds since 1970."""
-
-    @property
-    def subnets(self) -> tuple[tuple[addresses.Subnet, str], ...]:
-        """Each subnet and its gateway."""
-        pairs = ((self.subnet, self.gateway), (self.subnet6, self.gateway6))
-        return tuple((addresses.subnet(subnet), gateway) for subnet, gateway in pairs if subnet)
-
-    @property
-    def named(self) -> bool:
-        """Whether its containers know one another by name."""
-        return self.name != DEFAULT
-
-
-class Asked(Record):
-    """What ``pyproc network create`` was told."""
-
-    name: str
-    subnets: tuple[str, ...] = ()
-    gateways: tuple[str, ...] = ()
-    ipv6: bool = False
-    internal: bool = False
-    labels: Mapping[str, str] = {}
-
-
-def _gateway(subnet: addresses.Subnet, asked: Sequence[str]) -> str:
-    own = [text for text in asked if (found := addresses.number(text)) and subnet.holds(*found)]
-    if len(own) > 1:
-        raise RunError(f"--gateway {own[1]}: the subnet {subnet} has one already", "give one for each subnet")
-    return addresses.show(subnet.version, subnet.address(own[0], "--gateway") if own else subnet.first + 1)
-
-
-def decide(
-    asked: Asked, there: Iterable[Network], routes: Iterable[addresses.Subnet], random: bytes, now_nsec: int
-) -> Network:
-    """Return the network that is asked for; raises an Error for a bad name or subnet, or one in use.
-
-    ``random``: nine bytes that name the bridge and an IPv6 subnet nobody chose.
-    """
-    if not is_name(asked.name) or asked.name in RESERVED:
-        raise RunError(f"{asked.name!r}: not a network's name", "use letters, digits, _ . and -")
-    existing = list(there)
-    if any(network.name == asked.name for network in existing):
-        raise RunError(f"network {asked.name!r} exists", "choose another name, or remove it: pyproc network rm")
-    used = [(f"network {network.name!r}", subnet) for network in existing for subnet, _ in network.subnets]
-    used += [("a route of the host", subnet) for subnet in routes]
-    chosen = [addresses.subnet(text) for text in asked.subnets]
-    for subnet in chosen:
-        for who, other in used:
-            if subnet.overlaps(other):
-                raise RunError(f"--subnet {subnet}: {who} has {other}", "choose another")
-    found: dict[int, addresses.Subnet] = {}
-    for subnet in chosen:
-        if subnet.version in found:
-            raise RunError(f"--subnet {subnet}: a second of IPv{subnet.version}", "give one of each family")
-        found[subnet.version] = subnet
-    if 4 not in found:
-        found[4] = addresses.free(subnet for _, subnet in used)
-    if asked.ipv6 and 6 not in found:
-        found[6] = addresses.unique_local(random[:5])
-    for text in asked.gateways:
-        number = addresses.number(text)
-        if number is None or not any(subnet.holds(*number) for subnet in found.values()):
-            raise RunError(f"--gateway {text}: not in a subnet of the network", "give --subnet too")
-    return Network(
-        asked.name,
-        FIRST if asked.name == DEFAULT else f"pyproc-{random[5:9].hex()}",
-        str(found[4]),
-        _gateway(found[4], asked.gateways),
-        str(found[6]) if 6 in found else "",
-        _gateway(found[6], asked.gateways) if 6 in found else "",
-        asked.internal,
-        asked.labels,
-        now_nsec,
-    )
 
 
 def directory(storage: str) -> str:

@@ -58,13 +58,13 @@ class Published(Record):
     protocol: str
 
 
-def _range(text: str, whole: str) -> range:
+def _range(text: str, whole: str, option: str = "-p") -> range:
     first, dash, last = text.partition("-")
     if not all(part.isdecimal() and 0 < int(part) <= 65535 for part in (first, *((last,) if dash else ()))):
-        raise RunError(f"-p {whole!r}: {text!r} is no port", HINT)
+        raise RunError(f"{option} {whole!r}: {text!r} is no port", HINT)
     found = range(int(first), int(last or first) + 1)
     if not found:
-        raise RunError(f"-p {whole!r}: {text!r} ends before it begins", HINT)
+        raise RunError(f"{option} {whole!r}: {text!r} ends before it begins", HINT)
     return found
 
 
@@ -87,6 +87,20 @@ def parse(text: str) -> Published:
     if found == (6, 1):
         raise RunError(f"-p {text!r}: the kernel leads ::1 to no container", "publish it on 127.0.0.1")
     return Published(text, addresses.show(*found) if found else "", asked, container, protocol or PROTOCOLS[0])
+
+
+def _exposed(text: str) -> Iterable[tuple[int, str]]:
+    inside, slash, protocol = text.partition("/")
+    if slash and protocol not in PROTOCOLS:
+        raise RunError(f"--expose {text!r}: unknown protocol", f"choose from {', '.join(PROTOCOLS)}")
+    return ((port, protocol or PROTOCOLS[0]) for port in _range(inside, text, "--expose"))
+
+
+def remaining(exposed: Iterable[str], published: Iterable[Published]) -> tuple[Published, ...]:
+    """Return what -P publishes: each port that is exposed and not published, on a free one of the host."""
+    done = {(port, each.protocol) for each in published for port in each.container}
+    wanted = dict.fromkeys(port for text in exposed for port in _exposed(text) if port not in done)
+    return tuple(Published(f"{port}/{kind}", "", RANDOM, range(port, port + 1), kind) for port, kind in wanted)
 
 
 def resolve(

@@ -39,18 +39,32 @@ def _text(descriptor: int) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+class Running:
+    """A program that runs, in the network namespace of a path if one is given."""
+
+    def __init__(
+        self, argv: Sequence[str], stdin: str, namespace: str = "", environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._streams = tuple(
+            descriptors.memory(data) for data in (stdin.encode("utf-8", "surrogateescape"), b"", b"")
+        )
+        self._pid = os.fork()
+        if self._pid == 0:
+            _become(argv, self._streams, namespace, {"PATH": PATH, "LC_ALL": "C", **(environment or {})})
+
+    def end(self) -> Done:
+        """Wait for its end."""
+        code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        try:
+            return Done(code, _text(self._streams[1]), _text(self._streams[2]))
+        finally:
+            for descriptor in self._streams:
+                os.close(descriptor)
+
+
 def run(argv: Sequence[str], stdin: str, namespace: str = "", environment: Mapping[str, str] | None = None) -> Done:
-    """Run a program to its end, in the network namespace of a path if one is given."""
-    streams = tuple(descriptors.memory(data) for data in (stdin.encode("utf-8", "surrogateescape"), b"", b""))
-    try:
-        pid = os.fork()
-        if pid == 0:
-            _become(argv, streams, namespace, {"PATH": PATH, "LC_ALL": "C", **(environment or {})})
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        return Done(code, _text(streams[1]), _text(streams[2]))
-    finally:
-        for descriptor in streams:
-            os.close(descriptor)
+    """Run a program to its end."""
+    return Running(argv, stdin, namespace, environment).end()
 
 
 def _become(argv: Sequence[str], streams: Sequence[int], namespace: str, environment: dict[str, str]) -> None:
@@ -92,15 +106,32 @@ def problem(program: str, done: Done, lines: Sequence[str]) -> RunError:
     return RunError(f"{program}: {first}", "see docs/networks.md for what networks need")
 
 
-def ip(lines: Sequence[str], namespace: str = "") -> None:
-    """Carry out lines of ip(8), in order; raises an Error at the first that fails."""
-    done = run(("ip", "-batch", "-"), "".join(f"{line}\n" for line in lines), namespace)
+def ip(lines: Sequence[str], namespace: str = "", *, force: bool = False) -> None:
+    """Carry out lines of ip(8), in order; raises an Error at the first that fails, ``force``: once all are done."""
+    options = ("-force",) if force else ()
+    done = run(("ip", *options, "-batch", "-"), "".join(f"{line}\n" for line in lines), namespace)
     if done.code:
         raise problem("ip", done, lines)
 
 
-def nft(text: str) -> None:
-    """Carry out a text of nft(8), all or nothing; raises an Error if it is refused."""
-    done = run(("nft", "-f", "-"), text)
-    if done.code:
-        raise problem("nft", done, text.splitlines())
+class Nft:
+    """Carries out a text of nft(8), all or nothing, while this is entered: the kernel lets it wait for long.
+
+    ``instead``: a text that does the same more quickly, if it can be done. Raises an Error if it is refused, unless
+    there ``must`` be nothing.
+    """
+
+    def __init__(self, text: str, instead: str = "", *, must: bool = True) -> None:
+        self._text, self._must, self._instead = text, must, instead
+
+    def __enter__(self) -> None:
+        self._running = Running(("nft", "-f", "-"), self._instead or self._text)
+
+    def __exit__(self, kind: object, *_error: object) -> None:
+        done = self._running.end()
+        if kind is not None or not self._must:
+            return
+        if done.code and self._instead:
+            done = run(("nft", "-f", "-"), self._text)
+        if done.code:
+            raise problem("nft", done, self._text.splitlines())

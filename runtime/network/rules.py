@@ -75,14 +75,23 @@ def _leaving(book: Book) -> list[str]:
 
 def text(book: Book) -> str:
     """Return the rules of all networks that have containers; the table's removal if there are none."""
-    if not book.leases:
-        return NOTHING
+    return NOTHING + _table(book) if book.leases else NOTHING
+
+
+def first(book: Book) -> str:
+    """Return the same for where there are none yet, else it is refused: removing costs the kernel a grace period."""
+    return f"create table {TABLE}\n{_table(book)}"
+
+
+def _table(book: Book) -> str:
     bridges = [f'"{bridge}"' for bridge in book.networks]
     internal = [f'"{bridge}"' for bridge, network in book.networks.items() if network.internal]
+    open_ = [f'"{bridge}"' for bridge, network in book.networks.items() if network.open]
     lines = [
         f"table {TABLE} {{",
         f"  set bridges {{ type ifname;{_elements(bridges)} }}",
         f"  set internal {{ type ifname;{_elements(internal)} }}",
+        f"  set open {{ type ifname;{_elements(open_)} }}",
         f"  set same {{ type ifname . ifname;{_elements(f'{each} . {each}' for each in bridges)} }}",
         *(line for version in KEYS for line in _maps(book, version)),
         "  chain ports {",
@@ -113,8 +122,9 @@ def text(book: Book) -> str:
         "    iifname @internal drop",
         "    oifname @internal drop",
         "    ct status dnat accept",
+        "    iifname @open oifname @open accept",
         "    oifname @bridges drop",
         "  }",
         "}",
     ]
-    return NOTHING + "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"

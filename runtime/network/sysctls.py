@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from runtime.network.networks import Network
+    from runtime.network.network import Network
 
 ROOT = "/proc/sys/net"
 

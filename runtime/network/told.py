@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runtime.network.leases import Book, Lease
+    from runtime.network.wish import End
 
 
 def published(leases: Iterable[Lease]) -> Iterator[tuple[str, str, int]]:
@@ -51,13 +52,17 @@ def endpoint(book: Book, lease: Lease) -> dict[str, Any]:
     return found
 
 
-def settings(book: Book, leases: Iterable[Lease]) -> dict[str, Any]:
-    """Return ``NetworkSettings``; the addresses of its first network are beside those of each, as people ask for."""
+def settings(book: Book, leases: Iterable[Lease], remembered: Iterable[End] = ()) -> dict[str, Any]:
+    """Return ``NetworkSettings``; the addresses of its first network are beside those of each, as people ask for.
+
+    ``remembered``: the networks that it will have when it is started.
+    """
     mine = list(leases)
     found: dict[str, list[dict[str, str]]] = {}
     for inside, ip, port in published(mine):
         found.setdefault(inside, []).append({"HostIp": ip, "HostPort": str(port)})
-    networks = {book.networks[lease.bridge].name: endpoint(book, lease) for lease in mine}
+    networks = {end.name: {**NOWHERE, "Aliases": list(end.aliases)} for end in remembered}
+    networks |= {book.networks[lease.bridge].name: endpoint(book, lease) for lease in mine}
     first = next(iter(networks.values()), NOWHERE)
     return {"Ports": found, **{key: first[key] for key in NOWHERE}, "Networks": networks}
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 import sys
 import time
 
-from runtime import places
+from runtime import options, places, units
 from runtime.command_line import Option
 from runtime.errors import RunError
+from runtime.lifecycle import finding, listing
 from runtime.verbs import Group, Verb
 from runtime.verbs.pull import JSON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from runtime.command_line import Parsed
     from runtime.network.leases import Book
-    from runtime.network.networks import Network
+    from runtime.network.network import Network
 
+OPTIONS = ("mtu=N", "isolate=BOOL", "com.docker.network.bridge.name=NAME")
 COLUMNS = ("NAME", "SUBNET", "IPV6", "INTERFACE", "CONTAINERS")
 
 
@@ -28,15 +30,24 @@ def describe(network: Network, book: Book) -> dict[str, Any]:
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(network.created_nsec / 1e9))
     containers = {
         lease.id: {"addresses": list(lease.addresses), "mac": lease.mac, "aliases": list(lease.names[1:]),
-                   "ports": list(map(str, lease.ports))}
+                   "interface": lease.inside, "ports": list(map(str, lease.ports))}
         for lease in book.of(network.bridge)
     }  # fmt: skip
     return {
         "name": network.name,
         "created": created,
         "interface": network.bridge,
-        "subnets": [{"subnet": str(subnet), "gateway": gateway} for subnet, gateway in network.subnets],
+        "subnets": [
+            {
+                "subnet": str(subnet),
+                "gateway": gateway,
+                "range": network.range if subnet.version == 4 else network.range6,
+            }
+            for subnet, gateway in network.subnets
+        ],
         "internal": network.internal,
+        "isolated": not network.open,
+        "mtu": network.mtu or None,
         "labels": dict(network.labels),
         "containers": containers,
     }
@@ -51,12 +62,13 @@ def _all(parsed: Parsed) -> list[dict[str, Any]]:
 
 def create(parsed: Parsed) -> None:
     """Make a network, and print its name."""
-    from runtime.network import leases, networks
+    from runtime.network import leases, network, networks
 
     labels = dict(text.partition("=")[::2] for text in parsed["label"])
-    asked = networks.Asked(
-        parsed.rest[0], parsed["subnet"], parsed["gateway"], parsed["ipv6"], parsed["internal"], labels
-    )
+    asked = network.Asked(
+        parsed.rest[0], parsed["subnet"], parsed["gateway"], parsed["ipv6"], parsed["internal"], labels,
+        parsed["ip_range"], parsed["opt"],
+    )  # fmt: skip
     with leases.Locked():
         made = networks.create(parsed["storage"], asked)
     _print(parsed, describe(made, leases.Book()), f"{made.name}\n")
@@ -64,26 +76,42 @@ def create(parsed: Parsed) -> None:
 
 def inspect(parsed: Parsed) -> None:
     """Print all that is known of networks, as JSON."""
-    import json
-
     from runtime.network import networks
+    from runtime.verbs.inspect import show
 
     found = {each["name"]: each for each in _all(parsed)}
     for name in parsed.rest:
         if name not in found:
             raise networks.missing(name)
-    sys.stdout.write(json.dumps([found[name] for name in parsed.rest], indent=2) + "\n")
+    show(parsed, [found[name] for name in parsed.rest])
 
 
 def ls(parsed: Parsed) -> None:
     """Print the table, the names or the JSON."""
+    from runtime.verbs.inspect import filled
     from runtime.verbs.list import table
 
-    found = _all(parsed)
+    asked = listing.filters(parsed["filter"], FILTERS)
+    found = [each for each in _all(parsed) if listing.matches(each, asked, FILTERS)]
+    template = parsed["format"]
+    if template not in ("table", "json"):
+        sys.stdout.write("".join(f"{filled(template, each)}\n" for each in found))
+        return
+    if template == "json":
+        parsed = parsed.replace(values={**parsed.values, "json": True})
     if parsed["quiet"]:
         _print(parsed, [each["name"] for each in found], "".join(f"{each['name']}\n" for each in found))
         return
     _print(parsed, found, table(map(_row, found), COLUMNS))
+
+
+FILTERS: Mapping[str, Callable[[dict[str, Any], str], bool]] = {
+    "name": lambda found, value: value in found["name"],
+    "label": lambda found, value: listing.labelled(found["labels"], value),
+    "driver": lambda _, value: value == "bridge",
+    "dangling": lambda found, value: units.boolean(value, "--filter dangling") != bool(found["containers"]),
+}
+"""What can be asked of a network, by key."""
 
 
 def _row(found: dict[str, Any]) -> tuple[str, ...]:
@@ -100,7 +128,28 @@ def reload(_parsed: Parsed) -> None:
 
 def rm(parsed: Parsed) -> None:
     """Remove networks nobody is connected to, all or none, and print their names."""
-    _remove(parsed, parsed.rest)
+    from runtime.network import networks
+
+    there = {network.name for network in networks.all_(parsed["storage"])}
+    _remove(parsed, [name for name in parsed.rest if name in there or not parsed["force"]])
+
+
+def connect(parsed: Parsed) -> None:
+    """Put a container into a network."""
+    from runtime.lifecycle import joining
+    from runtime.network import wish
+
+    end = wish.end(parsed.rest[0], parsed["ip"], parsed["ip6"], parsed["mac_address"], parsed["alias"])
+    with finding.Locked(parsed, parsed.rest[1]) as held:
+        joining.connect(held, end)
+
+
+def disconnect(parsed: Parsed) -> None:
+    """Take a container out of a network."""
+    from runtime.lifecycle import joining
+
+    with finding.Locked(parsed, parsed.rest[1]) as held:
+        joining.disconnect(held, parsed.rest[0], force=parsed["force"])
 
 
 def prune(parsed: Parsed) -> None:
@@ -109,9 +158,10 @@ def prune(parsed: Parsed) -> None:
 
 
 def _remove(parsed: Parsed, names: Iterable[str] | None) -> None:
+    from runtime.lifecycle import joining
     from runtime.network import bridge
 
-    removed = bridge.remove(parsed["storage"], names)
+    removed = bridge.remove(parsed["storage"], names, joining.remembered(parsed["storage"]))
     _print(parsed, removed, "".join(f"{name}\n" for name in removed))
 
 
@@ -123,7 +173,19 @@ def _print(parsed: Parsed, value: object, text: str) -> None:
     sys.stdout.write(text)
 
 
+IP, IP6, MAC = (option for option in options.NETWORK if option.name in ("ip", "ip6", "mac_address"))
 VERBS = (
+    (
+        Verb(
+            "connect",
+            "Put a container into a network more, now and when it starts again.",
+            "NAME ID",
+            2,
+            2,
+            (IP, IP6, MAC, Option(("--alias",), "Further name in that network", "NAME", many=True)),
+        ),
+        connect,
+    ),
     (
         Verb(
             "create",
@@ -134,15 +196,39 @@ VERBS = (
             (
                 Option(("--subnet",), "Its addresses (default: a subnet that is free)", "CIDR", many=True),
                 Option(("--gateway",), "The host's address in it (default: the first)", "ADDRESS", many=True),
+                Option(("--ip-range",), "The part of it that containers get theirs from", "CIDR", many=True),
                 Option(("--ipv6",), "Give it an IPv6 subnet too", kind="flag"),
                 Option(("--internal",), "Let nothing lead out of it", kind="flag"),
                 Option(("--label",), "Note something about it", "NAME[=VALUE]", many=True),
+                Option(("-o", "--opt"), f"Option: {', '.join(OPTIONS)}", "KEY=VALUE", many=True),
+                Option(("-d", "--driver"), "Its kind", "bridge", choices=("bridge",)),
                 JSON,
             ),
         ),
         create,
     ),
-    (Verb("inspect", "Show all that is known of networks, as JSON.", "NAME...", 1, None), inspect),
+    (
+        Verb(
+            "disconnect",
+            "Take a container out of a network, now and for when it starts again.",
+            "NAME ID",
+            2,
+            2,
+            (Option(("-f", "--force"), "Accept that it is not there", kind="flag"),),
+        ),
+        disconnect,
+    ),
+    (
+        Verb(
+            "inspect",
+            "Show all that is known of networks, as JSON.",
+            "NAME...",
+            1,
+            None,
+            (Option(("-f", "--format"), "Only some values: '{{.subnets}} {{.interface}}'", "TEMPLATE"), JSON),
+        ),
+        inspect,
+    ),
     (
         Verb(
             "ls",
@@ -150,13 +236,35 @@ VERBS = (
             "",
             0,
             0,
-            (Option(("-q", "--quiet"), "Show names only", kind="flag"), JSON),
+            (
+                Option(("-q", "--quiet"), "Show names only", kind="flag"),
+                Option(("--filter",), f"Only those with {', '.join(FILTERS)}", "KEY=VALUE", many=True),
+                Option(
+                    ("--format",),
+                    "How to write them: '{{.name}} {{.interface}}'",
+                    "table|json|TEMPLATE",
+                    choices=("table", "json"),
+                    default="table",
+                    open=True,
+                ),
+                JSON,
+            ),
         ),
         ls,
     ),
     (Verb("prune", "Remove the networks that no container is connected to.", "", 0, 0, (JSON,)), prune),
     (Verb("reload", "Tell the firewall all rules again, after it has forgotten them.", "", 0, 0), reload),
-    (Verb("rm", "Remove networks that no container is connected to.", "NAME...", 1, None, (JSON,)), rm),
+    (
+        Verb(
+            "rm",
+            "Remove networks that no container is connected to.",
+            "NAME...",
+            1,
+            None,
+            (Option(("-f", "--force"), "Accept that they are gone", kind="flag"), JSON),
+        ),
+        rm,
+    ),
 )
 VERB = Group("network", "Connect containers with one another and the world.", tuple(verb for verb, _ in VERBS))
 

@@ -325,7 +325,7 @@ def test_chosen_addresses(served: Net) -> None:
     for refused, message in (
         (("--ip", served.addresses("plain", "bridge")[0]), "taken by plain"),
         (("-p", "8080:80"), "-p 8080:80: port 8080/tcp: container 'shown' publishes it"),
-        (("-p", "7001:80"), "-p 7001:80: port 7001/tcp: a program of the host has it"),
+        (("-p", "7001:80"), "-p 7001:80: port 7001/tcp: python3 (pid "),
         (("-p", "192.0.2.77:80:80"), "cannot assign requested address"),
     ):
         done = served.run("--rm", "--network", "bridge", *refused, "--", "true", check=False)

@@ -8,7 +8,7 @@ import pytest
 
 from lxcfs_py.errors import Error
 from runtime.network import cni, ports
-from runtime.network.wish import Wish
+from runtime.network.wish import End, Wish
 
 LIST = {
     "name": "web",
@@ -34,7 +34,7 @@ def test_a_configuration_is_found_by_its_name() -> None:
 
 def test_plugins_are_told_what_they_can_use() -> None:
     """A plugin gets its own configuration, the list's name and version, its capabilities and the result so far."""
-    wish = Wish("web", cni=True, ports=(ports.parse("127.0.0.1:8080-8081:80-81"),))
+    wish = Wish((End("web"),), cni=True, ports=(ports.parse("127.0.0.1:8080-8081:80-81"),))
     plan = {"list": LIST, "capabilities": cni.capabilities(wish, cni.mappings(wish))}
     assert cni.told(plan, 0, None) == {"type": "bridge", "name": "web", "cniVersion": "1.0.0"}
     mapped = [
@@ -43,14 +43,14 @@ def test_plugins_are_told_what_they_can_use() -> None:
     found = cni.told(plan, 1, {"ips": []})
     assert (found["runtimeConfig"], found["prevResult"]) == ({"portMappings": mapped}, {"ips": []})
     assert cni.unheard(plan) == ""
-    asked = Wish("web", cni=True, mac="02:00:00:00:00:01")
+    asked = Wish((End("web", mac="02:00:00:00:00:01"),), cni=True)
     assert cni.unheard({"list": LIST, "capabilities": cni.capabilities(asked, ())}) == "mac"
 
 
 def test_ports_are_named() -> None:
     """CNI plugins choose no port of the host."""
     with pytest.raises(Error, match="-p 80: CNI plugins choose no port"):
-        cni.mappings(Wish("web", cni=True, ports=(ports.parse("80"),)))
+        cni.mappings(Wish((End("web"),), cni=True, ports=(ports.parse("80"),)))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,36 +10,53 @@ import pytest
 from lxcfs_py import json_text
 from lxcfs_py.errors import Error
 from runtime import options
-from runtime.network import addresses, bridge, leases, links, names, networks, programs, rules, sysctls, told, wish
+from runtime.config import joined
+from runtime.network import (
+    addresses,
+    bridge,
+    leases,
+    links,
+    listening,
+    names,
+    network,
+    networks,
+    programs,
+    rules,
+    sysctls,
+    told,
+    wish,
+)
 from runtime.network.leases import Book, Lease
-from runtime.network.networks import Asked, Network
+from runtime.network.network import Asked, Network
 from runtime.network.ports import Port
 from runtime.network.programs import Done
-from runtime.network.wish import Wish
+from runtime.network.wish import End, Wish
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 RANDOM = bytes(range(1, 10))
 WEB = Network("web", "pyproc-1", "10.1.0.0/24", "10.1.0.1", "fd01::/64", "fd01::1")
+OTHER = Network("other", "pyproc-3", "10.4.0.0/24", "10.4.0.1")
 INNER = Network("inner", "pyproc-2", "10.2.0.0/29", "10.2.0.1", internal=True)
 
 
-def who(id_: str, network: Network = WEB, **fields: object) -> Lease:
+def who(id_: str, of: Network = WEB, **fields: object) -> Lease:
     """Return a container's lease, as it is before anything is decided."""
-    base = Lease("/root", id_, network.bridge, f"veth-{id_}", f"/{id_}/hosts", "", "", "", names=(id_,), hostname=id_)
+    base = Lease(
+        "/root", id_, of.bridge, f"veth-{id_}-{of.name}", f"/{id_}/hosts", "", "", "", names=(id_,), hostname=id_
+    )
     return base.replace(**fields)
 
 
-def leased(book: Book, id_: str, network: Network = WEB, **wanted: object) -> Book:
-    """Return the book with a container more."""
-    asked = Wish(network.name).replace(**wanted)
-    return book.with_(network, leases.decide(network, book, asked, who(id_, network), lambda _: ""))
+def leased(book: Book, id_: str, of: Network = WEB, **wanted: object) -> Book:
+    """Return the book with a container more, or with another network of one."""
+    return book.with_(of, leases.decide(of, book, End(of.name).replace(**wanted), who(id_, of)))
 
 
 def decide(asked: Asked, *there: Network, routes: tuple[str, ...] = ()) -> Network:
     """Return the network that is decided on."""
-    return networks.decide(asked, there, map(addresses.subnet, routes), RANDOM, 7)
+    return network.decide(asked, there, map(addresses.subnet, routes), RANDOM, 7)
 
 
 def test_a_network_nobody_said_more_of() -> None:
@@ -60,6 +78,11 @@ def test_a_network_all_was_said_of() -> None:
     )
     assert found.internal
     assert found.labels == {"a": "b"}
+    said = ("com.docker.network.bridge.name=br7", "mtu=1400", "isolate=false")
+    found = decide(asked.replace(ranges=("10.3.0.128/25", "fd02::/80"), options=said))
+    assert (found.bridge, found.mtu, found.open) == ("br7", 1400, True)
+    assert (found.range, found.range6) == ("10.3.0.128/25", "fd02::/80")
+    assert not decide(asked).open
 
 
 @pytest.mark.parametrize(
@@ -76,12 +99,22 @@ def test_a_network_all_was_said_of() -> None:
         (Asked("db", ("10.3.0.0/24",), ("10.3.0.0",)), "--gateway 10.3.0.0: not in the subnet"),
         (Asked("db", ("10.3.0.0/24",), ("10.3.0.1", "10.3.0.2")), "--gateway 10.3.0.2: the subnet"),
         (Asked("db", ("10.3.0.0/24",), ("x",)), "--gateway x: not in a subnet"),
+        (Asked("db", ("10.3.0.0/24",), ranges=("10.4.0.0/25",)), "--ip-range 10.4.0.0/25: not in a subnet"),
+        (Asked("db", ("10.3.0.0/24",), ranges=("10.3.0.0/23",)), "--ip-range 10.3.0.0/23"),
+        (Asked("db", ("10.3.0.0/24",), ranges=("10.3.0.0/26", "10.3.0.64/26")), "10.3.0.64/26: a second of IPv4"),
+        (Asked("db", ranges=("fd00::/80",)), "--ip-range fd00::/80: not in a subnet"),
+        (Asked("db", options=("foo=1",)), "--opt 'foo=1': unknown; choose from com.docker.network.bridge.name, "),
+        (Asked("db", options=("mtu=9",)), "--opt mtu=9: not a length in bytes; give one of 68 to 65535"),
+        (Asked("db", options=("isolate=x",)), "--opt isolate 'x': neither true nor false"),
+        (Asked("db", options=("com.docker.network.bridge.name=pyproc7",)), "such names are for networks nobody"),
+        (Asked("db", options=("com.docker.network.bridge.name=a/b",)), "'a/b': no interface's name"),
+        (Asked("db", options=("com.docker.network.bridge.name=br0",)), "network 'own' has it"),
     ],
 )
 def test_networks_that_are_refused(asked: Asked, message: str) -> None:
     """Names and subnets in use and gateways elsewhere are refused, and the error says who has what."""
     with pytest.raises(Error) as caught:
-        decide(asked, WEB, routes=("192.0.0.0/16",))
+        decide(asked, WEB, INNER.replace(name="own", bridge="br0"), routes=("192.0.0.0/16",))
     assert message in str(caught.value)
 
 
@@ -118,7 +151,7 @@ def test_leases_that_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "wanted", "message"),
+    ("of", "wanted", "message"),
     [
         (WEB, {"address": "10.1.0.2"}, "--ip 10.1.0.2: taken by a;"),
         (WEB, {"address": "10.1.0.1"}, "--ip 10.1.0.1: taken by its gateway;"),
@@ -129,10 +162,10 @@ def test_leases_that_are_asked_for() -> None:
         (WEB, {"mac": "02:42:0a:01:00:02"}, "--mac-address 02:42:0a:01:00:02: container 'a' has it;"),
     ],
 )
-def test_leases_that_are_refused(network: Network, wanted: dict[str, str], message: str) -> None:
+def test_leases_that_are_refused(of: Network, wanted: dict[str, str], message: str) -> None:
     """What another has or the network has not is refused, and the error says so."""
     with pytest.raises(Error) as caught:
-        leased(leased(Book(), "a"), "b", network, **wanted)
+        leased(leased(Book(), "a"), "b", of, **wanted)
     assert message in str(caught.value)
 
 
@@ -162,6 +195,12 @@ def test_void_leases_take_their_network_along() -> None:
     assert set(book.kept(lambda lease: lease.id == "a").networks) == {"pyproc-1"}
 
 
+def read(line: str, gateways: tuple[str, ...] = (), exposed: tuple[str, ...] = ()) -> Wish | None:
+    """Return what a command line says of networks."""
+    parsed = options.parse(line.split())
+    return wish.read(parsed.values, joined.mode(parsed), "h", gateways, exposed)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -170,8 +209,26 @@ def test_void_leases_take_their_network_along() -> None:
         ("--network container:x --network-alias y", "--network-alias with --network container:x"),
         ("--network bridge --network-alias y", "names are not resolved there"),
         ("--network web --network-alias a/b", "not a host name"),
-        ("--network a/b", "--network 'a/b': not a network"),
-        ("--network cni:", "not a network"),
+        ("--network none -P", "--publish-all with --network none"),
+        ("--network web --network host", "--network host and --network web: it is one or the other"),
+        ("--network none --network container:x", "--network none and --network container:x"),
+        ("--network web --network cni:x", "--network web and cni:x: one by CNI plugins is the only one"),
+        ("--network a/b", "--network 'a/b': 'a/b' is no network"),
+        ("--network cni:", "'' is no network"),
+        ("--network web,", "--network 'web,': '' is no network"),
+        ("--network web:ipp=1", "--network 'web:ipp=1': 'ipp=1' is not understood; choose from alias, ip,"),
+        ("--network web:ip=x", "--network web: ip 'x': not an IPv4 address"),
+        ("--network web:mac=x", "--network web: mac 'x': not an interface's address"),
+        ("--network web:alias=a/b", "--network web: alias 'a/b': not a host name"),
+        ("--network web:interface_name=lo", "--network web: interface_name 'lo': no interface's name"),
+        ("--network web:interface_name=a/b", "no interface's name"),
+        ("--network bridge:alias=x", "names are not resolved there"),
+        ("--network web:ip=10.0.0.2 --network web:ip=10.0.0.3", "--network web: said twice"),
+        ("--network a:interface_name=x --network b:interface_name=x", "interface_name=x: said of two networks"),
+        ("--network a --network b --ip 10.0.0.2", "--ip: there are 2 networks; write --network a:ip=ADDRESS"),
+        ("--network a,b --mac-address 02:00:00:00:00:01", "--mac-address: there are 2 networks"),
+        ("--network web -P --expose 80/x", "--expose '80/x': unknown protocol"),
+        ("--network web -P --expose 0", "--expose '0': '0' is no port"),
         ("--network web --ip x", "--ip 'x': not an IPv4 address"),
         ("--network web --ip fd00::1", "not an IPv4 address"),
         ("--network web --ip6 10.0.0.1", "not an IPv6 address"),
@@ -183,18 +240,55 @@ def test_void_leases_take_their_network_along() -> None:
 def test_wishes_that_are_refused(line: str, message: str) -> None:
     """Options that mean nothing together or are no addresses are refused."""
     with pytest.raises(Error) as caught:
-        wish.read(options.parse([*line.split(), "true"]).values, "h")
+        read(f"{line} true")
     assert message in str(caught.value)
 
 
 def test_wishes() -> None:
     """What the options say is what is wanted; without a network of its own nothing is."""
     line = "--network cni:web -p 80:80 --ip 10.1.0.2 --mac-address 02-00-00-00-00-0A --network-alias db true"
-    found = wish.read(options.parse(line.split()).values, "h", ("gw",))
+    found = read(line, ("gw",))
     assert found is not None
-    assert (found.name, found.cni, found.mac, found.aliases) == ("web", True, "02:00:00:00:00:0a", ("db",))
-    assert (found.address, found.hostname, found.gateways) == ("10.1.0.2", "h", ("gw",))
-    assert wish.read(options.parse(["true"]).values, "h") is None
+    assert found.ends == (End("web", "10.1.0.2", "", "02:00:00:00:00:0a", ("db",)),)
+    assert (found.cni, found.hostname, found.gateways) == (True, "h", ("gw",))
+    assert read("true") is None
+    assert read("--network none true") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("--network a --network b", (End("a"), End("b"))),
+        ("--network a,b --network a", (End("a"), End("b"))),
+        (
+            "--network a:ip=10.0.0.2,ip=fd00::2,mac=02:00:00:00:00:01,alias=x,alias=y,interface_name=if0",
+            (End("a", "10.0.0.2", "fd00::2", "02:00:00:00:00:01", ("x", "y"), "if0"),),
+        ),
+        (
+            "--network name=a,ip=10.0.0.2,ip6=fd00::2,mac-address=02:00:00:00:00:01,alias=x",
+            (End("a", "10.0.0.2", "fd00::2", "02:00:00:00:00:01", ("x",)),),
+        ),
+        ("--network bridge --network a:alias=x --network-alias y", (End("bridge"), End("a", aliases=("x", "y")))),
+        ("--network a:alias=x --ip 10.0.0.2", (End("a", "10.0.0.2", aliases=("x",)),)),
+    ],
+)
+def test_several_networks(line: str, expected: tuple[End, ...]) -> None:
+    """They are said one by one or at once, with what is wanted of each in Podman's words or Docker's."""
+    found = read(f"{line} true")
+    assert found is not None
+    assert found.ends == expected
+
+
+def test_all_ports_are_published() -> None:
+    """With -P those of the image and of --expose are, on free ports of the host; but those -p names are not again."""
+    found = read("--network a -p 8080:80 -P --expose 90-91/udp true", exposed=("80/tcp", "53/udp", "81"))
+    assert found is not None
+    assert [(each.text, each.container[0], each.protocol) for each in found.ports] == [
+        ("8080:80", 80, "tcp"), ("53/udp", 53, "udp"), ("81/tcp", 81, "tcp"),
+        ("90/udp", 90, "udp"), ("91/udp", 91, "udp"),
+    ]  # fmt: skip
+    assert {each.host for each in found.ports[1:]} == {range(49152, 65536)}
+    assert read("--network a --expose 80 true", exposed=("81",)) == Wish((End("a"),), hostname="h")
 
 
 def test_rules_of_nothing_remove_all() -> None:
@@ -220,6 +314,13 @@ def test_rules() -> None:
     ):
         assert line in text
     assert 'oifname != "pyproc-2"' not in text
+    assert "set open { type ifname; }" in text
+    assert 'set open { type ifname; elements = { "pyproc-1" } }' in rules.text(
+        leased(Book(), "a", WEB.replace(open=True))
+    )
+    first = rules.first(book)
+    assert first.startswith("create table inet pyproc\ntable inet pyproc {")
+    assert rules.text(book) == rules.NOTHING + first.partition("\n")[2]
 
 
 def test_links() -> None:
@@ -231,13 +332,74 @@ def test_links() -> None:
         "address add fd01::1/64 dev pyproc-1 nodad",
         "link set pyproc-1 up",
     ]
-    assert links.cable(lease, 42) == [
-        "link add veth-a type veth peer name eth0 address 02:42:0a:01:00:02 netns 42",
-        "link set veth-a master pyproc-1 up",
+    assert links.cable(WEB, lease, 42) == [
+        "link add veth-a-web type veth peer name eth0 address 02:42:0a:01:00:02 netns 42",
+        "link set veth-a-web master pyproc-1 up",
     ]
-    assert links.inside(WEB, lease)[-2:] == ["route add default via 10.1.0.1", "route add default via fd01::1"]
-    inner = leased(Book(), "b", INNER).leases[0]
-    assert links.inside(INNER, inner) == ["link set lo up", "address add 10.2.0.2/29 dev eth0", "link set eth0 up"]
+    assert links.inside(WEB, lease) == [
+        "address add 10.1.0.2/24 dev eth0", "address add fd01::2/64 dev eth0 nodad", "link set eth0 up",
+    ]  # fmt: skip
+    small = WEB.replace(mtu=1400)
+    assert links.bridge(small)[0] == "link add pyproc-1 mtu 1400 address 02:42:0a:01:00:01 type bridge"
+    assert " mtu 1400 address 02" in links.cable(small, lease, 42)[0]
+    assert links.hairpins((lease,)) == []
+    assert links.hairpins((lease.replace(ports=(Port("", 80, 80, "tcp"),)),)) == [
+        "link set veth-a-web type bridge_slave hairpin on"
+    ]
+    assert links.removal(["veth1"], 7) == ["link delete veth1"]
+    assert links.removal(["veth1", "br"], 7) == [
+        "link set veth1 group 7", "link set br group 7", "link delete group 7",
+    ]  # fmt: skip
+
+
+def test_ways_out() -> None:
+    """The first network that leads out is the way, for each family; what changes is told, and no more."""
+    book = leased(leased(leased(Book(), "a", INNER), "a", OTHER), "a", WEB)
+    mine = book.all_of("/root", "a")
+    assert [lease.inside for lease in mine] == ["eth0", "eth1", "eth2"]
+    ways = links.ways(book, mine)
+    assert ways == {4: ("10.4.0.1", "eth1"), 6: ("fd01::1", "eth2")}
+    assert links.routes({}, ways) == [
+        "route replace default via 10.4.0.1 dev eth1", "route replace default via fd01::1 dev eth2",
+    ]  # fmt: skip
+    without = links.ways(book, [lease for lease in mine if lease.inside != "eth1"])
+    assert links.routes(ways, without) == ["route replace default via 10.1.0.1 dev eth2"]
+    assert links.routes(ways, {}) == []
+
+
+def test_ports_go_with_the_way_out() -> None:
+    """Of several networks the first that leads out has the ports; when it goes the next gets them."""
+    shown = (Port("", 8080, 80, "tcp"),)
+    book = leased(leased(leased(Book(), "a", INNER), "a", OTHER), "a", WEB).publishing("/root", "a", shown)
+    assert [lease.ports for lease in book.leases] == [(), shown, ()]
+    assert book.shown("/root", "a") == shown
+    left = book.kept(lambda lease: lease.bridge != OTHER.bridge).publishing("/root", "a", shown)
+    assert [lease.ports for lease in left.leases] == [(), shown]
+    inner = left.kept(lambda lease: lease.bridge == INNER.bridge).publishing("/root", "a", shown)
+    assert [lease.ports for lease in inner.leases] == [shown]
+    assert inner.kept(lambda _: False).publishing("/root", "a", shown).leases == ()
+    assert book.beyond(left) == ["veth-a-other", "pyproc-3"]
+
+
+def test_interfaces_have_names_of_their_own() -> None:
+    """The first free ethN unless one is asked for; one that the container has is refused."""
+    book = leased(leased(Book(), "a", interface="eth1"), "a", OTHER)
+    assert [lease.inside for lease in book.leases] == ["eth1", "eth0"]
+    with pytest.raises(Error, match="interface_name=eth0: the container has one of that name"):
+        leased(book, "a", INNER, interface="eth0")
+
+
+def test_addresses_of_a_part() -> None:
+    """Addresses nobody chose are of the part that was said; others of the subnet may be chosen."""
+    part = WEB.replace(range="10.1.0.128/30", range6="fd01::100/120")
+    book = Book()
+    for number in range(4):
+        book = leased(book, f"c{number}", part)
+    assert [lease.address for lease in book.leases] == [f"10.1.0.{last}" for last in range(128, 132)]
+    assert book.leases[0].address6 == "fd01::100"
+    assert leased(book, "chosen", part, address="10.1.0.9").leases[-1].address == "10.1.0.9"
+    with pytest.raises(Error, match=r"all addresses of 10.1.0.128/30 are taken"):
+        leased(book, "one-more", part)
 
 
 def test_names_of_a_network() -> None:
@@ -245,12 +407,17 @@ def test_names_of_a_network() -> None:
     book = leased(leased(leased(Book(), "a"), "b"), "c", INNER)
     book = book.replace(leases=(book.leases[0].replace(gateways=("gw",)), book.leases[1].replace(names=("b", "db")),
                                 book.leases[2]))  # fmt: skip
-    assert names.lines(book, book.leases[0]) == [
+    assert names.lines(book, book.leases[:1]) == [
         "10.1.0.2\ta", "fd01::2\ta", "10.1.0.1\tgw", "10.1.0.3\tb db", "fd01::3\tb db",
     ]  # fmt: skip
     default = Network("bridge", "pyproc0", "10.90.0.0/16", "10.90.0.1")
     known = leased(leased(Book(), "x", default), "y", default)
-    assert names.lines(known, known.leases[0]) == ["10.90.0.2\tx"]
+    assert names.lines(known, known.leases[:1]) == ["10.90.0.2\tx"]
+    both = leased(leased(leased(leased(Book(), "a", default), "a"), "b", default), "b")
+    assert names.lines(both, both.all_of("/root", "a")) == [
+        "10.90.0.2\ta", "10.1.0.2\ta", "fd01::2\ta", "10.1.0.3\tb", "fd01::3\tb",
+    ]  # fmt: skip
+    assert names.lines(both, ()) == []
 
 
 @pytest.mark.parametrize(
@@ -346,11 +513,11 @@ def test_a_second_storages_container(tmp_path: Path, monkeypatch: pytest.MonkeyP
     said: list[str] = []
     monkeypatch.setattr(leases, "interfaces", lambda: frozenset(("pyproc0", "veth1")))
     monkeypatch.setattr(programs, "ip", lambda lines, *_place: said.extend(lines))
-    monkeypatch.setattr(programs, "nft", lambda _text: None)
+    monkeypatch.setattr(programs, "Nft", lambda *_texts: contextlib.nullcontext())
     monkeypatch.setattr(sysctls, "write", lambda _wanted, **_how: None)
     monkeypatch.setattr(sysctls, "ipv6", lambda: False)
-    bridge.connect(Wish("bridge"), str(tmp_path), "/r", "two", "/h", 1)
-    assert {"address add 10.90.0.3/16 dev eth0", "route add default via 10.90.0.1"} <= set(said)
+    bridge.connect(Wish((End("bridge"),)), str(tmp_path), "/r", "two", "/h", 1)
+    assert {"address add 10.90.0.3/16 dev eth0", "route replace default via 10.90.0.1 dev eth0"} <= set(said)
 
 
 def test_in_dockers_words() -> None:
@@ -376,4 +543,20 @@ def test_in_dockers_words() -> None:
     assert told.arrows(book.all_of("/root", "b")) == "0.0.0.0:8080->80/tcp"
     assert told.arrows(book.leases[:1]).endswith("[::]:8080->80/tcp")
     assert told.settings(book, ()) == {"Ports": {}, **told.NOWHERE, "Networks": {}}
+    stopped = told.settings(book, (), (End("web", aliases=("db",)),))
+    assert stopped["Networks"] == {"web": {**told.NOWHERE, "Aliases": ["db"]}}
     assert set(other) == set(told.settings(book, ()))  # so that templates find every key
+
+
+def test_who_listens(tmp_path: Path) -> None:
+    """The program is named whose socket waits on the port; not one that only speaks from there."""
+    table = "sl local\n 0: 00000000:1F90 00000000:0000 0A x x x 0 0 77 1\n 1: 0100007F:1F90 x 01 x x x 0 0 78 1\n"
+    for name in ("self", "7", "8"):
+        (tmp_path / name / "fd").mkdir(parents=True)
+    (tmp_path / "self/net").mkdir()
+    (tmp_path / "self/net/tcp").write_text(table)
+    for pid, inode in (("7", "78"), ("8", "77")):
+        (tmp_path / pid / "comm").write_text(f"program{pid}\n")
+        (tmp_path / pid / "fd/3").symlink_to(f"socket:[{inode}]")
+    assert listening.holder(Port("", 8080, 80, "tcp"), str(tmp_path)) == "program8 (pid 8) has it"
+    assert listening.holder(Port("", 8081, 80, "tcp"), str(tmp_path)) == "a program of the host has it"
