@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import tempfile
 import time
@@ -35,7 +36,8 @@ def net(tmp_path_factory: pytest.TempPathFactory, time_scale: float) -> Iterator
         *(member(f"bin/{name}", "symlink", linkname="busybox") for name in APPLETS),
         member("data/index.html", data=b"served"),
     )
-    archive = docker_archive([BASE, layer], f"{IMAGE}:latest", Env=["PATH=/bin"], Cmd=["sleep", "1000"])
+    archive = docker_archive([BASE, layer], f"{IMAGE}:latest", Env=["PATH=/bin"], Cmd=["sleep", "1000"],
+                             ExposedPorts={"80/tcp": {}})  # fmt: skip
     (found.base / "net.tar").write_bytes(archive)
     found.pyproc("import", str(found.base / "net.tar"))
     for path in ("/var/lib/cni", "/run"):  # Podman's plugins and it write there, wherever its own files are
@@ -73,6 +75,10 @@ class Side(NamedTuple):
     """Return a container's first process."""
     port: int
     """The first of the host's ports that it publishes."""
+    do: Callable[..., subprocess.CompletedProcess[str]]
+    """Run another command of it."""
+    subnet: str
+    """The beginning of addresses its networks may have."""
 
 
 ASK = """
@@ -84,6 +90,7 @@ for at in sys.argv[1:]:
     except OSError:
         print('no')
 """.replace("SECONDS", str(SECONDS))
+SERVED = ("httpd", "-f", "-p", "80", "-h", "/data")
 LOOK = (
     "ip -o link | grep -oE '^[0-9]+: [a-z0-9]+'; ip route | grep -oE '^default|^.* dev [a-z0-9]+' | grep -oE"
     " '^default|dev.*'; grep -vE '^#|^$' /etc/resolv.conf | sort; grep -c $(hostname -i) /etc/hosts; hostname"
@@ -99,10 +106,10 @@ def answers(net: Net, *where: str, start: tuple[str, ...] = ()) -> list[str]:
 
 def facts(net: Net, side: Side) -> dict[str, object]:
     """Return what one of both does."""
-    serve, port = ("httpd", "-f", "-p", "80", "-h", "/data"), side.port
+    port = side.port
     dns = ("--dns", "192.0.2.53", "--dns-search", "example.org", "--dns-option", "ndots:2")
     ports = ("-p", f"{port}:80", "-p", f"127.0.0.1:{port + 1}:80", "-p", f"{HERE}:{port + 2}:80")
-    side.run("bridge", "-d", "--name", WEB, "-h", WEB, *dns, *ports, IMAGE, *serve)
+    side.run("bridge", "-d", "--name", WEB, "-h", WEB, *dns, *ports, IMAGE, *SERVED)
     side.run("bridge", "-d", "--name", PEER, IMAGE, "sleep", "1000")
     side.run(f"container:{WEB}", "-d", "--name", POD, IMAGE, "sleep", "1000")
     (own,) = side.inside(WEB, "hostname -i").split()
@@ -123,8 +130,56 @@ def facts(net: Net, side: Side) -> dict[str, object]:
     }
 
 
-def test_the_same_as_podman(net: Net, podman: Podman) -> None:
-    """Published ports, other containers, the host, a shared network, names and resolv.conf are alike."""
+def several(net: Net, side: Side) -> dict[str, object]:
+    """Return what one of both does with several networks."""
+
+    def links(name: str) -> list[str]:
+        return side.inside(name, "ip -o link | grep -oE ' [a-z0-9]+@' | sort").split()
+
+    def networks(name: str) -> dict[str, dict[str, object]]:
+        found = side.do("inspect", "--format", "{{json .NetworkSettings.Networks}}", name).stdout
+        return dict(json.loads(found))
+
+    def address(name: str, network: str) -> str:
+        return str(networks(name)[network]["IPAddress"])
+
+    first, second = f"{side.subnet}.1", f"{side.subnet}.2"
+    side.do("network", "create", "--subnet", f"{first}.0/24", "--label", "a=b", "one")
+    side.do("network", "create", "--subnet", f"{second}.0/24", "--ip-range", f"{second}.64/26", "two")
+    side.run("one", "--network", f"two:ip={second}.9", "-d", "-P", "--name", WEB, IMAGE, *SERVED)
+    side.run("two", "-d", "--name", PEER, IMAGE, "sleep", "1000")
+    peer = ("nsenter", f"--target={side.pid(PEER)}", "--net")
+    net.until(lambda: answers(net, f"{address(WEB, 'one')}:80") == ["served"])
+    port = side.do("port", WEB, "80").stdout.splitlines()[0].rpartition(":")[2]
+    begun = {
+        "links": links(WEB),
+        "way": side.inside(WEB, "ip route | grep -o '^default.*' | head -n 1").split()[2:].count(f"{first}.1"),
+        "networks": sorted(networks(WEB)),
+        "own address": address(WEB, "two") == f"{second}.9",
+        "of the part": 64 <= int(address(PEER, "two").rpartition(".")[2]) < 128,
+        "published": answers(net, f"{HERE}:{port}", start=net.there),
+        "a peer": answers(net, f"{second}.9:80", f"{address(WEB, 'one')}:80", start=peer)[0],
+        "label": side.do("network", "ls", "-q", "--filter", "label=a=b").stdout.split(),
+        "in use": side.do("network", "rm", "two", check=False).returncode != 0,
+    }
+    side.do("network", "disconnect", "two", WEB)
+    without = [links(WEB), sorted(networks(WEB)), answers(net, f"{second}.9:80", start=peer)]
+    side.do("network", "connect", "--ip", f"{second}.10", "two", WEB)
+    again = [links(WEB), sorted(networks(WEB)), answers(net, f"{second}.10:80", start=peer)]
+    twice = side.do("network", "connect", "two", WEB, check=False).returncode != 0
+    side.do("stop", "-t", "0", WEB)
+    side.do("start", WEB)
+    net.until(lambda: answers(net, f"{second}.10:80") == ["served"])
+    later = [links(WEB), sorted(networks(WEB))]
+    for name in (WEB, PEER):
+        side.do("stop", "-t", "0", name)
+    side.do("rm", "-f", WEB, PEER)
+    removed = side.do("network", "rm", "one", "two").stdout.split()
+    return {**begun, "without": without, "again": again, "twice": twice, "later": later, "removed": removed}
+
+
+def both(net: Net, podman: Podman) -> tuple[Side, Side]:
+    """Return Podman and ours."""
 
     def theirs(network: str, *words: str) -> str:
         done = podman.run(*words, network=network)
@@ -135,13 +190,21 @@ def test_the_same_as_podman(net: Net, podman: Podman) -> None:
         at = words.index(IMAGE)
         return net.run("--network", network, *words[:at], "--image", IMAGE, "--", *words[at + 1 :]).stdout
 
-    both = (
+    def do(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        at = 2 if words[0] == "network" else 1
+        return net.pyproc(" ".join(words[:at]), *words[at:], check=check)
+
+    return (
         Side(theirs, lambda name, script: podman("exec", name, "sh", "-c", script).stdout,
-             lambda name: podman("inspect", "-f", "{{.State.Pid}}", name).stdout.strip(), 18080),
+             lambda name: podman("inspect", "-f", "{{.State.Pid}}", name).stdout.strip(), 18080, podman, "10.71"),
         Side(ours, lambda name, script: net.pyproc("exec", name, "sh", "-c", script).stdout,
-             lambda name: net.pyproc("inspect", "-f", "{{.State.Pid}}", name).stdout.strip(), 28080),
+             lambda name: net.pyproc("inspect", "-f", "{{.State.Pid}}", name).stdout.strip(), 28080, do, "10.72"),
     )  # fmt: skip
-    found = [facts(net, side) for side in both]
+
+
+def test_the_same_as_podman(net: Net, podman: Podman) -> None:
+    """Published ports, other containers, the host, a shared network, names and resolv.conf are alike."""
+    found = [facts(net, side) for side in both(net, podman)]
     assert found[1] == found[0]
     assert found[1]["here"] == [*(["served"] * 2), *(["no"] * 2), "served", "no", "served"]
     assert found[1]["another machine"] == ["served", "no", "served"]
@@ -152,3 +215,12 @@ def test_the_same_as_podman(net: Net, podman: Podman) -> None:
         line for line in net.pyproc("port", WEB).stdout.splitlines() if "[" not in line
     }
     net.pyproc("delete", "--force", *net.ids())
+
+
+def test_several_as_podman(net: Net, podman: Podman) -> None:
+    """So are several networks: interfaces, ways, ports of the image, connecting, disconnecting, starting again."""
+    found = [several(net, side) for side in both(net, podman)]
+    assert found[1] == found[0]
+    assert found[1]["links"] == ["eth0@", "eth1@"]
+    assert (found[1]["published"], found[1]["a peer"]) == (["served"], "served")
+    assert found[1]["without"] == [["eth0@"], ["one"], ["no"]]
