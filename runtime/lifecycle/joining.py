@@ -8,7 +8,7 @@ from lxcfs_py.errors import Error
 from runtime import state
 from runtime.config import joined
 from runtime.lifecycle import again
-from runtime.network import bridge, leases, networks
+from runtime.network import bridge, leases, networks, sysctls
 from runtime.network.wish import DEFAULT, Wish
 from runtime.request import NETWORK
 
@@ -44,7 +44,8 @@ def connect(held: Locked, end: End) -> None:
     """Put it into a network; raises an Error if it is there already, or what is wanted can't be had."""
     found = held.load()
     asked, wish = _asked(found)
-    network = networks.use(asked.storage, end.name, ipv6=True)
+    with leases.Locked():
+        network = networks.use(asked.storage, end.name, ipv6=sysctls.ipv6())
     if end.aliases and not network.named:
         raise Error(f"network {DEFAULT!r}: names are not resolved there", "make one: pyproc network create NAME")
     leases.fitting(network, 4, end.address)

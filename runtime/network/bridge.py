@@ -90,12 +90,15 @@ def disconnect(root: str, id_: str, name: str, pid: int) -> bool:
         after = book.kept(lambda lease: lease is not gone).publishing(root, id_, book.shown(root, id_))
         left = after.all_of(root, id_)
         file.save(book.begun([gone]))
-        lines = links.routes(links.ways(book, mine), links.ways(after, left))
-        if lines:
-            programs.ip(lines, f"/proc/{pid}/ns/net")
-        if hairpins := links.hairpins(left):
-            programs.ip(hairpins)
-            sysctls.write(map(sysctls.loopback, (lease.bridge for lease in left if lease.ports)), said=False)
+        try:
+            if lines := links.routes(links.ways(book, mine), links.ways(after, left)):
+                programs.ip(lines, f"/proc/{pid}/ns/net")
+            if hairpins := links.hairpins(left):
+                programs.ip(hairpins)
+                sysctls.write(map(sysctls.loopback, (lease.bridge for lease in left if lease.ports)), said=False)
+        except BaseException:
+            _undo(file, before, after)
+            raise
         _turn(file, before, after)
         names.write(gone.hosts, names.lines(after, left))
         return True
@@ -196,7 +199,7 @@ def _turn(file: leases.Locked, before: Book, after: Book) -> None:
 
 
 def _undo(file: leases.Locked, before: Book, after: Book) -> None:
-    """Take back what was begun, as far as can be: what went wrong first is what is said."""
+    """Bring what was begun to an end, as far as can be: what went wrong first is what is said."""
     try:
         _turn(file, before, after)
     except Error:
@@ -207,6 +210,10 @@ def _settle(file: leases.Locked, before: Book, after: Book) -> None:
     """Write it down, and tell those it changes something for who is in their networks."""
     file.save(after)
     changed = {lease.bridge for lease in {*before.leases} ^ {*after.leases}}
-    touched = [lease for lease in after.leases if lease.bridge in changed and after.networks[lease.bridge].named]
+    touched = [
+        lease
+        for lease in after.leases
+        if lease not in before.leases or (lease.bridge in changed and after.networks[lease.bridge].named)
+    ]
     for root, id_, hosts in dict.fromkeys((lease.root, lease.id, lease.hosts) for lease in touched):
         names.write(hosts, names.lines(after, after.all_of(root, id_)))

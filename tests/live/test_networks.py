@@ -105,6 +105,9 @@ def test_connected_as_it_runs(clean: Net) -> None:
     assert clean.ask("db", 80, *clean.into("peer")) == clean.addresses("peer", "red")[0]
     assert clean.ask("peer", 80, *clean.into("one")) == "10.81.0.9"
     assert clean.ask(HERE, 8080, *clean.there) == OUTSIDE
+    clean.network("connect", "bridge", "one")
+    assert clean.addresses("one", "bridge")[0] in inside(clean, "one", "cat /etc/hosts")
+    clean.network("disconnect", "bridge", "one")
     clean.network("connect", "blue", "one")
     assert way(clean, "one") == ["10.81.0.1", "eth1"]
     clean.network("disconnect", "red", "one")
