@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.needs_layers, pytest.mark.anywhere]
 APPLETS = ("hostname", "httpd", "ip", "nc", "sleep", "sort", "wget")
 IMAGE = "localhost/net"
 WEB, PEER, POD = "as-podman-web", "as-podman-peer", "as-podman-pod"
+MANY, OTHER = "as-podman-many", "as-podman-other"
 SECONDS = 0.7
 """After which nobody is taken to answer."""
 
@@ -146,34 +147,34 @@ def several(net: Net, side: Side) -> dict[str, object]:
     first, second = f"{side.subnet}.1", f"{side.subnet}.2"
     side.do("network", "create", "--subnet", f"{first}.0/24", "--label", "a=b", "one")
     side.do("network", "create", "--subnet", f"{second}.0/24", "--ip-range", f"{second}.64/26", "two")
-    side.run("one", "--network", f"two:ip={second}.9", "-d", "-P", "--name", WEB, IMAGE, *SERVED)
-    side.run("two", "-d", "--name", PEER, IMAGE, "sleep", "1000")
-    peer = ("nsenter", f"--target={side.pid(PEER)}", "--net")
-    net.until(lambda: answers(net, f"{address(WEB, 'one')}:80") == ["served"])
-    port = side.do("port", WEB, "80").stdout.splitlines()[0].rpartition(":")[2]
+    side.run("one", "--network", f"two:ip={second}.9", "-d", "-P", "--name", MANY, IMAGE, *SERVED)
+    side.run("two", "-d", "--name", OTHER, IMAGE, "sleep", "1000")
+    peer = ("nsenter", f"--target={side.pid(OTHER)}", "--net")
+    net.until(lambda: answers(net, f"{address(MANY, 'one')}:80") == ["served"])
+    port = side.do("port", MANY, "80").stdout.splitlines()[0].rpartition(":")[2]
     begun = {
-        "links": links(WEB),
-        "way": side.inside(WEB, "ip route | grep -o '^default.*' | head -n 1").split()[2:].count(f"{first}.1"),
-        "networks": sorted(networks(WEB)),
-        "own address": address(WEB, "two") == f"{second}.9",
-        "of the part": 64 <= int(address(PEER, "two").rpartition(".")[2]) < 128,
+        "links": links(MANY),
+        "way": side.inside(MANY, "ip route | grep -o '^default.*' | head -n 1").split()[2:].count(f"{first}.1"),
+        "networks": sorted(networks(MANY)),
+        "own address": address(MANY, "two") == f"{second}.9",
+        "of the part": 64 <= int(address(OTHER, "two").rpartition(".")[2]) < 128,
         "published": answers(net, f"{HERE}:{port}", start=net.there),
-        "a peer": answers(net, f"{second}.9:80", f"{address(WEB, 'one')}:80", start=peer)[0],
+        "a peer": answers(net, f"{second}.9:80", f"{address(MANY, 'one')}:80", start=peer)[0],
         "label": side.do("network", "ls", "-q", "--filter", "label=a=b").stdout.split(),
         "in use": side.do("network", "rm", "two", check=False).returncode != 0,
     }
-    side.do("network", "disconnect", "two", WEB)
-    without = [links(WEB), sorted(networks(WEB)), answers(net, f"{second}.9:80", start=peer)]
-    side.do("network", "connect", "--ip", f"{second}.10", "two", WEB)
-    again = [links(WEB), sorted(networks(WEB)), answers(net, f"{second}.10:80", start=peer)]
-    twice = side.do("network", "connect", "two", WEB, check=False).returncode != 0
-    side.do("stop", "-t", "0", WEB)
-    side.do("start", WEB)
+    side.do("network", "disconnect", "two", MANY)
+    without = [links(MANY), sorted(networks(MANY)), answers(net, f"{second}.9:80", start=peer)]
+    side.do("network", "connect", "--ip", f"{second}.10", "two", MANY)
+    again = [links(MANY), sorted(networks(MANY)), answers(net, f"{second}.10:80", start=peer)]
+    twice = side.do("network", "connect", "two", MANY, check=False).returncode != 0
+    side.do("stop", "-t", "0", MANY)
+    side.do("start", MANY)
     net.until(lambda: answers(net, f"{second}.10:80") == ["served"])
-    later = [links(WEB), sorted(networks(WEB))]
-    for name in (WEB, PEER):
+    later = [links(MANY), sorted(networks(MANY))]
+    for name in (MANY, OTHER):
         side.do("stop", "-t", "0", name)
-    side.do("rm", "-f", WEB, PEER)
+    side.do("rm", "-f", MANY, OTHER)
     removed = side.do("network", "rm", "one", "two").stdout.split()
     return {**begun, "without": without, "again": again, "twice": twice, "later": later, "removed": removed}
 
