@@ -1,0 +1,191 @@
+"""A containerd of Debian 13, which has NRI, with places of its own, and our plugin beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests import images
+from tests.engines import cri, engine
+from tests.live.box import BIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tests.live.box import Box
+
+FETCH = Path(__file__).with_name("trixie")
+FETCHED = "LXCFS_PY_TRIXIE"
+"""Names the folder where there is no network to fetch it by."""
+PARENT = "/pyproc-nri"
+"""The cgroup that is the parent of all these."""
+CONFIG = """version = 2
+root = "{base}/root"
+state = "{base}/state"
+disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.devmapper"]
+[grpc]
+address = "{base}/containerd.sock"
+[plugins."io.containerd.nri.v1.nri"]
+disable = false
+socket_path = "{base}/nri.sock"
+plugin_path = "{base}/plugins"
+plugin_config_path = "{base}/conf.d"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{pause}"
+disable_tcp_service = true
+restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "{base}/cni"
+conf_dir = "{base}/cni.d"
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "native"
+"""
+RUNTIME = """[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}.options]
+BinaryName = "{name}"
+Root = "{base}/{name}"
+"""
+
+
+def programs() -> Path:
+    """Return the directory of containerd's programs, fetched if need be."""
+    folder = os.environ.get(FETCHED)
+    if not folder:
+        done = subprocess.run([FETCH, "containerd"], capture_output=True, text=True, timeout=280, check=False)
+        assert done.returncode == 0, done.stderr
+        folder = done.stdout.strip()
+    return Path(folder, "usr/bin")
+
+
+class Containerd:
+    """It, until it is closed; ``plugin`` starts ours, which speaks to it."""
+
+    def __init__(self, box: Box, runtimes: tuple[str, ...]) -> None:
+        self.box = box
+        self.base = box.base / "containerd"
+        self.socket = self.base / "containerd.sock"
+        self.programs = programs()
+        self.environment = {**box.environment, "PATH": f"{self.programs}:{os.environ['PATH']}"}
+        self.base.mkdir()
+        (self.base / "plugins").mkdir()
+        config = CONFIG.format(base=self.base, pause=cri.PAUSE)
+        (self.base / "config.toml").write_text(config + "".join(RUNTIME.format(base=self.base, name=name) for name in runtimes))
+        self.served = self.start()
+        self.plugged: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start it and wait until it serves CRI; it becomes the one that is ended with the rest."""
+        with (self.base / "log").open("ab") as log:
+            self.served = subprocess.Popen(
+                [self.programs / "containerd", "--config", self.base / "config.toml"],
+                env=self.environment, stdin=subprocess.DEVNULL, stderr=log, stdout=log,
+            )  # fmt: skip
+        self.until(lambda: self.ctr("version", check=False).returncode == 0)
+        return self.served
+
+    def kill(self) -> None:
+        """Kill it; what it has started runs on."""
+        self.served.kill()
+        self.served.wait()
+
+    def ctr(self, *words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run its client."""
+        command = [self.programs / "ctr", "--address", self.socket, "--namespace", "k8s.io", *words]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+        assert not check or done.returncode == 0, (words, done.stderr)
+        return done
+
+    def log(self) -> str:
+        """Return what it has logged."""
+        return (self.base / "log").read_text(errors="replace")
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something holds."""
+        deadline = time.monotonic() + 20 * self.box.scale
+        while not condition():
+            assert time.monotonic() < deadline, self.log()[-4000:]
+            time.sleep(0.02)
+
+    def image(self) -> None:
+        """Give it an image of busybox, by both names that pods ask for."""
+        programs = [images.member("bin/busybox", data=Path("/bin/busybox").read_bytes(), mode=0o755)]
+        links = [images.member(f"bin/{name}", "symlink", linkname="busybox") for name in engine.APPLETS]
+        layer = images.tar(images.member("bin", "dir"), *programs, *links)
+        archive = self.base / "image.tar"
+        archive.write_bytes(images.docker_archive([layer], cri.PAUSE, engine.IMAGE, Cmd=["/bin/sleep", "100000"]))
+        self.ctr("images", "import", "--snapshotter", "native", archive)
+        archive.unlink()
+
+    def plugin(self) -> subprocess.Popen[bytes]:
+        """Start our plugin as a service does, and wait until it is registered."""
+        before = self.registered()
+        with (self.base / "plugin").open("ab") as log:
+            self.plugged = subprocess.Popen(
+                [BIN / "lxcfs-py", "nri", "--socket", self.base / "nri.sock"],
+                env=self.environment, stdin=subprocess.DEVNULL, stderr=log,
+            )  # fmt: skip
+        self.until(lambda: self.registered() > before)
+        return self.plugged
+
+    def unplug(self) -> None:
+        """Kill the plugin."""
+        assert self.plugged is not None
+        self.plugged.kill()
+        self.plugged.wait()
+        self.plugged = None
+
+    def registered(self) -> int:
+        """Return how often containerd has listed a plugin of ours among those that it asks."""
+        return self.log().count('#1: \\"10-lxcfs-py\\"')
+
+    def registrations(self) -> list[str]:
+        """Return the containers that the daemon knows."""
+        found = Path(self.environment["LXCFS_PY_RUNTIME_DIR"], "lxcfs-py/containers").glob("*.json")
+        return sorted(path.stem for path in found)
+
+    def spec(self, id_: str) -> Mapping[str, Any]:
+        """Return the configuration that a container's runtime was given."""
+        path = self.base / f"state/io.containerd.runtime.v2.task/k8s.io/{id_}/config.json"
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+
+    def close(self) -> None:
+        """End all."""
+        if self.plugged is not None:
+            self.plugged.send_signal(signal.SIGTERM)
+            self.plugged.wait(20 * self.box.scale)
+        self.served.send_signal(signal.SIGTERM)
+        self.served.wait(20 * self.box.scale)
+        for at, names, _ in os.walk("/sys/fs/cgroup"):
+            if PARENT[1:] in names:
+                os.rmdir(f"{at}/{PARENT[1:]}")
+        for name in ("s", "fifo", ""):
+            with contextlib.suppress(OSError):  # it is another's
+                os.rmdir(f"/run/containerd/{name}")
+        shutil.rmtree(self.base)
+
+
+class Pods:
+    """The pods of a test."""
+
+    def __init__(self, containerd: Containerd) -> None:
+        self.containerd = containerd
+        self.started: list[cri.Cri] = []
+
+    def start(self, runtime: str, annotations: dict[str, str] | None = None) -> cri.Cri:
+        """Start one."""
+        self.started.append(cri.Cri(runtime, annotations, PARENT))
+        return self.started[-1]
+
+    def close(self) -> None:
+        """Remove all."""
+        for pod in self.started:
+            pod.close()
