@@ -77,7 +77,9 @@ class Containerd:
         self.base.mkdir()
         (self.base / "plugins").mkdir()
         config = CONFIG.format(base=self.base, pause=cri.PAUSE)
-        (self.base / "config.toml").write_text(config + "".join(RUNTIME.format(base=self.base, name=name) for name in runtimes))
+        (self.base / "config.toml").write_text(
+            config + "".join(RUNTIME.format(base=self.base, name=name) for name in runtimes)
+        )
         self.served = self.start()
         self.plugged: subprocess.Popen[bytes] | None = None
 

@@ -67,7 +67,7 @@ def test_a_runtime_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Yield the service, which speaks to ``tmp_path/nri.sock``, and has heard of nobody there yet."""
-    command = [BIN / "lxcfs-py", "nri", "--socket", tmp_path / "nri.sock"]
+    command = [str(BIN / "lxcfs-py"), "nri", "--socket", str(tmp_path / "nri.sock")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         yield process
         process.kill()
@@ -113,7 +113,7 @@ def test_a_child_of_the_runtime() -> None:
     """One that the runtime starts, with nothing but three variables, speaks by the descriptor and ends with it."""
     ours, theirs = socket.socketpair()
     variables = {"NRI_PLUGIN_NAME": "lxcfs-py", "NRI_PLUGIN_IDX": "07", "NRI_PLUGIN_SOCKET": str(ours.fileno())}
-    command = [BIN / "lxcfs-py", "nri"]
+    command = [str(BIN / "lxcfs-py"), "nri"]
     with (
         theirs,
         subprocess.Popen(command, pass_fds=[ours.fileno()], env=variables, stderr=subprocess.PIPE) as process,

@@ -67,7 +67,11 @@ def test_malformed(data: str, why: str) -> None:
 
 def test_what_is_wanted() -> None:
     """The last of several counts; unknown fields, and known ones of another kind, are passed over."""
-    pairs = [(3, wire.message((1, "a"), (2, "b"))), (3, wire.message((1, "c"), (2, "d"))), (3, 7)]
+    pairs: list[tuple[int, int | str | bytes]] = [
+        (3, wire.message((1, "a"), (2, "b"))),
+        (3, wire.message((1, "c"), (2, "d"))),
+        (3, 7),
+    ]
     data = wire.message((1, "x"), (1, 5), (2, b"\xff"), (2, 9), (99, "unknown"), (1, "y"), *pairs)
     data += bytes.fromhex("2901000000000000003501000000")  # fixed ones, of 8 bytes and of 4
     assert (wire.text(data, 1), wire.number(data, 1), wire.number(data, 2), wire.text(data, 2)) == (
