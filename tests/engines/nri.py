@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from tests.live.box import Box
 
 FETCH = Path(__file__).with_name("trixie")
-FETCHED = "LXCFS_PY_TRIXIE"
-"""Names the folder where there is no network to fetch it by."""
+CRUN = ("crun", "libc6", "libcap2", "libseccomp2", "libsystemd0", "libyajl2")
+"""Debian 12's crun takes no bundle of this containerd (specification 1.2), and this one needs its own libraries."""
+LIBRARIES = "usr/lib/x86_64-linux-gnu"
 PARENT = "/pyproc-nri"
 """The cgroup that is the parent of all these."""
 CONFIG = """version = 2
@@ -50,19 +51,28 @@ snapshotter = "native"
 RUNTIME = """[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}]
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}.options]
-BinaryName = "{name}"
-Root = "{base}/{name}"
+BinaryName = "{program}"
+Root = "{base}/of-{name}"
 """
 
 
-def programs() -> Path:
-    """Return the directory of containerd's programs, fetched if need be."""
-    folder = os.environ.get(FETCHED)
-    if not folder:
-        done = subprocess.run([FETCH, "containerd"], capture_output=True, text=True, timeout=280, check=False)
-        assert done.returncode == 0, done.stderr
-        folder = done.stdout.strip()
-    return Path(folder, "usr/bin")
+def fetched(*packages: str) -> Path:
+    """Return the folder of packages of Debian 13, which is made where there is none."""
+    done = subprocess.run([FETCH, *packages], capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+def program(runtime: str, directory: Path) -> Path:
+    """Return a runtime's program: runc is this system's, crun a script below ``directory``."""
+    if runtime != "crun":
+        return Path(shutil.which(runtime) or runtime)
+    folder, found = fetched(*CRUN), directory / "crun"
+    libraries = f"{folder / LIBRARIES}:/{LIBRARIES[4:]}"
+    loader = folder / LIBRARIES / "ld-linux-x86-64.so.2"
+    found.write_text(f'#!/bin/sh\nexec {loader} --library-path {libraries} {folder}/usr/bin/crun "$@"\n')
+    found.chmod(0o755)
+    return found
 
 
 class Containerd:
@@ -72,14 +82,13 @@ class Containerd:
         self.box = box
         self.base = box.base / "containerd"
         self.socket = self.base / "containerd.sock"
-        self.programs = programs()
+        self.programs = fetched("containerd") / "usr/bin"
         self.environment = {**box.environment, "PATH": f"{self.programs}:{os.environ['PATH']}"}
         self.base.mkdir()
         (self.base / "plugins").mkdir()
-        config = CONFIG.format(base=self.base, pause=cri.PAUSE)
-        (self.base / "config.toml").write_text(
-            config + "".join(RUNTIME.format(base=self.base, name=name) for name in runtimes)
-        )
+        config = [CONFIG.format(base=self.base, pause=cri.PAUSE)]
+        config += [RUNTIME.format(base=self.base, name=name, program=program(name, self.base)) for name in runtimes]
+        (self.base / "config.toml").write_text("".join(config))
         self.served = self.start()
         self.plugged: subprocess.Popen[bytes] | None = None
 

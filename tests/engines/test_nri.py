@@ -13,8 +13,8 @@ from tests.live.box import BIN, Box
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RUNTIMES = ("runc",) if os.path.isdir("/sys/fs/cgroup/memory") else ("crun", "runc")
-"""Debian's crun refuses to run beside v1 hierarchies."""
+RUNTIMES = ("runc",) if os.path.isdir("/sys/fs/cgroup/memory") else ("runc", "crun")
+"""crun refuses to run beside v1 hierarchies."""
 VIEW = "io.lxcfs-py.view"
 READ = "head -n 1 /proc/meminfo"
 TOTAL, SMALLER = "MemTotal:          65536 kB\n", "MemTotal:          49152 kB\n"
