@@ -6,7 +6,6 @@ The numbers are those of Kubernetes' api.proto, package runtime.v1.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +106,7 @@ class Cri:
         self.channel = grpc.insecure_channel(SOCKET)
         namespaces = {1: NODE}
         self.config = {
-            1: {1: "pod", 2: os.urandom(4).hex(), 3: "default", 4: 1},
+            1: {1: "pod", 2: "uid", 3: "default", 4: 1},
             7: [{1: key, 2: value} for key, value in (annotations or {}).items()],
             8: {1: parent, 2: {1: namespaces}},
         }

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import grpc  # type: ignore[import-untyped]
+
 from tests import images
 from tests.engines import cri, engine
 from tests.live.box import BIN
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 FETCH = Path(__file__).with_name("trixie")
 CRUN = ("crun", "libc6", "libcap2", "libseccomp2", "libsystemd0", "libyajl2")
 """Debian 12's crun takes no bundle of this containerd (specification 1.2), and this one needs its own libraries."""
+APPLETS = ("sh", "head", "grep", "sleep")
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 PARENT = "/pyproc-nri"
 """The cgroup that is the parent of all these."""
@@ -39,7 +42,7 @@ socket_path = "{base}/nri.sock"
 plugin_path = "{base}/plugins"
 plugin_config_path = "{base}/conf.d"
 [plugins."io.containerd.grpc.v1.cri"]
-sandbox_image = "{pause}"
+sandbox_image = "{image}"
 disable_tcp_service = true
 restrict_oom_score_adj = true
 [plugins."io.containerd.grpc.v1.cri".cni]
@@ -86,7 +89,7 @@ class Containerd:
         self.environment = {**box.environment, "PATH": f"{self.programs}:{os.environ['PATH']}"}
         self.base.mkdir()
         (self.base / "plugins").mkdir()
-        config = [CONFIG.format(base=self.base, pause=cri.PAUSE)]
+        config = [CONFIG.format(base=self.base, image=engine.IMAGE)]
         config += [RUNTIME.format(base=self.base, name=name, program=program(name, self.base)) for name in runtimes]
         (self.base / "config.toml").write_text("".join(config))
         self.served = self.start()
@@ -126,12 +129,12 @@ class Containerd:
             time.sleep(0.02)
 
     def image(self) -> None:
-        """Give it an image of busybox, by both names that pods ask for."""
+        """Give it an image of busybox, which the first process of a pod has, too."""
         programs = [images.member("bin/busybox", data=Path("/bin/busybox").read_bytes(), mode=0o755)]
-        links = [images.member(f"bin/{name}", "symlink", linkname="busybox") for name in engine.APPLETS]
+        links = [images.member(f"bin/{name}", "symlink", linkname="busybox") for name in APPLETS]
         layer = images.tar(images.member("bin", "dir"), *programs, *links)
         archive = self.base / "image.tar"
-        archive.write_bytes(images.docker_archive([layer], cri.PAUSE, engine.IMAGE, Cmd=["/bin/sleep", "100000"]))
+        archive.write_bytes(images.docker_archive([layer], engine.IMAGE, Cmd=["/bin/sleep", "100000"]))
         self.ctr("images", "import", "--snapshotter", "native", archive)
         archive.unlink()
 
@@ -184,16 +187,31 @@ class Containerd:
         shutil.rmtree(self.base)
 
 
+class Pod(cri.Cri):
+    """A pod of this containerd's."""
+
+    def __init__(self, containerd: Containerd, handler: str, annotations: Mapping[str, str]) -> None:
+        self.machine = containerd
+        self.channel = grpc.insecure_channel(f"unix://{containerd.socket}")
+        self.config = {
+            1: {1: "pod", 2: os.urandom(4).hex(), 3: "default", 4: 1},
+            7: [{1: key, 2: value} for key, value in annotations.items()],
+            8: {1: PARENT, 2: {1: {1: cri.NODE}}},
+        }
+        self.containers: list[str] = []
+        self.id = self.call("RunPodSandbox", {1: self.config, 2: handler})[1].decode()
+
+
 class Pods:
     """The pods of a test."""
 
     def __init__(self, containerd: Containerd) -> None:
         self.containerd = containerd
-        self.started: list[cri.Cri] = []
+        self.started: list[Pod] = []
 
-    def start(self, runtime: str, annotations: dict[str, str] | None = None) -> cri.Cri:
+    def start(self, runtime: str, annotations: Mapping[str, str] | None = None) -> Pod:
         """Start one."""
-        self.started.append(cri.Cri(runtime, annotations, PARENT))
+        self.started.append(Pod(self.containerd, runtime, annotations or {}))
         return self.started[-1]
 
     def close(self) -> None:

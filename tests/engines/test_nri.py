@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engines import cri, nri
+from tests.engines import nri
 from tests.live.box import BIN, Box
 
 if TYPE_CHECKING:
@@ -47,9 +47,8 @@ def containerd(box: Box) -> Iterator[nri.Containerd]:
 
 
 @pytest.fixture
-def pods(containerd: nri.Containerd, monkeypatch: pytest.MonkeyPatch) -> Iterator[nri.Pods]:
+def pods(containerd: nri.Containerd) -> Iterator[nri.Pods]:
     """Yield what starts pods; afterwards nothing of them is left."""
-    monkeypatch.setattr(cri, "SOCKET", f"unix://{containerd.socket}")
     found = nri.Pods(containerd)
     yield found
     found.close()
