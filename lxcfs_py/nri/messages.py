@@ -95,5 +95,5 @@ def _hook(hook: Mapping[str, Any]) -> bytes:
 def adjustment(hooks: Mapping[str, Mapping[str, Any]], annotations: Mapping[str, str]) -> bytes:
     """Return what is to be added to a container: CreateContainerResponse. ``hooks`` has one a stage."""
     noted = [(2, wire.message((1, key), (2, value))) for key, value in annotations.items()]
-    hooked = wire.message(*((HOOKS[stage], _hook(hook)) for stage, hook in hooks.items()))
-    return wire.message((1, wire.message(*noted, (5, hooked))))
+    hooked = [(5, wire.message(*((HOOKS[stage], _hook(hook)) for stage, hook in hooks.items())))] if hooks else []
+    return wire.message((1, wire.message(*noted, *hooked)))

@@ -33,12 +33,14 @@ def greeting(name: str, index: str) -> Frame:
 
 
 def added(payload: bytes, hook: Mapping[str, Any]) -> bytes:
-    """Return what a container gets: the hook; and the pod's annotation, which a runtime class may not let through."""
+    """Return what a container gets: the hook; and the pod's annotation, which a runtime class may not let through.
+
+    Also ``off`` is handed on: the runtime may be one that gives the view by itself.
+    """
     own, pods = messages.notes(payload, oci.ANNOTATION)
-    if (own or pods) == oci.OFF:
-        return b""
+    stages = () if (own or pods) == oci.OFF else oci.STAGES
     handed_on = {oci.ANNOTATION: pods[:LONGEST]} if pods and not own else {}
-    return messages.adjustment(dict.fromkeys(oci.STAGES, hook), handed_on)
+    return messages.adjustment(dict.fromkeys(stages, hook), handed_on)
 
 
 def _answer(request: messages.Request, hook: Mapping[str, Any]) -> Answer:

@@ -67,9 +67,9 @@ def fetched(*packages: str) -> Path:
 
 
 def program(runtime: str, directory: Path) -> Path:
-    """Return a runtime's program: runc is this system's, crun a script below ``directory``."""
+    """Return a runtime's program: runc is this system's, pyproc ours, crun a script below ``directory``."""
     if runtime != "crun":
-        return Path(shutil.which(runtime) or runtime)
+        return Path(shutil.which(runtime, path=f"{BIN}:{os.environ['PATH']}") or runtime)
     folder, found = fetched(*CRUN), directory / "crun"
     libraries = f"{folder / LIBRARIES}:/{LIBRARIES[4:]}"
     loader = folder / LIBRARIES / "ld-linux-x86-64.so.2"

@@ -68,7 +68,8 @@ def test_a_conversation() -> None:
     assert plugin.answer(configure, HOOK).line.startswith("containerd 1.7.24")
     assert answered(synchronize) == b""
     assert plugin.answer(synchronize, HOOK).registered
-    assert answered(off) == b""
+    assert wire.entry(wire.content(answered(off), 1), 2, oci.ANNOTATION) == "off"
+    assert hooks(answered(off)) == {}
     assert hooks(answered(plain)) == {stage: [DECLARED["hook"]] for stage in DECLARED["stages"]}
 
 
@@ -99,10 +100,12 @@ def test_annotations(pod: str, container: str, expected: dict[str, str]) -> None
     assert {key: value for key in (oci.ANNOTATION, "a") if (value := wire.entry(adjusted, 2, key))} == expected
 
 
-@pytest.mark.parametrize(("pod", "container"), [("off", ""), ("", "off"), ("require", "off")])
-def test_off(pod: str, container: str) -> None:
-    """Nothing is added to a container that wants none."""
-    assert answered(asking("CreateContainer", creation(pod, container))) == b""
+@pytest.mark.parametrize(("pod", "container", "told"), [("off", "", "off"), ("", "off", ""), ("require", "off", "")])
+def test_off(pod: str, container: str, told: str) -> None:
+    """A container that wants none has no hook; its runtime, which may be pyproc, is told what its pod says."""
+    found = wire.content(answered(asking("CreateContainer", creation(pod, container))), 1)
+    assert [key for key, _ in wire.fields(found)] == ([2] if told else [])
+    assert wire.entry(found, 2, oci.ANNOTATION) == told
 
 
 def test_the_hooks_environment(monkeypatch: pytest.MonkeyPatch) -> None:
