@@ -247,6 +247,21 @@ def runtime(runtime: str, arguments: tuple[str, ...]) -> None:
     sys.exit(wrapper.main(os.path.realpath(sys.argv[0]), (runtime, *arguments)))
 
 
+@cli.command()
+@click.option(
+    "--socket",
+    "path",
+    default=None,
+    metavar="PATH",
+    help="Where the runtime listens (default: /var/run/nri/nri.sock).",
+)
+def nri(path: str | None) -> None:
+    """Be an NRI plugin (see docs/engines.md): containerd's and CRI-O's containers get the view by the hook."""
+    from lxcfs_py.nri import service
+
+    sys.exit(service.main(os.path.realpath(sys.argv[0]), path or service.SOCKET))
+
+
 def _print_json(found: object) -> None:
     import json
 

@@ -19,6 +19,7 @@ from lxcfs_py import ancestry, json_text, registry
 from lxcfs_py.binding import Asked, give
 from lxcfs_py.errors import Error, reason
 from lxcfs_py.host import Host
+from lxcfs_py.oci import ANNOTATION, AUTO, OFF, REQUIRE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 SECONDS = 5.0
 """How long a container's start may be kept waiting."""
-ANNOTATION = "io.lxcfs-py.view"
-AUTO, REQUIRE, OFF = "auto", "require", "off"
 STOPPED = "stopped"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from lxcfs_py import json_text
+from lxcfs_py import json_text, oci
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 CREATING = ("create", "run")
-STAGES = ("createRuntime", "poststop")
-SECONDS = 10
-"""When the runtime gives the hook up, which it gives itself up before."""
 
 
 def bundle(arguments: Sequence[str]) -> str:
@@ -37,7 +34,7 @@ def bundle(arguments: Sequence[str]) -> str:
 def hooked(config: dict[str, Any], hook: dict[str, Any]) -> dict[str, Any]:
     """Return a configuration with our hook after those that it has."""
     hooks = dict(config.get("hooks") or {})
-    for stage in STAGES:
+    for stage in oci.STAGES:
         hooks[stage] = [*(hooks.get(stage) or ()), hook]
     return {**config, "hooks": hooks}
 
@@ -67,11 +64,8 @@ def main(program: str, arguments: Sequence[str]) -> int:
 
 def _add(path: str, program: str) -> None:
     """Add the hook to a configuration, whole or not at all."""
-    hook: dict[str, Any] = {"path": program, "args": ["lxcfs-py", "hook"], "timeout": SECONDS}
-    if run := os.environ.get("LXCFS_PY_RUNTIME_DIR"):
-        hook["env"] = [f"LXCFS_PY_RUNTIME_DIR={run}"]
     with open(path, "rb") as file:
-        data = json_text.dumps(hooked(json_text.loads(file.read()), hook))
+        data = json_text.dumps(hooked(json_text.loads(file.read()), oci.hook(program)))
     with open(f"{path}.lxcfs-py", "wb") as file:
         file.write(data)
     os.rename(f"{path}.lxcfs-py", path)

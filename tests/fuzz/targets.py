@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyfuse3
 
-from lxcfs_py import json_text, registry
+from lxcfs_py import json_text, oci, registry
 from lxcfs_py.cgroup import parse as cgroup
+from lxcfs_py.errors import Error
 from lxcfs_py.fuse import protocol
 from lxcfs_py.host import Host
+from lxcfs_py.nri import frames, plugin
+from lxcfs_py.nri.wire import Malformed
 from lxcfs_py.procfs import (
     cpuinfo,
     cpulist,
@@ -175,6 +178,18 @@ def requests(data: bytes) -> None:
         forger.worker.release(handle)
 
 
+def conversations(data: bytes) -> None:
+    """Whatever a container engine says is answered, whole, or ends the conversation."""
+    reader, hook = frames.Reader(), oci.hook("/bin/lxcfs-py")
+    try:
+        found = [frame for at in range(0, len(data), 100) for frame in reader.feed(data[at : at + 100])]
+        answers = [plugin.answer(frame, hook).data for frame in found]
+    except (Error, Malformed):
+        return
+    heard = frames.Reader().feed(b"".join(answers))
+    assert [frame.stream for frame in heard] == [frame.stream for frame in found if frame.connection == frames.PLUGIN]
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    each.__name__: each for each in (parsers, registrations, sessions, requests)
+    each.__name__: each for each in (parsers, registrations, sessions, requests, conversations)
 }

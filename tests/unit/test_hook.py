@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lxcfs_py import ancestry, binding, hook, mountapi, registry, wrapper
+from lxcfs_py import ancestry, binding, hook, mountapi, oci, registry, wrapper
 from lxcfs_py.binding import Asked
 from lxcfs_py.errors import Error
 from lxcfs_py.host import Host
@@ -180,9 +180,9 @@ def test_the_hook_of_engines() -> None:
     """What is installed for engines names our stages and gives up later than we do."""
     deploy = Path(__file__).parents[2] / "deploy/oci"
     found = json.loads((deploy / "hooks.d/50-lxcfs-py.json").read_text())
-    assert tuple(found["stages"]) == wrapper.STAGES
-    assert found["hook"]["timeout"] == wrapper.SECONDS > hook.SECONDS
-    assert found["hook"]["args"][1:] == ["hook"]
+    assert tuple(found["stages"]) == oci.STAGES
+    assert found["hook"] == oci.hook("/usr/local/bin/lxcfs-py")
+    assert oci.SECONDS > hook.SECONDS
 
 
 def test_all_mounts_or_none(monkeypatch: pytest.MonkeyPatch) -> None:

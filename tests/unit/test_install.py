@@ -56,7 +56,11 @@ def test_install_and_uninstall(tmp_path: Path) -> None:
         first = (home / "bin" / program).read_text().splitlines()[0]
         assert first.startswith("#!/usr/local/lib/lxcfs-py/bin/python3")
     units = tmp_path / "usr/local/lib/systemd/system"
-    assert sorted(path.name for path in units.iterdir()) == ["lxcfs-py-mount.service", "lxcfs-py.service"]
+    assert sorted(path.name for path in units.iterdir()) == [
+        "lxcfs-py-mount.service",
+        "lxcfs-py-nri.service",
+        "lxcfs-py.service",
+    ]
     install(tmp_path, "--uninstall")
     assert tree(tmp_path) == before
 
