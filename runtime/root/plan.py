@@ -25,6 +25,7 @@ from runtime.root.steps import (
     Await,
     BecomeRoot,
     CgroupNamespace,
+    Directory,
     Hostname,
     Kernel,
     Keyring,
@@ -109,6 +110,8 @@ def cgroup_mounts(layout: Layout, target: str, options: tuple[str, ...], cgroup:
         else:
             found.append(mount(f"{target}/{at}", "cgroup", *hierarchy.controllers))
             found += [Link(at, f"{target}/{name}") for name in hierarchy.controllers if name != at and "," in at]
+    named = (h.mount for name, h in layout.hierarchies.items() if name.startswith("name="))
+    found += [Directory(f"{target}/{os.path.basename(path)}") for path in named]  # Podman's --systemd binds one there
     return [*found, Freeze(target)] if "ro" in options else found
 
 

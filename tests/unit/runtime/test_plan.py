@@ -12,7 +12,8 @@ from runtime.config import bundle, spec
 from runtime.root import plan, rootfs
 from runtime.root.beneath import Beneath, targets
 from runtime.root.fill import Fill
-from runtime.root.mounts import Mask, Mount, Overlay
+from runtime.root.mounts import Freeze, Mask, Mount, Overlay
+from runtime.root.steps import Directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +53,17 @@ def test_labels(tmp_path: Path) -> None:
     found = steps(tmp_path, mountLabel="u:o:t")
     labelled = {step.target for step in found if isinstance(step, Mount) and 'context="u:o:t"' in step.options}
     assert labelled == {"/dev", "/dev/pts", "/dev/shm"}
+
+
+def test_cgroups_of_v1() -> None:
+    """Where named hierarchies are, there are directories to mount them on (Podman does) before all is read-only."""
+    layout = Layout({"pids": Hierarchy(1, "/c/pids", "/", ("pids",)), "name=systemd": Hierarchy(1, "/c/systemd")})
+    found = plan.cgroup_mounts(layout, "/sys/fs/cgroup", ("ro", "nosuid"), "/web", own=True)
+    assert found[1:] == [
+        Mount("cgroup", "/sys/fs/cgroup/pids", "cgroup", ("ro", "nosuid", "pids")),
+        Directory("/sys/fs/cgroup/systemd"),
+        Freeze("/sys/fs/cgroup"),
+    ]
 
 
 def test_what_no_view_replaces_is_hidden(tmp_path: Path) -> None:
