@@ -100,12 +100,14 @@ def picture(history: Sequence[Sequence[Mapping[str, Any]]], width: int) -> str:
 
 
 def samples(reader: Reader, root: str, named: Sequence[str]) -> dict[str, Sample]:
-    """Return a sample of each container that runs, of those named if any are."""
+    """Return a sample of each container that runs, or of those named: what can't be read of these is an Error."""
     found = {}
     for id_ in named or state.ids(root):
         try:
             sample = reader.sample(state.load(root, id_))
-        except Error:
+        except Error as error:
+            if named and not isinstance(error, state.MissingError):  # removed meanwhile
+                raise
             continue
         if sample is not None:
             found[id_] = sample
