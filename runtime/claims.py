@@ -6,11 +6,21 @@ import errno
 import os
 
 from runtime import state
+from runtime.errors import RunError
+from runtime.kernel import syscalls
+from runtime.state import CLAIMED
 
-CLAIMED = "claimed"
-"""What is in the directory of one that is being made, or is to be removed at its end: its maker may be killed."""
 NEW = ".new."
 """What the name of a directory that is being claimed begins with."""
+
+
+def taken(root: str, id_: str) -> RunError:
+    """Return the Error for a name that is in use."""
+    if other := state.leads(root, id_):
+        return RunError(
+            f"the name {id_!r} is not free yet: container {other!r} was started by it", "wait for its end, or stop it"
+        )
+    return RunError(f"the name {id_!r} is taken", f"choose another, or remove it with pyproc rm {id_}")
 
 
 def claim(root: str, id_: str) -> int:
@@ -33,7 +43,7 @@ def claim(root: str, id_: str) -> int:
         os.close(held)
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             raise
-        raise state.taken(id_) from None
+        raise taken(root, id_) from None
     return held
 
 
@@ -47,6 +57,15 @@ def abandoned(root: str, now_seconds: float) -> list[str]:
             if not os.path.exists(f"/proc/{name.rpartition('.')[2]}")
             or os.stat(f"{root}/{name}").st_mtime < now_seconds - 60
         ]
+    except OSError:
+        return []
+
+
+def loose(root: str, now_seconds: float) -> list[str]:
+    """Return the names that lead nowhere, of renamings that were cut off a minute ago or earlier."""
+    try:
+        links = [entry.path for entry in os.scandir(root) if entry.is_symlink() and not os.path.exists(entry.path)]
+        return [path for path in links if os.lstat(path).st_mtime < now_seconds - 60]
     except OSError:
         return []
 
@@ -65,3 +84,28 @@ def unsettled(root: str) -> tuple[str, ...]:
     return tuple(
         i for i in state.ids(root) if exists(f"{root}/{i}/{CLAIMED}") or not exists(f"{root}/{i}/state.json")
     )
+
+
+def rename(directory: str, old: str, new: str) -> None:
+    """Let what is in a directory have another name at once; the former one leads there until ``forget``.
+
+    Who knows a container by its former name, as its holder, finds it; and nobody else gets that name meanwhile, whose
+    cgroup would be this one's.
+    """
+    path = f"{directory}/{new}"
+    try:
+        os.symlink(new, path)  # leads nowhere until both have changed places
+    except FileExistsError:
+        raise taken(directory, new) from None
+    try:
+        syscalls.exchange(f"{directory}/{old}", path)
+    except BaseException:
+        os.unlink(path)
+        raise
+
+
+def forget(directory: str, id_: str) -> None:
+    """Free the former names of what is in a directory."""
+    names = [entry.name for entry in os.scandir(directory) if entry.is_symlink()]
+    for name in [name for name in names if state.leads(directory, name) == id_]:
+        os.unlink(f"{directory}/{name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from lxcfs_py import json_text
 from lxcfs_py.errors import Error, reason
 from runtime import command_line, options, places
 from runtime.errors import RunError
@@ -66,9 +67,12 @@ def _run(argv: Sequence[str]) -> int:
 
     request = spec.build(parsed)
     if parsed["dry_run"]:
-        print("\n".join(run.describe(request)))
+        steps = run.describe(request)
+        print(json_text.dumps(steps).decode() if parsed["json"] else "\n".join(steps))
         return 0
-    return run.run(request)
+    if parsed["json"] and not request.detach:
+        raise RunError("--json: what it prints is the command's", "give it with -d or --dry-run")
+    return run.run(request, as_json=parsed["json"])
 
 
 def _verb(argv: Sequence[str]) -> int:

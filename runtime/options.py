@@ -48,6 +48,7 @@ MANAGER = (
     ),
     _flag("--systemd-cgroup", about="The same as --cgroup-manager systemd"),
 )
+JSON = _flag("--json", about="Print JSON")
 HELP = _flag("--help", about="Show this message and exit")
 VERSION = _flag("--version", about="Show the version and exit")
 COMMON = (
@@ -170,6 +171,7 @@ RUN = (
     ),
     *MANAGER,
     _flag("--dry-run", about="Print what would be done, step by step, and do nothing"),
+    JSON,
     ROOT,
     STORAGE,
     VERSION,

@@ -15,7 +15,6 @@ from lxcfs_py import json_text
 from lxcfs_py.errors import Error, reason
 from lxcfs_py.host import Host
 from lxcfs_py.record import Record
-from runtime.errors import RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ RESTART = "io.lxcfs-py.restart"
 """The annotation that --restart becomes."""
 SOCKET, HOLDER, EXIT = "start", "holder.pid", "exit"
 """In its directory: what a created one listens on; who holds a detached one, and what that writes of its end."""
+CLAIMED = "claimed"
+"""What is in the directory of one that is being made, or is to be removed at its end: its maker may be killed."""
 REQUEST = "request.json"
 """In a container's storage: what it was asked to be (``lifecycle.again``)."""
 
@@ -69,21 +70,33 @@ class State(Record):
     annotations: Mapping[str, str] = {}
     unit: str = ""
     """The systemd unit its cgroup is of, "" if we made it."""
+    began_as: str = ""
+    """The id it was started by, if it was renamed since: until it ends others know it by that (``claims.rename``)."""
+
+    @property
+    def key(self) -> str:
+        """What its cgroup, its registration and its addresses are called by."""
+        return self.began_as or self.id
+
+    def renamed(self, id_: str) -> State:
+        """Return it under another name, for as long as it runs."""
+        directory = f"{os.path.dirname(self.directory)}/{id_}"
+        return self.replace(
+            id=id_,
+            directory=directory,
+            bundle=directory if self.bundle == self.directory else self.bundle,
+            began_as=self.began_as or self.id,
+        )
 
 
 TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("id", "directory", "bundle", "storage", "cgroup", "phase", "unit"), (str,)),
+    **dict.fromkeys(("id", "directory", "bundle", "storage", "cgroup", "phase", "unit", "began_as"), (str,)),
     **dict.fromkeys(("created_nsec", "started_nsec", "pid", "start_ticks", "boottime_offset_nsec"), (int,)),
     **dict.fromkeys(("detached", "remove"), (bool,)),
     "command": (list,),
     "annotations": (dict,),
     "exit_code": (int, type(None)),
 }
-
-
-def taken(id_: str) -> Error:
-    """Return the Error for a name that is in use."""
-    return RunError(f"the name {id_!r} is taken", f"choose another, or remove it with pyproc rm {id_}")
 
 
 def exists(root: str, id_: str) -> bool:
@@ -170,9 +183,24 @@ def load(root: str, id_: str) -> State:
     except ValueError:  # cut, not JSON, or not UTF-8
         raise _unreadable(path, "not a container's state", id_) from None
     whole = _state(found)
-    if whole is None or whole.id != id_:
+    whole = _called(root, whole, id_) if whole is not None else None
+    if whole is None:
         raise _unreadable(path, "not a container's state", id_)
     return whole
+
+
+def leads(root: str, id_: str) -> str:
+    """Return the name that a former name leads to, "" for any other."""
+    path = f"{root}/{id_}"
+    return os.path.basename(os.path.realpath(path)) if os.path.islink(path) else ""
+
+
+def _called(root: str, found: State, id_: str) -> State | None:
+    """Return a state under the name it has, which a former one leads to; its renaming may have been cut off."""
+    real = leads(root, id_) or id_
+    if found.id == real:
+        return found
+    return found.renamed(real) if leads(root, found.id) == real else None
 
 
 def _state(found: object) -> State | None:
@@ -231,8 +259,9 @@ def made_up(id_: str) -> bool:
 
 def find(root: str, text: str) -> str:
     """Return the id that is the text, or alone of those we made up begins with it; raises an Error otherwise."""
-    if text and text[0] != "." and "/" not in text and os.path.isdir(f"{root}/{text}"):  # not looking at thousands
-        return text
+    path = f"{root}/{text}"
+    if text and text[0] != "." and "/" not in text and os.path.isdir(path) and not os.path.islink(path):
+        return text  # not looking at thousands
     matches = [id_ for id_ in ids(root) if text and id_.startswith(text) and made_up(id_)]
     if len(matches) > 1:
         raise Error(f"{text!r} is the beginning of {', '.join(matches)}", "write more of it")
@@ -260,8 +289,8 @@ def status(root: str, state: State, host: Host = HOST, *, locked: bool = False) 
     """
     if state.pid:
         return state.phase if alive(state.pid, state.start_ticks, host) else STOPPED
-    if locked or state.exit_code is not None:
-        return STOPPED
+    if locked or state.exit_code is not None or not os.path.exists(f"{state.directory}/{CLAIMED}"):
+        return STOPPED  # whoever has its lock changes or reads what is there
     try:
         os.close(lock(root, state.id, wait=False))
     except BlockingIOError:  # its maker is at work

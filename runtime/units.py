@@ -169,6 +169,30 @@ def grace(text: str, option: str) -> float:
     return float(word) if word in ("-1", "0") else interval(text, option)
 
 
+def lines(text: str, option: str) -> int:
+    """Return a natural number, or -1 for ``all``."""
+    return -1 if text.strip() == "all" else count_or_unlimited(text, option)
+
+
+def moment(text: str, option: str, now_nsec: int) -> int:
+    """Return nanoseconds since 1970 of ``10m`` ago, of such a number of seconds, or of an RFC 3339 date: exactly."""
+    from datetime import datetime
+
+    whole, _, rest = text.partition(".")
+    zone = rest.lstrip("0123456789")
+    nsec = int(f"{rest.removesuffix(zone)}{0:09}"[:9])
+    try:
+        if whole.isdigit() and not zone:
+            return int(whole) * 1_000_000_000 + nsec
+        if whole[:4].isdigit() and whole[4:5] == "-":
+            return int(datetime.fromisoformat(whole + zone).timestamp()) * 1_000_000_000 + nsec
+        sign = 1 if text.startswith("-") else -1  # -10m is ahead: as Docker's, what is said is subtracted
+        return now_nsec + sign * int(interval(text[sign == 1 :], option) * 1e9)
+    except (ValueError, OverflowError, RunError):
+        hint = "write 10m, 2026-01-31T12:00:00Z or seconds since 1970"
+        raise RunError(f"{option} {text!r}: not a time", hint) from None
+
+
 def plain(text: str, _option: str) -> str:
     """Return the text itself."""
     return text
@@ -181,6 +205,7 @@ KINDS: Mapping[str, Callable[[str, str], Any]] = {
     "cpus": cpus,
     "count": count,
     "pids": count_or_unlimited,
+    "lines": lines,
     "cpulist": cpu_list,
     "interval": interval,
     "grace": grace,

@@ -160,7 +160,7 @@ def uses(storage: str) -> dict[str, list[str]]:
     """Return the containers that have each volume, running or not; raises an Error if one's can't be known."""
     found: dict[str, list[str]] = {}
     try:
-        containers = sorted(os.listdir(f"{storage}/containers"))
+        containers = sorted(each.name for each in os.scandir(f"{storage}/containers") if not each.is_symlink())
     except FileNotFoundError:
         containers = []
     except OSError as error:

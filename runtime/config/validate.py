@@ -9,7 +9,7 @@ import os
 
 from lxcfs_py.errors import Error, reason
 from lxcfs_py.record import Record
-from runtime import state, units
+from runtime import claims, state, units
 from runtime.config import volumes
 from runtime.errors import RunError
 from runtime.kernel import signals
@@ -96,7 +96,7 @@ def name(options: Parsed, facts: Facts) -> None:
     if not is_name(asked):
         raise RunError(f"--name {asked!r}: not a name", NAME_HINT)
     if facts.taken:
-        raise state.taken(asked)
+        raise claims.taken(options["root"], asked)
 
 
 def memory(options: Parsed, _facts: Facts) -> None:

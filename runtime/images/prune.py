@@ -7,6 +7,7 @@ import os
 from lxcfs_py.record import Record
 from runtime.images import catalog, layers, manifest
 from runtime.kernel import removal
+from runtime.kernel.taken import disk_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,16 +30,6 @@ class Removed(Record):
 def garbage(present: Iterable[str], needed: Iterable[str]) -> list[str]:
     """Return what is present and not needed, in order."""
     return sorted(set(present) - set(needed))
-
-
-def _disk_bytes(path: str) -> int:
-    """Return what a file or tree takes of the disk; a file of several names once."""
-    seen: dict[tuple[int, int], int] = {}
-    for at, names, files in os.walk(os.fsencode(path)):
-        for name in (*names, *files):
-            about = os.lstat(os.path.join(at, name))
-            seen[about.st_dev, about.st_ino] = about.st_blocks * 512
-    return sum(seen.values()) or os.lstat(path).st_blocks * 512
 
 
 def collect(store: Store) -> tuple[int, int]:
@@ -67,7 +58,7 @@ def collect(store: Store) -> tuple[int, int]:
 
 
 def _remove(path: str) -> int:
-    freed = _disk_bytes(path)
+    freed = disk_bytes(path)
     if os.path.isdir(path) and not os.path.islink(path):
         removal.remove_tree(path)
     else:

@@ -204,7 +204,7 @@ class Store:
         """Return the images containers are made of: ``id``, ``name``, ``layers`` and the ``container``."""
         found = []
         try:
-            containers = os.listdir(f"{self.storage}/containers")
+            containers = [each.name for each in os.scandir(f"{self.storage}/containers") if not each.is_symlink()]
         except OSError:
             return []
         for container in containers:

@@ -30,6 +30,7 @@ _NUMBERS = {"x86_64": (155, 321, 317, 250, 314, 251, 238), "aarch64": (41, 280, 
 (
     SYS_PIVOT_ROOT, SYS_BPF, SYS_SECCOMP, SYS_KEYCTL, SYS_SCHED_SETATTR, SYS_IOPRIO_SET, SYS_SET_MEMPOLICY,
 ) = _NUMBERS.get(os.uname().machine, _NUMBERS["x86_64"])  # fmt: skip
+SYS_RENAMEAT2 = {"x86_64": 316, "aarch64": 276}.get(os.uname().machine, 316)
 SYS_CLONE3, SYS_CLOSE_RANGE, SYS_PIDFD_GETFD = 435, 436, 438
 """From 424 on all architectures count alike."""
 
@@ -162,6 +163,11 @@ def seccomp(operation: int, flags: int, program: bytes | None) -> int:
         argument = pack("HxxxxxxQ", len(program) // 8, libc.address(code))  # struct sock_fprog
     result = libc.syscall(SYS_SECCOMP, operation, flags, argument)
     return checked(result, "seccomp: load the filter")
+
+
+def exchange(one: str, other: str) -> None:
+    """Let two names change places at once (renameat2(2), RENAME_EXCHANGE)."""
+    checked(libc.syscall(SYS_RENAMEAT2, -100, _text(one), -100, _text(other), 2), "rename", one)
 
 
 def pidfd_getfd(pidfd: int, number: int) -> int:

@@ -78,9 +78,11 @@ def room(root: str, id_: str, base: str) -> int:
     """
     held = claims.claim(root, id_)
     try:
+        if os.path.islink(base):  # a former name of one that was renamed while it ran, before the last boot
+            os.unlink(base)
         os.makedirs(base, mode=0o700, exist_ok=True)
         if os.path.exists(f"{base}/{state.REQUEST}"):
-            raise state.taken(id_)
+            raise claims.taken(root, id_)
     except BaseException:
         claims.settle(f"{root}/{id_}")
         os.rmdir(f"{root}/{id_}")
@@ -146,7 +148,7 @@ def revive(root: str, storage: str) -> None:
         return
     for name in names:
         base = f"{storage}/containers/{name}"
-        asked = read(base)
+        asked = None if os.path.islink(base) else read(base)
         if asked is None or asked.root != root or asked.remove:
             continue
         try:

@@ -68,7 +68,7 @@ class Attached:
 
     def show(self) -> None:
         """Write out what has been written since."""
-        while data := self.log.read(timestamps=False):
+        while data := self.log.read():
             while data:
                 data = data[os.write(1, data) :]
 

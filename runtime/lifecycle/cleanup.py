@@ -12,6 +12,7 @@ from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error
 from runtime import claims, places, state
 from runtime.kernel.removal import remove_tree
+from runtime.lifecycle import outcome
 from runtime.places import host
 from runtime.request import NETWORK
 
@@ -36,11 +37,21 @@ def ended(found: State, there: Layout) -> None:
     else:
         _end(found)
     if places.registers(host()):  # afterwards: where its pid is not known, it is one whose process does not live
-        registry.unregister(host(), found.id, found.pid, found.start_ticks)
+        registry.unregister(host(), found.key, found.pid, found.start_ticks)
     if NETWORK in found.annotations or not found.created_nsec:  # or nobody knows
         from runtime.network import connect
 
         connect.disconnect(found)
+    if found.began_as:
+        _free(found)
+
+
+def _free(found: State) -> None:
+    """Free the name it was started by, which was another's cgroup from then on: it is forgotten first."""
+    code = outcome.of(found).exit_code
+    state.save(found.replace(began_as="", cgroup="", unit="", pid=0, exit_code=code))
+    for directory in filter(None, (os.path.dirname(found.storage), os.path.dirname(found.directory))):
+        claims.forget(directory, found.id)
 
 
 def _empty(found: State, there: Layout) -> None:
@@ -138,7 +149,7 @@ def cleanup(found: State, there: Layout | None = None, *, volumes: bool = False)
     if (rdt := (config.get("linux") or {}).get("intelRdt")) is not None:
         from runtime.process import resctrl
 
-        resctrl.remove(rdt, found.id)
+        resctrl.remove(rdt, found.key)
     poststop = config.get("hooks") or {}
     remove_tree(found.directory)
     if poststop.get("poststop"):
@@ -175,6 +186,8 @@ def sweep(root: str, storage: str) -> None:
     """Remove containers whose maker was killed: half made ones, and ended ones that were to be removed."""
     for path in claims.abandoned(root, time.time()):
         remove_tree(path)
+    for path in claims.loose(root, time.time()):
+        os.unlink(path)
     for id_ in claims.unsettled(root):
         try:
             held = state.lock(root, id_, wait=False)

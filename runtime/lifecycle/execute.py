@@ -153,7 +153,7 @@ def enter(entry: Entry, container: int) -> Report:
     if (rdt := entry.linux.get("intelRdt")) is not None:
         from runtime.process import resctrl
 
-        doors = (*doors, *resctrl.doors(rdt, entry.found.id))
+        doors = (*doors, *resctrl.doors(rdt, entry.found.key))
     if child == 0:
         ours.close()
         guarded(theirs, lambda: entry.doorkeeper(container, doors, theirs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from runtime import state, volumes
-from runtime.config import joined, logs
+from runtime.config import logs
 from runtime.config.spec import STOP_SIGNAL, STOP_TIMEOUT
 from runtime.lifecycle import ending, listing, oci
 from runtime.request import NETWORK
@@ -69,7 +69,7 @@ def _networks(root: str, found: State) -> dict[str, Any]:
     book = told.book([found.annotations])
     asked = again.read(found.storage) if found.storage and NETWORK in found.annotations else None
     remembered = asked.network.ends if asked is not None and asked.network is not None else ()
-    return told.settings(book, book.all_of(root, found.id), remembered)
+    return told.settings(book, book.all_of(root, found.key), remembered)
 
 
 def _logging(found: State) -> dict[str, str]:
@@ -82,10 +82,6 @@ def describe(root: str, found: State, config: dict[str, Any]) -> dict[str, Any]:
     what = listing.describe(root, found)
     process, linux = config["process"], config.get("linux", {})
     number, grace = ending.manner(found, None, None)
-    networks = [space for space in linux.get("namespaces", ()) if space["type"] == "network"]
-    mode = "host" if not networks else networks[0].get("path") or found.annotations.get(NETWORK, "none")
-    if other := found.annotations.get(joined.JOINED["network"]):
-        mode = f"{joined.OTHER}{other}"
     user = process.get("user", {})
     mounts = [mount for mount in config.get("mounts", ()) if mount.get("type") == "bind"]
     args = process.get("args", [])
@@ -117,7 +113,7 @@ def describe(root: str, found: State, config: dict[str, Any]) -> dict[str, Any]:
         },
         "HostConfig": {
             "LogConfig": {"Type": "file", "Config": _logging(found)},
-            "NetworkMode": mode,
+            "NetworkMode": listing.mode(found.annotations, config),
             "AutoRemove": found.remove,
             "ReadonlyRootfs": config.get("root", {}).get("readonly", False),
             "Capabilities": process.get("capabilities", {}).get("bounding", []),

@@ -52,12 +52,12 @@ def connect(held: Locked, end: End) -> None:
     leases.fitting(network, 6, end.address6)
     there = any(each.name == end.name for each in wish.ends)
     if state.status(held.root, found, locked=True) in RUNNING:
-        live = any(lease.bridge == network.bridge for lease in bridge.current().all_of(held.root, found.id))
+        live = any(lease.bridge == network.bridge for lease in bridge.current().all_of(held.root, found.key))
         if there and live:
             raise _already(found, end)
         if not live:
             hosts = f"{found.storage}/etc/hosts"
-            bridge.connect(wish.replace(ends=(end,)), asked.storage, held.root, found.id, hosts, found.pid)
+            bridge.connect(wish.replace(ends=(end,)), asked.storage, held.root, found.key, hosts, found.pid)
     elif there:
         raise _already(found, end)
     _remember(found, asked, wish, (*(each for each in wish.ends if each.name != end.name), end))
@@ -74,7 +74,7 @@ def disconnect(held: Locked, name: str, *, force: bool) -> None:
     left = tuple(each for each in wish.ends if each.name != name)
     gone = left != wish.ends
     if state.status(held.root, found, locked=True) in RUNNING:
-        gone = bridge.disconnect(held.root, found.id, name, found.pid) or gone
+        gone = bridge.disconnect(held.root, found.key, name, found.pid) or gone
     if not gone and not force:
         raise Error(
             f"container {found.id!r} is not in the network {name!r}", f"pyproc inspect {found.id} tells where"
@@ -86,7 +86,7 @@ def remembered(storage: str) -> dict[str, list[str]]:
     """Return by network the containers that will want it when they are started."""
     found: dict[str, list[str]] = {}
     try:
-        ids = sorted(os.listdir(f"{storage}/containers"))
+        ids = sorted(each.name for each in os.scandir(f"{storage}/containers") if not each.is_symlink())
     except FileNotFoundError:
         return found
     for id_ in ids:

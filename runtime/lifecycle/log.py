@@ -7,6 +7,7 @@ import os
 import time
 from _struct import unpack_from
 
+from lxcfs_py import json_text
 from lxcfs_py.errors import Error, reason
 from runtime.kernel import holder, inotify
 from runtime.lifecycle import oci
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from runtime.state import State
 
 CHUNK = 1 << 16
+PLAIN, TIMES, JSON = "plain", "times", "json"
+"""How a log is read: as it was written, with the time before each line, or JSON lines with json-file's keys."""
 TRIES, TRY_SECONDS = 100, 0.01
 NOW = 1 << 30
 """More nanoseconds than a second has, and fewer seconds than have passed since 1970."""
@@ -87,6 +90,8 @@ class Log:
     def __init__(self, found: State) -> None:
         self.path = f"{found.storage}/log"
         self.at = 0
+        self.end: int | None = None
+        """Where reading ends, None: nowhere."""
         self.parts: list[Part] = []
         for _ in range(TRIES):
             if self.grow() or not os.path.exists(f"{self.path}.1"):
@@ -155,26 +160,35 @@ class Log:
         part = self._part(at)
         return part.when(at - part.begin)
 
-    def since(self, nsec: int) -> None:
-        """Go on with the first line that was begun at a time or later."""
+    def _first(self, nsec: int) -> int | None:
+        """Return where the first line begins that was begun at a time or later; None if there is none (yet)."""
         for part in self.parts:
             part.look()
             found = bisect.bisect_left(part.times, nsec)
             if found < len(part.times):
-                self.at = part.begin + part.offsets[found]
                 break
         else:
-            self.at = self.size()
-        if self.at and self._pread(1, self.at - 1) != b"\n":
-            while data := self._pread(CHUNK, self.at):
-                end = data.find(b"\n") + 1
-                self.at += end or len(data)
-                if end:
-                    return
+            return None
+        at = part.begin + part.offsets[found]
+        whole = not at or self._pread(1, at - 1) == b"\n"
+        while not whole and (data := self._pread(CHUNK, at)):
+            end = data.find(b"\n") + 1
+            at, whole = at + (end or len(data)), bool(end)
+        return at if whole else None
+
+    def since(self, nsec: int) -> None:
+        """Go on with the first line that was begun at a time or later."""
+        first = self._first(nsec)
+        self.at = self.size() if first is None else first
+
+    def until(self, nsec: int) -> None:
+        """End before the first line that was begun at a time or later."""
+        self.grow()
+        self.end = self._first(nsec)
 
     def tail(self, lines: int) -> None:
         """Go on with the last lines, where that is further on than now."""
-        end = self.size()
+        end = self.size() if self.end is None else self.end
         wanted = lines + 1 if end and self._pread(1, end - 1) == b"\n" else lines
         while end > self.at:
             begin = max(self.at, self._part(end - 1).begin, end - CHUNK)
@@ -187,22 +201,28 @@ class Log:
                 data = data[:place]
             end = begin
 
-    def read(self, *, timestamps: bool) -> bytes:
-        """Return the next piece, with the time before each line if asked; b"" if there is none (yet)."""
-        data = self._pread(CHUNK, self.at)
-        if not data and self.grow():
-            data = self._pread(CHUNK, self.at)
+    def read(self, how: str = PLAIN) -> bytes:
+        """Return the next piece, written as is said; b"" if there is none (yet)."""
+        most = CHUNK if self.end is None else max(0, min(CHUNK, self.end - self.at))
+        data = self._pread(most, self.at)
+        if not data and most and self.grow():
+            data = self._pread(most, self.at)
         while len(self.parts) > 1 and self.parts[1].begin < self.at:  # it may be on the disk because of us alone
             self.parts.pop(0).close()
-        if not timestamps:
+        if how == PLAIN:
             self.at += len(data)
             return data
+        if how == JSON and b"\n" in data:  # what is cut in the middle of a letter would not be one
+            data = data[: data.rfind(b"\n") + 1]
         found = []
         for line in _lines(data):
-            if not self.at or self._pread(1, self.at - 1) == b"\n":
-                found.append(f"{oci.timestamp(self._when(self.at))} ".encode())
-            found.append(line)
+            begins = how == JSON or not self.at or self._pread(1, self.at - 1) == b"\n"
+            when = oci.timestamp(self._when(self.at)) if begins else ""
             self.at += len(line)
+            if how == JSON:
+                found.append(json_text.dumps({"log": line.decode("utf-8", "replace"), "time": when}) + b"\n")
+            else:
+                found.append(f"{when} ".encode() * begins + line)
         return b"".join(found)
 
 

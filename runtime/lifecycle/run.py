@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.cgroup import control
-from runtime import claims, places, state
+from runtime import claims, listed, places, state
 from runtime.lifecycle import cleanup, start
 from runtime.lifecycle.create import Create
 
@@ -53,12 +53,13 @@ def finish(create: Create, code: int) -> None:
     except state.MissingError:  # somebody was faster to remove it
         return
     try:
-        if state.load(create.request.root, found.id).pid != found.pid:  # or to start it again
+        now = state.load(create.request.root, found.id)  # by another name, maybe
+        if now.pid != found.pid:  # or to start it again
             return
-        found = found.replace(exit_code=code)
-        cleanup.finish(found, create.layout)
-        if not create.request.remove:
-            state.save(found)
+        now = now.replace(exit_code=code)
+        cleanup.finish(now, create.layout)
+        if not create.request.remove and not now.began_as:
+            state.save(now)
     finally:
         os.close(held)
 
@@ -76,13 +77,15 @@ def launch(create: Create) -> None:
         raise
 
 
-def run(request: Request, before: Before | None = None) -> int:
+def run(request: Request, before: Before | None = None, *, as_json: bool = False) -> int:
     """Start the container, one that was there ``before`` again, and return the exit code.
 
-    Raises an Error if it can't be started.
+    What runs in the background is named, ``as_json`` if asked. Raises an Error if it can't be started.
     """
     if before is None and state.RESTART in request.spec["annotations"]:
-        return _by_systemd(request)
+        _by_systemd(request)
+        os.write(1, listed.said(request.id, as_json=as_json).encode())
+        return 0
     views = ""
     if request.proc_view != "off":
         from runtime.lifecycle import daemon
@@ -93,7 +96,8 @@ def run(request: Request, before: Before | None = None) -> int:
 
         if hold.by_systemd():
             return _detached(request, before, views, hold.ready)
-        return hold.apart(lambda say: _detached(request, before, views, say), f"{request.id}\n")
+        said = listed.said(request.id, as_json=as_json)
+        return hold.apart(lambda say: _detached(request, before, views, say), said)
     create = Create(request, before)
     _sweep(create)
     create.prepare(views)
@@ -104,7 +108,7 @@ def run(request: Request, before: Before | None = None) -> int:
     return code
 
 
-def _by_systemd(request: Request) -> int:
+def _by_systemd(request: Request) -> None:
     """Have systemd start it, now and again; leaves nothing if it can't."""
     from runtime.lifecycle import again, ending, service
 
@@ -123,8 +127,6 @@ def _by_systemd(request: Request) -> int:
         finally:
             os.close(held)
         raise
-    os.write(1, f"{request.id}\n".encode())
-    return 0
 
 
 def _sweep(create: Create) -> None:

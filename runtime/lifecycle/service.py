@@ -13,7 +13,7 @@ from runtime import places
 from runtime.errors import RunError
 from runtime.lifecycle.hold import BY_SYSTEMD
 from runtime.places import BOOTED
-from runtime.state import RESTART
+from runtime.state import RESTART, write_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,6 +135,20 @@ def install(found: State, text: str) -> None:
         _systemctl("start", called)
     except BaseException:
         remove(found)
+        raise
+
+
+def renew(found: State, text: str) -> None:
+    """Write a container's unit, anew or for the first time: it holds from now on, for what it has started at once."""
+    called, word = name(found), policy(found.annotations[RESTART])[0]
+    new = not os.path.exists(f"{UNITS}/{called}")
+    write_text(f"{UNITS}/{called}", text.encode(), 0o644)
+    try:
+        _systemctl("daemon-reload")
+        _systemctl("enable" if word in BOOT else "disable", called)
+    except BaseException:
+        if new:
+            os.unlink(f"{UNITS}/{called}")
         raise
 
 

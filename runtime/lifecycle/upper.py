@@ -15,6 +15,7 @@ from runtime.root import rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from lxcfs_py.cgroup.layout import Layout
@@ -74,11 +75,12 @@ def use(found: State) -> dict[str, Any]:
 class Still:
     """Within it, the container's processes stand still, if ``pause`` and they run.
 
-    They go on even if we are killed: a child waits for our end of a pipe to close, and lets them.
+    They go on even if we are killed: a child waits for our end of a pipe to close, and lets them. What is to be done
+    ``after`` it is called at its end.
     """
 
-    def __init__(self, root: str, found: State, *, pause: bool) -> None:
-        self.found = found
+    def __init__(self, root: str, found: State, after: Callable[[], None], *, pause: bool) -> None:
+        self.found, self.after = found, after
         self.pause = pause and oci.status(root, found) in (state.CREATED, state.RUNNING)
         self._end = self._child = -1
 
@@ -109,3 +111,4 @@ class Still:
         if self._child > 0:
             os.close(self._end)
             os.waitpid(self._child, 0)
+        self.after()

@@ -152,7 +152,7 @@ def add(wish: Wish, found: State, hosts: str) -> None:
     name = wish.ends[0].name
     list_ = configuration(name, _files())
     plan = {
-        "id": found.id, "interface": wish.ends[0].interface or INTERFACE, "list": list_,
+        "id": found.key, "interface": wish.ends[0].interface or INTERFACE, "list": list_,
         "capabilities": capabilities(wish, mappings(wish)), "hosts": hosts, "hostname": wish.hostname, "result": None,
     }  # fmt: skip
     if what := unheard(plan):

@@ -43,4 +43,4 @@ def disconnect(found: State) -> None:
         return
     from runtime.network import bridge
 
-    bridge.release(os.path.dirname(found.directory), found.id)
+    bridge.release(os.path.dirname(found.directory), found.key)

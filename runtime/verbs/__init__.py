@@ -14,7 +14,7 @@ from runtime.errors import RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from runtime.command_line import Option, Parsed
 
@@ -22,7 +22,7 @@ VERBS = (
     "attach", "cleanup", "commit", "cp", "create", "delete", "diff", "events", "exec", "export", "features",
     "generate", "history", "image", "images", "import", "info", "inspect", "kill", "list", "logs", "network", "pause",
     "port", "prune", "ps", "pull", "push", "rename", "restart", "resume", "rmi", "run", "spec", "start", "state",
-    "stats", "stop", "tag", "top", "update", "volume", "wait",
+    "stats", "stop", "system", "tag", "top", "update", "volume", "wait",
 )  # fmt: skip
 ALIASES = {"ls": "list", "rm": "delete", "unpause": "resume"}
 
@@ -100,6 +100,14 @@ class Group(Record):
             raise RunError(f"{self.name}: {what}", f"usage: pyproc {self.name} {self.words} [OPTIONS]")
         parsed = found.replace(name=f"{self.name} {name}").read((*before, *after))
         return None if parsed is None else (found, parsed)
+
+    def act(self, args: Sequence[str], acts: Iterable[tuple[Verb, Callable[[Parsed], None]]]) -> int:
+        """Do what the second word says; each verb comes with what does it."""
+        chosen = self.read(args)
+        if chosen is not None:
+            verb, parsed = chosen
+            next(act for each, act in acts if each.name == verb.name)(parsed)
+        return 0
 
 
 def resolve(name: str) -> str:

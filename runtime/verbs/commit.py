@@ -7,8 +7,9 @@ import sys
 from lxcfs_py.errors import Error
 from runtime import state
 from runtime.command_line import Option
+from runtime.options import JSON
 from runtime.verbs import Verb
-from runtime.verbs.pull import JSON, QUIET
+from runtime.verbs.pull import QUIET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def run(args: Sequence[str]) -> int:
             changes=parsed["change"],
             created_by=" ".join(found.command),
         )
-        still = upper.Still(held.root, found, pause=parsed["pause"] == "true")
+        still = upper.Still(held.root, found, held.let_go, pause=parsed["pause"] == "true")
         progress = Progress(quiet=parsed["quiet"])
         made = commit.commit(Store(parsed["storage"]), use, part.upper, wish, still, progress)
     if parsed["json"]:

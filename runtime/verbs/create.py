@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from runtime import options, places, state, units
+from runtime import claims, options, places, state, units
 from runtime.config import bundle
 from runtime.errors import RunError
 from runtime.process import descriptors
@@ -70,7 +70,7 @@ def prepared(asked: Request) -> Create:
             "linux.namespaces: an ordinary user's container needs a user namespace", "pyproc spec --rootless"
         )
     if state.exists(asked.root, asked.id):
-        raise state.taken(asked.id)
+        raise claims.taken(asked.root, asked.id)
     view, host = asked.proc_view, places.host()
     views = ""
     if view != "off":

@@ -6,8 +6,8 @@ import os
 import sys
 
 from runtime.lifecycle import finding
+from runtime.options import JSON
 from runtime.verbs import Verb
-from runtime.verbs.pull import JSON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

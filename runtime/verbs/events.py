@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 
 from lxcfs_py.errors import Error
-from runtime import state
+from runtime import listed, state, units
 from runtime.command_line import Option
-from runtime.errors import RunError
-from runtime.lifecycle import finding
+from runtime.lifecycle import finding, listing
+from runtime.options import JSON
 from runtime.verbs import Verb
-from runtime.verbs.pull import JSON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from runtime.command_line import Parsed
+    from runtime.lifecycle.happening import Event
 
-FILTER = Option(("--filter",), "Only of container=NAME, or only event=WORD", "KEY=VALUE", many=True)
+TESTS: dict[str, Callable[[Event, str], bool]] = {
+    "container": lambda event, value: event.container == value,
+    "event": lambda event, value: event.event == value,
+    "image": lambda event, value: listing.is_image(str(event.attributes.get("image", "")), value),
+    "type": lambda _event, value: value == "container",
+}
+"""What can be asked of an event, by key."""
 VERB = Verb(
     "events",
     "Print what happens to containers; with an ID what that one uses, as runc does.",
@@ -29,7 +36,16 @@ VERB = Verb(
     (
         Option(("--stats",), "Print it once and end", kind="flag"),
         Option(("--interval",), "Time between two looks (5s)", "SECONDS", "interval"),
-        FILTER,
+        Option(("-f", "--filter"), f"Only those with {', '.join(TESTS)}", "KEY=VALUE", many=True),
+        Option(("--since",), "First what happened since then, as far as what is there tells", "TIME"),
+        Option(("--until",), "End then", "TIME"),
+        Option(
+            ("--format",),
+            "How to write them: '{{.Time}} {{.Action}} {{.ID}}'",
+            "json|TEMPLATE",
+            choices=("json",),
+            open=True,
+        ),
         JSON,
     ),
 )
@@ -43,20 +59,33 @@ def _say(kind: str, id_: str, data: object = None) -> None:
     sys.stdout.flush()
 
 
+def _written(parsed: Parsed) -> Callable[[Event], str]:
+    """Return what makes a line of an event."""
+    if parsed["json"] or parsed["format"] == "json":
+        from lxcfs_py import json_text
+
+        return lambda event: json_text.dumps(event.as_json()).decode()
+    if not parsed["format"]:
+        return str
+    from runtime.template import compiled
+
+    fill = compiled(parsed["format"])
+    return lambda event: fill(event.keys())
+
+
 def _all(parsed: Parsed) -> int:
-    """Print what happens to all containers from now on, a line each."""
-    from lxcfs_py import json_text
+    """Print what happens to all containers, a line each, from now on unless it is asked for an earlier time."""
     from runtime.lifecycle import happening
 
-    asked = [text.partition("=")[::2] for text in parsed["filter"]]
-    for key, value in asked:
-        if key not in ("container", "event") or not value:
-            raise RunError(f"--filter {key}={value}: unknown", "write container=NAME or event=WORD")
-    for event in happening.watch(parsed["root"]):
-        fits = {key: any(getattr(event, key) == value for k, value in asked if k == key) for key, _ in asked}
-        if all(fits.values()):
-            text = json_text.dumps(event.as_json()).decode() if parsed["json"] else str(event)
-            sys.stdout.write(f"{text}\n")
+    now, asked, line = time.time_ns(), listed.filters(parsed["filter"], TESTS), _written(parsed)
+    since, until = (
+        units.moment(parsed[name], f"--{name}", now) if parsed[name] else None for name in ("since", "until")
+    )
+    past = happening.past(parsed["root"]) if since is not None else []
+    before = [event for event in past if since is not None and since <= event.nsec <= (until or now)]
+    for event in itertools.chain(before, happening.watch(parsed["root"], until)):
+        if listed.fits(event, asked, TESTS):
+            sys.stdout.write(f"{line(event)}\n")
             sys.stdout.flush()
     return 0
 

@@ -7,8 +7,9 @@ import sys
 
 from lxcfs_py.errors import Error, reason
 from runtime.command_line import Option
+from runtime.options import JSON
 from runtime.verbs import Verb
-from runtime.verbs.pull import JSON, QUIET
+from runtime.verbs.pull import QUIET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from runtime import places, state
 from runtime.command_line import Option
 from runtime.errors import RunError
 from runtime.lifecycle import finding
+from runtime.options import JSON
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ VERB = Verb(
     "systemd ID",
     2,
     2,
-    (Option(("--restart-policy",), "When it is started again (what it was made with, else always)", "POLICY"),),
+    (Option(("--restart-policy",), "When it is started again (what it was made with, else always)", "POLICY"), JSON),
 )
 
 
@@ -36,5 +37,10 @@ def run(args: Sequence[str]) -> int:
     found = finding.get(parsed, parsed.rest[1])
     again.kept(found)
     asked = parsed["restart_policy"] or found.annotations.get(state.RESTART, "always")
-    sys.stdout.write(service.unit(found, asked, ending.manner(found, None, None)[1], places.pyproc()))
+    text = service.unit(found, asked, ending.manner(found, None, None)[1], places.pyproc())
+    if parsed["json"]:
+        import json
+
+        text = json.dumps({service.name(found): text}) + "\n"
+    sys.stdout.write(text)
     return 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from runtime.command_line import Option
+from runtime.listed import table
+from runtime.options import JSON
 from runtime.verbs import Verb
-from runtime.verbs.list import table
-from runtime.verbs.pull import JSON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from runtime import options
-from runtime.command_line import Option
-from runtime.verbs import Group, Verb, export, history, images, prune, pull, push, rmi, tag
-from runtime.verbs.pull import JSON
+from runtime.options import JSON
+from runtime.verbs import Group, Verb, export, history, images, inspect, prune, pull, push, rmi, tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,10 +22,7 @@ INSPECT = Verb(
     "IMAGE...",
     1,
     None,
-    (
-        Option(("-f", "--format"), "Only some values: '{{.Id}} {{json .Config.Env}}'", "TEMPLATE"),
-        JSON,
-    ),
+    (inspect.FORMAT, JSON),
 )
 IMPORT = __import__("runtime.verbs.import", fromlist=("VERB",))  # a word of the language
 OTHERS: dict[str, ModuleType] = {
@@ -69,7 +65,6 @@ def describe(store: Store, names: Sequence[str], entry: Descriptor) -> dict[str,
 def _inspect(parsed: Parsed) -> None:
     from runtime.images import catalog
     from runtime.images.store import Store
-    from runtime.verbs.inspect import show
 
     store = Store(parsed["storage"])
     entries = store.entries()
@@ -78,7 +73,7 @@ def _inspect(parsed: Parsed) -> None:
         entry = catalog.find(entries, text)[0]
         names = [catalog.name(each) for each in entries if catalog.id_(each) == catalog.id_(entry)]
         found.append(describe(store, [name for name in names if name], entry))
-    show(parsed, found)
+    inspect.show(parsed, found)
 
 
 def run(args: Sequence[str]) -> int:

@@ -6,8 +6,9 @@ import os
 import sys
 
 from lxcfs_py.errors import Error
+from runtime.options import JSON
 from runtime.verbs import Verb
-from runtime.verbs.pull import JSON, QUIET
+from runtime.verbs.pull import QUIET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

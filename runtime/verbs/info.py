@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from runtime.options import JSON
 from runtime.verbs import Verb
-from runtime.verbs.pull import JSON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

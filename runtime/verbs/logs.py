@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
+from runtime import units
 from runtime.command_line import Option
-from runtime.errors import RunError
 from runtime.lifecycle import finding
+from runtime.options import JSON
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -26,40 +28,24 @@ VERB = Verb(
     (
         Option(("-f", "--follow"), "Go on as it writes, until it ends", kind="flag"),
         Option(("--since",), "Only what was written since then, or in the last of 10m", "TIME"),
-        Option(("-n", "--tail"), "Only the last lines", "N", "count"),
+        Option(("--until",), "Only what was written until then, or before the last 10m", "TIME"),
+        Option(("-n", "--tail"), "Only the last lines", "N|all", "lines"),
         Option(("-t", "--timestamps"), "When each line was begun, before it", kind="flag"),
+        JSON,
     ),
 )
 LOOK_SECONDS = 1.0
 """A log that is followed is looked at again even if nobody says it has grown."""
 
 
-def moment(text: str, now_nsec: int) -> int:
-    """Return nanoseconds since 1970 of ``10m`` ago, of such a number of seconds, or of an RFC 3339 date."""
-    from datetime import datetime
-
-    from runtime import units
-
-    try:
-        if text.replace(".", "", 1).isdigit():
-            return int(float(text) * 1e9)
-        if text[:4].isdigit() and text[4:5] == "-":
-            return int(datetime.fromisoformat(text).timestamp() * 1e9)
-        return now_nsec - int(units.interval(text, "--since") * 1e9)
-    except (ValueError, RunError):
-        raise RunError(
-            f"--since {text!r}: not a time", "write 10m, 2026-01-31T12:00:00Z or seconds since 1970"
-        ) from None
-
-
-def _copy(log: Log, *, timestamps: bool) -> None:
+def _copy(log: Log, how: str) -> None:
     """Write out what is in the log from where it was read last."""
-    while data := log.read(timestamps=timestamps):
+    while data := log.read(how):
         while data:
             data = data[os.write(1, data) :]
 
 
-def _follow(log: Log, found: State, *, timestamps: bool) -> None:
+def _follow(log: Log, found: State, how: str, until: int | None) -> None:
     import select
 
     from runtime.kernel import inotify
@@ -70,10 +56,13 @@ def _follow(log: Log, found: State, *, timestamps: bool) -> None:
     last = last if last >= 0 else ending.opened(found)
     while True:
         ended = last < 0 or bool(select.select([last], [], [], 0)[0])
-        _copy(log, timestamps=timestamps)
-        if ended:
+        left = LOOK_SECONDS if until is None else (until - time.time_ns()) / 1e9
+        if until is not None:
+            log.until(until)
+        _copy(log, how)
+        if ended or left < 0:
             return
-        select.select([watch.descriptor, last], [], [], LOOK_SECONDS)
+        select.select([watch.descriptor, last], [], [], min(LOOK_SECONDS, left + 0.01))
         watch.drain()
 
 
@@ -82,22 +71,26 @@ def run(args: Sequence[str]) -> int:
     parsed = VERB.read(args)
     if parsed is None:
         return 0
-    import time
-
-    from runtime.lifecycle.log import Log
+    from runtime.lifecycle import log as logs
 
     found = finding.get(parsed, parsed.rest[0])
-    since = moment(parsed["since"], time.time_ns()) if parsed["since"] else None
-    log = Log(found)
+    now = time.time_ns()
+    since, until = (
+        units.moment(parsed[name], f"--{name}", now) if parsed[name] else None for name in ("since", "until")
+    )
+    how = logs.JSON if parsed["json"] else logs.TIMES if parsed["timestamps"] else logs.PLAIN
+    log = logs.Log(found)
     try:
+        if until is not None:
+            log.until(until)
         if since is not None:
             log.since(since)
-        if parsed["tail"] is not None:
+        if parsed["tail"] is not None and parsed["tail"] >= 0:
             log.tail(parsed["tail"])
         if parsed["follow"]:
-            _follow(log, found, timestamps=parsed["timestamps"])
+            _follow(log, found, how, until)
         else:
-            _copy(log, timestamps=parsed["timestamps"])
+            _copy(log, how)
     except OSError as error:
         if error.errno != errno.EPIPE:
             raise

@@ -5,16 +5,17 @@ from __future__ import annotations
 import sys
 import time
 
-from runtime import options, places, units
+from runtime import listed, options, places
 from runtime.command_line import Option
 from runtime.errors import RunError
-from runtime.lifecycle import finding, listing
+from runtime.lifecycle import finding
+from runtime.options import JSON
 from runtime.verbs import Group, Verb
-from runtime.verbs.pull import JSON
+from runtime.verbs.inspect import FORMAT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from runtime.command_line import Parsed
@@ -22,7 +23,24 @@ if TYPE_CHECKING:
     from runtime.network.network import Network
 
 OPTIONS = ("mtu=N", "isolate=BOOL", "com.docker.network.bridge.name=NAME")
-COLUMNS = ("NAME", "SUBNET", "IPV6", "INTERFACE", "CONTAINERS")
+LISTING = listed.Listing(
+    {
+        "Name": "NAME", "Subnet": "SUBNET", "Subnet6": "IPV6", "Interface": "INTERFACE", "Containers": "CONTAINERS",
+        "ID": "NETWORK ID", "Driver": "DRIVER", "Scope": "SCOPE", "Internal": "INTERNAL", "Labels": "LABELS",
+        "Label": "", "CreatedAt": "CREATED", "MTU": "MTU", "Isolated": "ISOLATED",
+    },
+    ("Name", "Subnet", "Subnet6", "Interface", "Containers"),
+    {
+        "name": lambda found, value: value in found["name"],
+        "id": lambda found, value: found["name"].startswith(value),
+        "label": lambda found, value: listed.labelled(found["labels"], value),
+        "dangling": lambda found, value: (not found["containers"]) == (value == "true"),
+        "driver": lambda _found, value: value == DRIVER,
+    },
+    {"name": lambda found: found["name"], "created": lambda found: found["created"]},
+    {"dangling": ("true", "false")},
+)  # fmt: skip
+DRIVER = "bridge"
 
 
 def describe(network: Network, book: Book) -> dict[str, Any]:
@@ -75,7 +93,7 @@ def create(parsed: Parsed) -> None:
 
 
 def inspect(parsed: Parsed) -> None:
-    """Print all that is known of networks, as JSON."""
+    """Print all that is known of networks."""
     from runtime.network import networks
     from runtime.verbs.inspect import show
 
@@ -87,36 +105,30 @@ def inspect(parsed: Parsed) -> None:
 
 
 def ls(parsed: Parsed) -> None:
-    """Print the table, the names or the JSON."""
-    from runtime.verbs.inspect import filled
-    from runtime.verbs.list import table
-
-    asked = listing.filters(parsed["filter"], FILTERS)
-    found = [each for each in _all(parsed) if listing.matches(each, asked, FILTERS)]
-    template = parsed["format"]
-    if template not in ("table", "json"):
-        sys.stdout.write("".join(f"{filled(template, each)}\n" for each in found))
-        return
-    if template == "json":
-        parsed = parsed.replace(values={**parsed.values, "json": True})
-    if parsed["quiet"]:
-        _print(parsed, [each["name"] for each in found], "".join(f"{each['name']}\n" for each in found))
-        return
-    _print(parsed, found, table(map(_row, found), COLUMNS))
+    """Print the table, the names, the JSON or the template's lines."""
+    asked = LISTING.asked(parsed["filter"])
+    LISTING.show(parsed, [each for each in _all(parsed) if LISTING.fits(each, asked)], row)
 
 
-FILTERS: Mapping[str, Callable[[dict[str, Any], str], bool]] = {
-    "name": lambda found, value: value in found["name"],
-    "label": lambda found, value: listing.labelled(found["labels"], value),
-    "driver": lambda _, value: value == "bridge",
-    "dangling": lambda found, value: units.boolean(value, "--filter dangling") != bool(found["containers"]),
-}
-"""What can be asked of a network, by key."""
-
-
-def _row(found: dict[str, Any]) -> tuple[str, ...]:
+def row(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is shown of a network, as Docker has it."""
     subnets = [each["subnet"] for each in found["subnets"]]
-    return found["name"], subnets[0], "".join(subnets[1:]), found["interface"], str(len(found["containers"]))
+    return {
+        "Name": found["name"],
+        "Subnet": subnets[0],
+        "Subnet6": "".join(subnets[1:]),
+        "Interface": found["interface"],
+        "Containers": str(len(found["containers"])),
+        "ID": found["name"],
+        "Driver": DRIVER,
+        "Scope": "local",
+        "Internal": found["internal"],
+        "MTU": found["mtu"],
+        "Isolated": found["isolated"],
+        "Labels": listed.pairs(found["labels"]),
+        "Label": found["labels"],
+        "CreatedAt": found["created"],
+    }
 
 
 def reload(_parsed: Parsed) -> None:
@@ -218,17 +230,7 @@ VERBS = (
         ),
         disconnect,
     ),
-    (
-        Verb(
-            "inspect",
-            "Show all that is known of networks, as JSON.",
-            "NAME...",
-            1,
-            None,
-            (Option(("-f", "--format"), "Only some values: '{{.subnets}} {{.interface}}'", "TEMPLATE"), JSON),
-        ),
-        inspect,
-    ),
+    (Verb("inspect", "Show all that is known of networks, as JSON.", "NAME...", 1, None, (FORMAT, JSON)), inspect),
     (
         Verb(
             "ls",
@@ -236,19 +238,7 @@ VERBS = (
             "",
             0,
             0,
-            (
-                Option(("-q", "--quiet"), "Show names only", kind="flag"),
-                Option(("--filter",), f"Only those with {', '.join(FILTERS)}", "KEY=VALUE", many=True),
-                Option(
-                    ("--format",),
-                    "How to write them: '{{.name}} {{.interface}}'",
-                    "table|json|TEMPLATE",
-                    choices=("table", "json"),
-                    default="table",
-                    open=True,
-                ),
-                JSON,
-            ),
+            (*LISTING.options(short="--filter"), JSON),
         ),
         ls,
     ),

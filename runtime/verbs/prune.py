@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from runtime.command_line import Option
+from runtime.options import JSON
 from runtime.verbs import Verb
-from runtime.verbs.pull import JSON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ VERB = Verb(
 )
 
 
-def _ended(parsed: Parsed) -> list[str]:
+def ended(parsed: Parsed) -> list[str]:
     """Remove the containers that have ended, but for those systemd starts again; return their ids."""
     from runtime import state
     from runtime.lifecycle import listing
@@ -52,7 +52,7 @@ def run(args: Sequence[str]) -> int:
     from runtime.images.progress import size
     from runtime.images.store import Store
 
-    ended = _ended(parsed) if parsed["containers"] else []
+    gone = ended(parsed) if parsed["containers"] else []
     everything = parsed["all"]
     removed = prune.remove(
         Store(parsed["storage"]), lambda entries, used: catalog.pruned(entries, used, everything=everything)
@@ -61,9 +61,9 @@ def run(args: Sequence[str]) -> int:
     if parsed["json"]:
         import json
 
-        value = {"containers": ended, "images": names, "layers": removed.layers, "freed_bytes": removed.bytes}
+        value = {"containers": gone, "images": names, "layers": removed.layers, "freed_bytes": removed.bytes}
         sys.stdout.write(json.dumps(value) + "\n")
     else:
-        sys.stdout.write("".join(f"removed {name}\n" for name in (*ended, *names)))
+        sys.stdout.write("".join(f"removed {name}\n" for name in (*gone, *names)))
         sys.stdout.write(f"{len(names)} images and {removed.layers} layers removed, {size(removed.bytes)} freed\n")
     return 0

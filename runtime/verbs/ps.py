@@ -7,15 +7,13 @@ import time
 
 from lxcfs_py.errors import Error
 from runtime.command_line import Option
-from runtime.lifecycle import finding
+from runtime.lifecycle import finding, listing
+from runtime.options import JSON
 from runtime.verbs import Verb
-from runtime.verbs import list as lists
-from runtime.verbs.pull import JSON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from runtime import state
     from runtime.command_line import Parsed
@@ -28,53 +26,25 @@ VERB = Verb(
     None,
     (
         Option(("-a", "--all"), "Those that have ended, too", kind="flag"),
-        lists.QUIET,
-        lists.FILTER,
-        lists.FORMAT,
+        Option(("-n", "--last"), "Only the last N that were made, ended or not", "N", "count"),
+        Option(("-l", "--latest"), "Only the last that was made", kind="flag"),
+        *listing.CONTAINERS.options(short="--filter"),
         JSON,
-        Option(("--no-trunc",), "Show whole commands", kind="flag"),
     ),
     interspersed=False,
 )
-COLUMNS = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS")
-SHORT = 20
-
-
-def row(found: dict[str, Any], ports: str, now_nsec: int, *, whole: bool) -> tuple[str, ...]:
-    """Return one container's columns, as Docker has them."""
-    from runtime.lifecycle import listing
-
-    command = " ".join(found["command"])
-    if not whole and len(command) > SHORT:
-        command = f"{command[: SHORT - 1]}…"
-    created = f"{listing.span((now_nsec - found['nsec'][0]) / 1e9)} ago" if found["created"] else ""
-    return found["id"], found["image"], f'"{command}"', created, listing.sentence(found, now_nsec), ports
 
 
 def containers(parsed: Parsed) -> None:
-    """Print the containers."""
-    from runtime.lifecycle import listing
-
-    asked = listing.filters(parsed["filter"])
+    """Print the containers, the newest first."""
+    asked = listing.CONTAINERS.asked(parsed["filter"])
     found = listing.gather(parsed["root"], parsed["storage"], asked)
-    if not parsed["all"] and not any(key in ("status", "exited") for key, _ in asked):
+    last = 1 if parsed["latest"] else parsed["last"]
+    if not parsed["all"] and last is None and not any(key in ("status", "exited") for key, _ in asked):
         found = [each for each in found if each["status"] in listing.LIVE]
-    found.sort(key=lambda each: -each["nsec"][0])
-    if parsed["quiet"]:
-        sys.stdout.write("".join(f"{each['id']}\n" for each in found))
-    elif parsed["json"] or parsed["format"] == "json":
-        import json
-
-        sys.stdout.write(json.dumps(listing.plain(found)) + "\n")
-    else:
-        from runtime.network import told
-
-        now, book = time.time_ns(), told.book(each["annotations"] for each in found)
-        rows = [
-            row(each, told.arrows(book.all_of(parsed["root"], each["id"])), now, whole=parsed["no_trunc"])
-            for each in found
-        ]
-        sys.stdout.write(lists.table(rows, COLUMNS))
+    found.sort(key=lambda each: -each["_nsec"][0])
+    rows = listing.Rows(parsed["root"], found, time.time_ns(), whole=parsed["no_trunc"])
+    listing.CONTAINERS.show(parsed, found[:last], rows.row)
 
 
 def selected(text: str, pids: set[int]) -> str:

@@ -7,6 +7,7 @@ import sys
 
 from lxcfs_py.errors import Error
 from runtime.command_line import Option
+from runtime.options import JSON
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from runtime.images import registry
 
 QUIET = Option(("-q", "--quiet"), "Show no progress", kind="flag")
-JSON = Option(("--json",), "Print JSON", kind="flag")
 ACCESS = (
     Option(("--authfile",), "File of credentials (default: those of skopeo, podman and docker)", "FILE"),
     Option(("--creds",), "Log in as USER; the password is asked for where there is none", "USER[:PASSWORD]"),

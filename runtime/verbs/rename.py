@@ -1,4 +1,4 @@
-"""``pyproc rename``: call a container that has ended by another name."""
+"""``pyproc rename``: call a container by another name."""
 
 from __future__ import annotations
 
@@ -18,25 +18,27 @@ if TYPE_CHECKING:
 
     from runtime.command_line import Parsed
 
-VERB = Verb("rename", "Call a container that has ended by another name.", "ID NAME", 2, 2)
+VERB = Verb("rename", "Call a container by another name.", "ID NAME", 2, 2)
 
 
 def rename(parsed: Parsed, old: str, new: str) -> None:
-    """Do it; raises an Error if it runs or the name is taken. Killed midway, one of both names has all of it."""
+    """Do it; raises an Error if the name is taken. Killed midway, one of both names has all of it."""
     if not units.is_name(new):
         raise RunError(f"{new!r}: not a name", units.NAME_HINT)
     with finding.Locked(parsed, old) as held:
         root, old = held.root, held.id
         found = held.load()
-        if (now := state.status(root, found, locked=True)) != state.STOPPED:
-            why = "its cgroups and its files of /proc bear its name"
-            raise Error(f"container {old!r} can't be renamed: it is {now}, and {why}", f"pyproc stop {old}, first")
         if state.RESTART in found.annotations:
             raise Error(f"container {old!r} can't be renamed: systemd starts it again by that name", "make it anew")
         if not found.storage:
             raise Error(f"container {old!r} is an engine's, which knows it by that name", "rename it there")
-        if os.path.lexists(f"{os.path.dirname(found.storage)}/{new}"):  # of one whose state went with the last boot
-            raise state.taken(new)
+        if os.path.exists(f"{os.path.dirname(found.storage)}/{new}"):  # of one whose state went with the last boot
+            raise claims.taken(root, new)
+        if (now := state.status(root, found, locked=True)) != state.STOPPED:
+            if now != state.RUNNING:
+                raise Error(f"container {old!r} can't be renamed: it is {now}", "try again when it runs")
+            _alive(root, found, new)
+            return
         found = found.replace(exit_code=_code(root, found))
         cleanup.ended(found, places.layout(found.cgroup))
         config, claimed = state.config(found), claims.claim(root, new)
@@ -44,6 +46,29 @@ def rename(parsed: Parsed, old: str, new: str) -> None:
             _move(found, config, f"{root}/{new}", new)
         finally:
             os.close(claimed)
+
+
+def _alive(root: str, found: state.State, new: str) -> None:
+    """Rename one that runs: what bears its former name, as its cgroup, goes on bearing it until it ends.
+
+    From the first change on it has the new name: whoever reads the state, as it is then, sees that.
+    """
+    claims.rename(root, found.id, new)
+    at = os.path.dirname(found.storage)
+    if os.path.islink(f"{at}/{new}"):  # a former name of one that ran before the last boot
+        os.unlink(f"{at}/{new}")
+    claims.rename(at, found.id, new)
+    changed = found.renamed(new).replace(storage=f"{at}/{new}")
+    config = state.config(changed)
+    state.write(f"{changed.directory}/config.json", _named(config, new))
+    state.save(changed)
+    again.renew(changed)
+
+
+def _named(config: dict[str, Any], new: str) -> dict[str, Any]:
+    """Return a configuration whose cgroup, of the next start, is called as the container is."""
+    named = {"cgroupsPath": f"/pyproc/{new}"} if config["linux"].get("cgroupsPath") else {}
+    return {**config, "linux": {**config["linux"], **named}}
 
 
 def _code(root: str, found: state.State) -> int | None:
@@ -67,9 +92,9 @@ def _move(found: state.State, config: dict[str, Any], directory: str, new: str) 
         cgroup="",
         unit="",
         pid=0,
+        began_as="",
     )
-    named = {"cgroupsPath": f"/pyproc/{new}"} if config["linux"].get("cgroupsPath") else {}
-    state.write(f"{directory}/config.json", {**config, "linux": {**config["linux"], **named}})
+    state.write(f"{directory}/config.json", _named(config, new))
     state.save(changed)
     os.rename(found.storage, storage)
     again.renew(changed)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from runtime.lifecycle import finding
+from runtime.options import JSON
 from runtime.verbs import Verb, start, stop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERB = Verb("restart", "Stop containers and start them again.", "ID...", 1, None, (stop.SIGNAL, stop.TIME))
+VERB = Verb("restart", "Stop containers and start them again.", "ID...", 1, None, (stop.SIGNAL, stop.TIME, JSON))
 
 
 def run(args: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from lxcfs_py.errors import Error
-from runtime import options, state
+from runtime import listed, options, state
 from runtime.command_line import Option
 from runtime.errors import RunError
 from runtime.lifecycle import finding, oci
@@ -27,6 +27,7 @@ VERB = Verb(
     (
         Option(("-a", "--attach"), "Stay with it: its streams are ours, its exit code too", kind="flag"),
         options.INTERACTIVE,
+        options.JSON,
     ),
 )
 WHY = {
@@ -42,7 +43,7 @@ def start(parsed: Parsed, text: str, *, attach: bool = False, interactive: bool 
         found = held.load()
         now = oci.status(held.root, found, locked=True)
         if now == state.STOPPED:
-            return _ended(found, held, attach=attach, interactive=interactive)
+            return _ended(found, held, attach=attach, interactive=interactive, as_json=parsed["json"])
         if now != state.CREATED:
             what, hint = WHY[now]
             raise Error(f"container {held.id!r} can't be started: {what}", hint)
@@ -57,7 +58,7 @@ def start(parsed: Parsed, text: str, *, attach: bool = False, interactive: bool 
     return 0
 
 
-def _ended(found: State, held: finding.Locked, *, attach: bool, interactive: bool) -> int:
+def _ended(found: State, held: finding.Locked, *, attach: bool, interactive: bool, as_json: bool) -> int:
     """Start one that has ended."""
     from runtime.config import joined
     from runtime.lifecycle import again, outcome, run, service
@@ -65,12 +66,12 @@ def _ended(found: State, held: finding.Locked, *, attach: bool, interactive: boo
     if not attach and (unit := service.managed(found)):
         held.let_go()
         service.start(found, unit)
-        os.write(1, f"{found.id}\n".encode())
+        os.write(1, listed.said(found.id, as_json=as_json).encode())
         return 0
     request = joined.renewed(again.kept(found))
     request = request.replace(detach=not attach, interactive=interactive if attach else request.interactive)
     lock = held.hand_over() if attach else held.lock  # who stays with it lets go of it meanwhile
-    return run.run(request, again.Before(lock, found.replace(exit_code=outcome.of(found).exit_code)))
+    return run.run(request, again.Before(lock, found.replace(exit_code=outcome.of(found).exit_code)), as_json=as_json)
 
 
 def run(args: Sequence[str]) -> int:

@@ -7,12 +7,11 @@ import sys
 import time
 
 from lxcfs_py.errors import Error
-from runtime import state
+from runtime import listed, state
 from runtime.command_line import Option
 from runtime.lifecycle import finding
+from runtime.options import JSON
 from runtime.verbs import Verb
-from runtime.verbs.list import table
-from runtime.verbs.pull import JSON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,12 +29,19 @@ VERB = Verb(
     None,
     (
         Option(("--no-stream",), "Show it once", kind="flag"),
-        Option(("--interval",), "Time between two looks (1s)", "SECONDS", "interval"),
+        Option(("-i", "--interval"), "Time between two looks (1s)", "SECONDS", "interval"),
         Option(("--graph",), "Draw CPU and memory over time, against the limit", kind="flag"),
+        listed.FORMAT,
         JSON,
     ),
 )
-COLUMNS = ("ID", "CPU %", "CPUS", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS")
+LISTING = listed.Listing(
+    {
+        "ID": "ID", "CPUPerc": "CPU %", "CPUs": "CPUS", "MemUsage": "MEM USAGE / LIMIT", "MemPerc": "MEM %",
+        "NetIO": "NET I/O", "BlockIO": "BLOCK I/O", "PIDs": "PIDS", "Name": "NAME", "Container": "CONTAINER",
+    },
+    ("ID", "CPUPerc", "CPUs", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"),
+)  # fmt: skip
 HEIGHT = 5
 """Lines of a plot."""
 KEPT = 500
@@ -56,18 +62,20 @@ def _sizes(*values: float | None) -> str:
     return UNKNOWN if None in values else " / ".join(size(value) for value in values if value is not None)
 
 
-def row(found: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return one container's columns."""
-    return (
-        found["id"],
-        _percent(found["cpu_percent"], 2),
-        f"{found['cpus']:g}",
-        f"{_sizes(found['memory_bytes'])} / {_sizes(found['memory_limit_bytes'])}",
-        _percent(found["memory_percent"], 2),
-        _sizes(found["received_bytes"], found["sent_bytes"]),
-        _sizes(found["read_bytes"], found["written_bytes"]),
-        UNKNOWN if found["pids"] is None else str(found["pids"]),
-    )
+def row(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is shown of one container, as Docker has it."""
+    return {
+        "ID": found["id"],
+        "CPUPerc": _percent(found["cpu_percent"], 2),
+        "CPUs": f"{found['cpus']:g}",
+        "MemUsage": f"{_sizes(found['memory_bytes'])} / {_sizes(found['memory_limit_bytes'])}",
+        "MemPerc": _percent(found["memory_percent"], 2),
+        "NetIO": _sizes(found["received_bytes"], found["sent_bytes"]),
+        "BlockIO": _sizes(found["read_bytes"], found["written_bytes"]),
+        "PIDs": UNKNOWN if found["pids"] is None else str(found["pids"]),
+        "Name": found["id"],
+        "Container": found["id"],
+    }
 
 
 def picture(history: Sequence[Sequence[Mapping[str, Any]]], width: int) -> str:
@@ -92,37 +100,36 @@ def picture(history: Sequence[Sequence[Mapping[str, Any]]], width: int) -> str:
 
 
 def samples(reader: Reader, root: str, named: Sequence[str]) -> dict[str, Sample]:
-    """Return a sample of each container that runs; raises an Error if one that was named does not."""
+    """Return a sample of each container that runs, or of those named: what can't be read of these is an Error."""
     found = {}
     for id_ in named or state.ids(root):
         try:
             sample = reader.sample(state.load(root, id_))
-        except Error:
-            if named:
+        except Error as error:
+            if named and not isinstance(error, state.MissingError):  # removed meanwhile
                 raise
             continue
         if sample is not None:
             found[id_] = sample
-        elif named:
-            raise Error(f"container {id_!r} uses nothing: it does not run", f"pyproc start {id_} starts it")
     return found
 
 
 def _shown(parsed: Parsed, history: Sequence[Sequence[Mapping[str, Any]]]) -> str:
     if parsed["json"]:
-        import json
-
-        return json.dumps(history[-1]) + "\n"
+        return LISTING.written(listed.JSON, history[-1], row)
     tty = os.isatty(1)
     if parsed["graph"]:
         text = picture(history, os.get_terminal_size(1).columns if tty else 80)
     else:
-        text = table(map(row, history[-1]), COLUMNS)
+        text = LISTING.written(parsed["format"] or listed.TABLE, history[-1], row)
     return CLEAR + text if tty and not parsed["no_stream"] else text
 
 
 def run(args: Sequence[str]) -> int:
-    """Show it again and again, or once, after a first look that is not shown: CPU time is used between two."""
+    """Show it again and again, or once, after a first look that is not shown: CPU time is used between two.
+
+    What has been named has to run; where it is shown again and again, until the last of it has ended.
+    """
     parsed = VERB.read(args)
     if parsed is None:
         return 0
@@ -132,7 +139,11 @@ def run(args: Sequence[str]) -> int:
     named = [finding.find(parsed, text) for text in parsed.rest]
     history: list[list[dict[str, Any]]] = []
     before = samples(reader, root, named)
-    while True:
+    for id_ in named:
+        if id_ not in before:
+            state.load(root, id_)
+            raise Error(f"container {id_!r} uses nothing: it does not run", f"pyproc start {id_} starts it")
+    while before or not named:
         time.sleep(parsed["interval"] or 1.0)
         now = samples(reader, root, named)
         history = [*history[-KEPT:], between(before, now)]
@@ -140,4 +151,5 @@ def run(args: Sequence[str]) -> int:
         sys.stdout.write(_shown(parsed, history))
         sys.stdout.flush()
         if parsed["no_stream"]:
-            return 0
+            break
+    return 0

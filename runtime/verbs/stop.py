@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 
+from runtime import listed
 from runtime.command_line import Option
 from runtime.lifecycle import finding
+from runtime.options import JSON
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 TIME = Option(("-t", "--timeout", "--time"), "Time to end in before it is killed (-1s: any)", "SECONDS", "grace")
 SIGNAL = Option(("-s", "--signal"), "What asks it to end (the image's, else TERM)", "SIGNAL")
-VERB = Verb("stop", "Ask containers to end, and kill those that don't in time.", "ID...", 1, None, (SIGNAL, TIME))
+VERB = Verb(
+    "stop", "Ask containers to end, and kill those that don't in time.", "ID...", 1, None, (SIGNAL, TIME, JSON)
+)
 
 
 def stop(parsed: Parsed, text: str) -> state.State:
@@ -38,5 +42,5 @@ def run(args: Sequence[str]) -> int:
     if parsed is None:
         return 0
     for text in parsed.rest:
-        os.write(1, f"{stop(parsed, text).id}\n".encode())
+        os.write(1, listed.said(stop(parsed, text).id, as_json=parsed["json"]).encode())
     return 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from lxcfs_py.errors import Error
 from runtime import state
 from runtime.lifecycle import finding, oci
+from runtime.options import JSON
 from runtime.verbs import Verb, ps
-from runtime.verbs.pull import JSON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

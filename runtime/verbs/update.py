@@ -1,11 +1,10 @@
-"""``pyproc update``: change a container's limits while it runs."""
+"""``pyproc update``: change containers' limits while they run, or for when they run again."""
 
 from __future__ import annotations
 
-from lxcfs_py.errors import Error
 from runtime import state, units
-from runtime.command_line import Option
-from runtime.config import bundle
+from runtime.command_line import Option, Parsed
+from runtime.config import bundle, validate
 from runtime.errors import RunError
 from runtime.process import resources
 from runtime.verbs import Verb
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from runtime.command_line import Parsed
+    from runtime.state import State
 
 SINGLE = (
     (Option(("-m", "--memory"), "Memory limit", "SIZE", "swap"), "memory", "limit"),
@@ -36,14 +35,20 @@ SINGLE = (
 """An option for a single limit, and where it stands in ``linux.resources``."""
 VERB = Verb(
     "update",
-    "Change a container's limits.",
-    "ID",
+    "Change containers' limits, of one that has ended for when it runs again; and when systemd starts it again.",
+    "ID...",
     1,
-    1,
+    None,
     (
         Option(("-r", "--resources"), "Read OCI's resources from a file, - for the standard input", "FILE"),
         Option(("--cpus",), "CPU time, in CPUs", "N", "cpus"),
         *(option for option, _, _ in SINGLE),
+        Option(
+            ("--restart",),
+            "When systemd starts it again: no, on-failure[:N], always or unless-stopped (from its next start on, if"
+            " systemd did not start it)",
+            "POLICY",
+        ),
     ),
 )
 
@@ -73,38 +78,81 @@ def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return {**old, **new, **both}
 
 
-def check(whole: dict[str, Any]) -> None:
-    """Raise an Error if memory and swap together would be less than memory: it could not be started again so."""
+def check(whole: dict[str, Any], *, runs: bool) -> None:
+    """Raise an Error if it could not be started so: the kernel tells only of what runs.
+
+    If memory and swap together are less than memory, it can't be changed so either.
+    """
     memory = whole.get("memory", {})
     limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
     if 0 < swap < limit:
         text = f"-m {units.show(limit)}: more than --memory-swap {units.show(swap)}, which counts both"
         raise RunError(text, "give both")
+    if not runs and limit > 0:
+        reserved = memory.get("reservation") or None
+        validate.memory(
+            Parsed({"memory": limit, "memory_swap": None, "memory_reservation": reserved}), validate.Facts()
+        )
+
+
+def _limits(parsed: Parsed, found: State, new: dict[str, Any], *, runs: bool) -> dict[str, Any]:
+    """Change them, in the cgroups if there are any; return the configuration that has them."""
+    from runtime import places
+    from runtime.lifecycle import members
+    from runtime.process import cgroups
+
+    config = state.config(found)
+    if parsed["resources"]:
+        bundle.limit_none(new, config["ociVersion"])
+    linux = config["linux"]
+    whole = merged(linux.get("resources", {}), new)
+    if not parsed["resources"]:
+        check(whole, runs=runs)
+    if runs:
+        members.needs_cgroup(found, "updated")
+        cgroups.update(places.host(), places.layout(found.cgroup), found.cgroup, new, found.unit)
+    return {**config, "linux": {**linux, "resources": whole}}
+
+
+def _policy(found: State, config: dict[str, Any], asked: str) -> tuple[State, dict[str, Any]]:
+    """Have systemd start it again, or no more; return its state and configuration that say so."""
+    from runtime import places
+    from runtime.lifecycle import again, ending, service
+
+    word, _ = service.policy(asked)
+    again.kept(found)
+    if word == "no" and state.RESTART not in found.annotations:
+        return found, config
+    service.refuse_without_systemd()
+    changed = found.replace(annotations={**found.annotations, state.RESTART: asked})
+    service.renew(changed, service.unit(changed, asked, ending.manner(found, None, None)[1], places.pyproc()))
+    return changed, {**config, "annotations": {**config["annotations"], state.RESTART: asked}}
+
+
+def update(parsed: Parsed, text: str, new: dict[str, Any]) -> None:
+    """Change one, in the cgroups and in what is known of it."""
+    from runtime.lifecycle import again, finding
+
+    with finding.Locked(parsed, text) as held:
+        before = found = held.load()
+        runs = state.status(held.root, found, locked=True) != state.STOPPED
+        if not runs:
+            again.kept(found)
+        config = _limits(parsed, found, new, runs=runs) if new else state.config(found)
+        if parsed["restart"]:
+            found, config = _policy(found, config, parsed["restart"])
+        state.write(f"{found.directory}/config.json", config)
+        if found is not before:
+            state.save(found)
+        again.renew(found)
 
 
 def run(args: Sequence[str]) -> int:
-    """Change them, in the cgroups and in what is known of the container."""
+    """Change each."""
     parsed = VERB.read(args)
     if parsed is None:
         return 0
-    from runtime import places
-    from runtime.lifecycle import again, finding, members
-    from runtime.process import cgroups
-
     new = asked(parsed)  # not locked: who is to write it may take its time
-    with finding.Locked(parsed, parsed.rest[0]) as held:
-        found = held.load()
-        if (now := state.status(held.root, found, locked=True)) == state.STOPPED:
-            raise Error(f"container {held.id!r} can't be updated: it is {now}", "only what exists has limits")
-        members.needs_cgroup(found, "updated")
-        config = state.config(found)
-        if parsed["resources"]:
-            bundle.limit_none(new, config["ociVersion"])
-        linux = config["linux"]
-        whole = merged(linux.get("resources", {}), new)
-        if not parsed["resources"]:
-            check(whole)
-        cgroups.update(places.host(), places.layout(found.cgroup), found.cgroup, new, found.unit)
-        state.write(f"{found.directory}/config.json", {**config, "linux": {**linux, "resources": whole}})
-        again.renew(found)
+    for text in parsed.rest:
+        update(parsed, text, new)
     return 0

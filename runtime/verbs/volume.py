@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 
-from runtime import units, volumes
+from runtime import listed, units, volumes
 from runtime.command_line import Option
 from runtime.errors import RunError
+from runtime.options import JSON
 from runtime.verbs import Group, Verb
-from runtime.verbs.pull import JSON
+from runtime.verbs.inspect import FORMAT
 from runtime.volumes import Volume
 
 TYPE_CHECKING = False
@@ -19,9 +19,24 @@ if TYPE_CHECKING:
 
     from runtime.command_line import Parsed
 
-QUIET = Option(("-q", "--quiet"), "Show names only", kind="flag")
 LABEL = Option(("--label",), "Note something about it", "NAME[=VALUE]", many=True)
-COLUMNS = ("NAME", "CREATED", "USED BY", "LABELS")
+LISTING = listed.Listing(
+    {
+        "Name": "NAME", "CreatedAt": "CREATED", "UsedBy": "USED BY", "Labels": "LABELS", "Label": "",
+        "Driver": "DRIVER", "Mountpoint": "MOUNTPOINT", "Scope": "SCOPE",
+    },
+    ("Name", "CreatedAt", "UsedBy", "Labels"),
+    {
+        "name": lambda found, value: value in found["name"],
+        "label": lambda found, value: listed.labelled(found["labels"], value),
+        "dangling": lambda found, value: (not found["used_by"]) == (value == "true"),
+        "anonymous": lambda found, value: found["anonymous"] == (value == "true"),
+        "driver": lambda _found, value: value == DRIVER,
+    },
+    {"name": lambda found: found["name"], "created": lambda found: found["created"]},
+    dict.fromkeys(("dangling", "anonymous"), ("true", "false")),
+)  # fmt: skip
+DRIVER = "local"
 
 
 def create(parsed: Parsed) -> None:
@@ -36,15 +51,10 @@ def create(parsed: Parsed) -> None:
 
 
 def ls(parsed: Parsed) -> None:
-    """Print the table, the names or the JSON."""
-    from runtime.verbs.list import table
-
-    storage = parsed["storage"]
-    if parsed["quiet"]:
-        sys.stdout.write("".join(f"{name}\n" for name in volumes.names(storage)))
-        return
+    """Print the table, the names, the JSON or the template's lines."""
+    asked, storage = LISTING.asked(parsed["filter"]), parsed["storage"]
     found = _described(storage, volumes.names(storage))
-    _print(parsed, found, table(map(_row, found), COLUMNS).rstrip("\n"))
+    LISTING.show(parsed, [each for each in found if LISTING.fits(each, asked)], row)
 
 
 def _described(storage: str, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -52,16 +62,25 @@ def _described(storage: str, names: Sequence[str]) -> list[dict[str, Any]]:
     return [volumes.describe(storage, name, used) for name in names]
 
 
-def _row(found: Mapping[str, Any]) -> tuple[str, ...]:
-    labels = ",".join(f"{name}={value}" if value else name for name, value in found["labels"].items())
-    return found["name"], found["created"][:19].replace("T", " "), ",".join(found["used_by"]), labels
+def row(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is shown of a volume, as Docker has it."""
+    return {
+        "Name": found["name"],
+        "CreatedAt": found["created"][:19].replace("T", " "),
+        "UsedBy": ",".join(found["used_by"]),
+        "Labels": listed.pairs(found["labels"]),
+        "Label": found["labels"],
+        "Driver": DRIVER,
+        "Mountpoint": found["mountpoint"],
+        "Scope": DRIVER,
+    }
 
 
 def inspect(parsed: Parsed) -> None:
-    """Print what is known of volumes, as JSON."""
-    import json
+    """Print what is known of volumes."""
+    from runtime.verbs.inspect import show
 
-    sys.stdout.write(json.dumps(_described(parsed["storage"], parsed.rest), indent=2) + "\n")
+    show(parsed, _described(parsed["storage"], parsed.rest))
 
 
 def rm(parsed: Parsed) -> None:
@@ -90,8 +109,8 @@ def _print(parsed: Parsed, value: object, text: str) -> None:
 
 VERBS = (
     (Verb("create", "Make a volume; without a NAME one is made up.", "[NAME]", 0, 1, (LABEL, JSON)), create),
-    (Verb("inspect", "Show all that is known of volumes, as JSON.", "NAME...", 1, None), inspect),
-    (Verb("ls", "List volumes.", "", 0, 0, (QUIET, JSON)), ls),
+    (Verb("inspect", "Show all that is known of volumes, as JSON.", "NAME...", 1, None, (FORMAT, JSON)), inspect),
+    (Verb("ls", "List volumes.", "", 0, 0, (*LISTING.options(short="--filter"), JSON)), ls),
     (
         Verb(
             "prune",
@@ -120,11 +139,4 @@ VERB = Group("volume", "Keep data that outlives containers.", tuple(verb for ver
 
 def run(args: Sequence[str]) -> int:
     """Do what the word after ``volume`` says."""
-    chosen = VERB.read(args)
-    if chosen is None:
-        return 0
-    verb, parsed = chosen
-    for each, act in VERBS:
-        if each.name == verb.name:
-            act(parsed)
-    return 0
+    return VERB.act(args, VERBS)

@@ -220,11 +220,9 @@ def test_figures(clean: Box, name: str) -> None:
 
 
 def test_names(clean: Box, name: str) -> None:
-    """An ended container is renamed with all it has; one that runs, or a name that is taken, is refused."""
+    """An ended container is renamed with all it has; a name that is taken is refused."""
     clean.run("-d", "--name", "old", "--", "sh", "-c", "echo said; echo x > /root/f; sleep 1000")
     until(clean, lambda: logged(clean, "old"))
-    refused = clean.pyproc("rename", "old", name, check=False)
-    assert (refused.returncode, "can't be renamed: it is running" in refused.stderr) == (1, True)
     clean.pyproc("stop", "-t", "0", "old")
     clean.pyproc("rename", "old", name)
     assert clean.ids() == [name]

@@ -228,7 +228,7 @@ def test_networks_as_asked(clean: Net) -> None:
     assert clean.ask(made, 80, *clean.into("next")) == "10.82.0.1"
     assert clean.ask(made, 80, *clean.into("shut"), seconds=0.3) == "no answer"
     assert clean.network("ls", "-q", "--filter", "label=a=b").split() == ["made"]
-    assert clean.network("ls", "--filter", "label=a", "--format", "{{.name}} {{.mtu}}") == "made 1400\nnext null\n"
+    assert clean.network("ls", "--filter", "label=a", "--format", "{{.Name}} {{.MTU}}") == "made 1400\nnext null\n"
     found = clean.network("ls", "-q", "--filter", "dangling=true", "--filter", "name=e").split()
     assert "blue" in found
     assert not {"red", "made", "next"} & {*found}

@@ -70,6 +70,22 @@ def test_on_failure(time_scale: float) -> None:
     assert host.run(BIN / "pyproc", "logs", NAME).stdout == "tried\n"
 
 
+def test_another_policy(time_scale: float) -> None:
+    """What systemd did not start it does from the next start on; no policy is a policy too, and holds at once."""
+    host.run(BIN / "pyproc-run", "-d", "--name", NAME, "--", "sleep", "1000")
+    host.run(BIN / "pyproc", "update", "--restart", "always", NAME)
+    assert (about("ActiveState", UNIT), systemctl("is-enabled", UNIT)) == ("inactive", "enabled")
+    host.run(BIN / "pyproc", "restart", "-t", "0", NAME)
+    assert about("ActiveState", UNIT) == "active"
+    first = state()["Pid"]
+    os.kill(first, signal.SIGKILL)
+    host.wait(lambda: state()["Pid"] not in (0, first), time_scale, 60)
+    host.run(BIN / "pyproc", "update", "--restart", "no", NAME)
+    os.kill(state()["Pid"], signal.SIGKILL)
+    host.wait(lambda: about("ActiveState", UNIT) == "failed", time_scale, 60)
+    assert about("NRestarts", UNIT) == "1" and state()["Status"] == "exited"
+
+
 def test_one_that_can_not_be_started() -> None:
     """A command that is not there is no start: it is said, and nothing of it is left."""
     done = host.run(

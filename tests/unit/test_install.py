@@ -9,12 +9,17 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 
 from lxcfs_py import __version__, cli
 from runtime import help  # noqa: A004
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROJECT = Path(__file__).parents[2]
 COMMANDS = {"lxcfs-py": cli.cli, "pyproc": help.group(), "pyproc-run": help.run_command()}
@@ -122,12 +127,62 @@ def test_man_pages(pages: Path, program: str) -> None:
                 assert all(flag in plain for flag in option.opts), option.opts
 
 
+def below(command: click.Command, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield a command and all below it, each with the words that lead there."""
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, each in command.commands.items():
+            yield from below(each, *path, name)
+
+
+def flags(command: click.Command) -> set[str]:
+    """Return the spellings of a command's options."""
+    options = (found for found in command.params if isinstance(found, click.Option) and not found.hidden)
+    return {flag for option in options for flag in option.opts}
+
+
+@pytest.mark.parametrize("program", COMMANDS)
+def test_every_option_completes(program: str) -> None:
+    """Each command is offered where it can stand, and each of its options after it."""
+    complete = ShellComplete(COMMANDS[program], {}, program, "_X_COMPLETE")
+    for path, command in below(COMMANDS[program]):
+        offered = {item.value for item in complete.get_completions(list(path), "-")}
+        assert offered - {"--help", "-h"} == flags(command) - {"--help", "-h"}, path
+        if isinstance(command, click.Group):
+            assert {item.value for item in complete.get_completions(list(path), "")} >= set(command.commands), path
+
+
+@pytest.mark.parametrize("program", COMMANDS)
+def test_manual_as_it_is_read(pages: Path, program: str) -> None:
+    """troff warns of nothing, and what man shows has each command, with each of its options below it."""
+    path = pages / f"man/man8/{program}.8"
+    warned = subprocess.run(
+        ["groff", "-ww", "-man", "-z", "-Tutf8", path], capture_output=True, text=True, check=True
+    )
+    environment = {**os.environ, "MANWIDTH": "200", "LC_ALL": "C.UTF-8", "MANPAGER": "cat"}
+    shown = subprocess.run(
+        ["man", "--warnings=w", "-l", path], env=environment, capture_output=True, text=True, check=True
+    )
+    assert (warned.stderr, shown.stderr) == ("", "")
+    text = re.sub(r".\x08|\x1b\[[0-9;]*m", "", shown.stdout)
+    sections = re.split(r"^   (?=\S)", text, flags=re.MULTILINE)
+    found = {section.splitlines()[0]: section for section in sections[1:]} | {"": text}
+    for words, each in below(COMMANDS[program]):
+        section = found[" ".join(words)]
+        assert f"{program} {' '.join(words)}".rstrip() in section
+        assert flags(each) <= set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", section)), words
+
+
 @pytest.mark.parametrize(
     ("program", "line", "expected"),
     [
         ("pyproc-run", "--memory-r", "--memory-reservation"),
         ("pyproc-run", "--network n", "none"),
         ("pyproc", "dele", "delete"),
+        ("pyproc", "system pr", "prune"),
+        ("pyproc", "system prune --vol", "--volumes"),
+        ("pyproc", "wait --condition pa", "paused"),
+        ("pyproc", "ps --sort cr", "created"),
         ("lxcfs-py", "expl", "explain"),
     ],
 )
@@ -136,11 +191,13 @@ def test_completion(pages: Path, program: str, line: str, expected: str) -> None
     words = [program, *line.split()]
     script = (
         f". {pages}/bash-completion/completions/{program}; COMP_WORDS=({' '.join(words)}); "
-        f"COMP_CWORD={len(words) - 1}; _{program.replace('-', '_')}_completion {program}; echo ${{COMPREPLY[@]}}"
+        f"COMP_CWORD={len(words) - 1}; complete -p {program} >&2; "
+        f"_{program.replace('-', '_')}_completion {program}; echo ${{COMPREPLY[@]}}"
     )
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [expected], done.stderr
+    assert done.stderr == f"complete -o nosort -F _{program.replace('-', '_')}_completion {program}\n"
     zsh = (pages / f"zsh/site-functions/_{program}").read_text()
     assert zsh.startswith(f"#compdef {program}\n")
     assert f"--command {program} " in (pages / f"fish/vendor_completions.d/{program}.fish").read_text()

@@ -34,7 +34,8 @@ def container(**changed: Any) -> dict[str, Any]:
     """Return a description."""
     return {
         "id": "web", "status": "running", "image": "alpine:3.20", "annotations": {"tier": "front"},
-        "nsec": (NOW - 9 * SECOND, NOW - 5 * SECOND, 0), **changed,
+        "_nsec": (NOW - 9 * SECOND, NOW - 5 * SECOND, 0), "_state": None, "pid": 7, "created": "x",
+        "command": ["sh", "-c", "sleep 1000000000"], **changed,
     }  # fmt: skip
 
 
@@ -44,8 +45,8 @@ def container(**changed: Any) -> dict[str, Any]:
         ({}, "Up 5 seconds"),
         ({"status": "paused"}, "Up 5 seconds (Paused)"),
         ({"status": "created"}, "Created"),
-        ({"status": "broken", "nsec": (0, 0, 0)}, "Broken"),
-        ({"status": "stopped", "exitCode": 3, "nsec": (0, 0, NOW - 120 * SECOND)}, "Exited (3) 2 minutes ago"),
+        ({"status": "broken", "_nsec": (0, 0, 0)}, "Broken"),
+        ({"status": "stopped", "exitCode": 3, "_nsec": (0, 0, NOW - 120 * SECOND)}, "Exited (3) 2 minutes ago"),
         ({"status": "stopped"}, "Exited (?)"),
     ],
 )
@@ -72,23 +73,30 @@ def test_sentence(changed: dict[str, Any], words: str) -> None:
         (("label=tier=front",), True),
         (("label=tier=back",), False),
         (("exited=0",), False),
+        (("label=tier=front", "label=zone"), False),
+        (("label=tier", "label=tier=front"), True),
+        (("network=host",), True),
+        (("network=web",), False),
+        (("volume=data",), False),
+        (("name=web", "name=db"), True),
     ],
 )
 def test_filters(asked: tuple[str, ...], fits: bool) -> None:
-    """Values of one key are alternatives, keys add up."""
-    assert listing.matches(container(), listing.filters(asked)) == fits
+    """Values of one key are alternatives, but all labels must fit; keys add up."""
+    assert listing.CONTAINERS.fits(container(), listing.CONTAINERS.asked(asked)) == fits
 
 
 def test_exited_by_code() -> None:
     """Zero is a code like any other."""
-    assert listing.matches(container(status="stopped", exitCode=0), listing.filters(["exited=0"]))
+    asked = listing.CONTAINERS.asked(["exited=0"])
+    assert listing.CONTAINERS.fits(container(status="stopped", exitCode=0), asked)
 
 
 @pytest.mark.parametrize("text", ["size=1", "name", "status=dead"])
 def test_unknown_filters(text: str) -> None:
     """A filter that is none is refused by name."""
     with pytest.raises(Error, match="--filter"):
-        listing.filters([text])
+        listing.CONTAINERS.asked([text])
 
 
 RUNNING, ENDED = Seen("running", 5), Seen("stopped", 5, 3)
@@ -121,6 +129,16 @@ def test_changes(before: Seen | None, after: Seen | None, words: str) -> None:
     found = changes(one, other, NOW)
     assert " ".join(event.event for event in found) == words
     assert [event.attributes.get("exitCode") for event in found if event.event == "die"] in ([], [3], [0], [None])
+
+
+def test_another_name() -> None:
+    """A container that is called otherwise is the same one, whatever else has happened to it."""
+    was, now = Seen("running", 5, created_nsec=3), Seen("stopped", 5, 0, created_nsec=3)
+    found = changes({"web": was, "db": RUNNING.replace(created_nsec=4)}, {"www": now}, NOW)
+    assert [(event.event, event.container) for event in found] == [
+        ("rename", "www"), ("die", "www"), ("die", "db"), ("destroy", "db"),
+    ]  # fmt: skip
+    assert found[0].attributes == {"oldName": "web"}
 
 
 def test_an_event_as_text() -> None:

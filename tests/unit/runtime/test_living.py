@@ -24,7 +24,6 @@ from runtime.request import Request
 from runtime.state import State
 from runtime.verbs import attach as attaching
 from runtime.verbs import cp, stats
-from runtime.verbs import inspect as inspecting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,7 +245,7 @@ def test_a_name_that_comes_back(tmp_path: Path) -> None:
     base = f"{storage}/containers/web"
     os.close(again.room(root, "web", base))
     again.keep(Request("web", {"process": {"args": ["sh"]}, "annotations": {}}, root=root, storage=storage), base)
-    os.rmdir(f"{root}/web/{claims.CLAIMED}")
+    os.rmdir(f"{root}/web/{state.CLAIMED}")
     os.rmdir(f"{root}/web")
     with pytest.raises(Error, match="'web' is taken"):
         again.room(root, "web", base)
@@ -321,19 +320,6 @@ def test_no_sides_of_a_copy(source: str, target: str) -> None:
         cp.sides(source, target)
 
 
-def test_templates() -> None:
-    """Values are taken by their keys, as text or JSON; what is not there is named."""
-    value = {"State": {"Status": "running", "Pid": 7}, "Args": ["a"]}
-    assert inspecting.filled("{{.State.Status}}/{{.State.Pid}} {{json .Args}}!", value) == 'running/7 ["a"]!'
-    for template, text in (
-        ("{{.State.X}}", "no X; there are Status, Pid"),
-        ("{{x}}", "not understood"),
-        ("{{.A", "not"),
-    ):
-        with pytest.raises(Error, match=text):
-            inspecting.filled(template, value)
-
-
 def test_inspect(tmp_path: Path) -> None:
     """Limits and state are told by Docker's keys, in its units; an unknown exit code is null."""
     config = {
@@ -372,7 +358,9 @@ def test_usage_without_a_cgroup() -> None:
     (found,) = usage.between({"web": first}, {"web": first.replace(when_nsec=10**9)})
     unknown = ("cpu_percent", "memory_bytes", "memory_percent", "read_bytes", "written_bytes", "pids")
     assert [found[key] for key in unknown] == [None] * len(unknown)
-    assert stats.row(found) == ("web", "--", "2", "-- / 67.1 MB", "--", "--", "--", "--")
+    assert [stats.row(found)[key] for key in stats.LISTING.usual] == [
+        "web", "--", "2", "-- / 67.1 MB", "--", "--", "--", "--",
+    ]  # fmt: skip
     assert stats.picture([[found]], 80).startswith("web: CPU -- of 200%")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import sys
@@ -11,23 +12,23 @@ import pytest
 
 from lxcfs_py import process
 from lxcfs_py.errors import Error
-from runtime import state
+from runtime import state, units
 from runtime.config import logs as rotating
 from runtime.kernel import holder
 from runtime.lifecycle import hold
+from runtime.lifecycle import log as log_
 from runtime.lifecycle.log import Log
 from runtime.places import host
-from runtime.verbs import logs
 from tests.unit.runtime.test_living import BASE, made
 
 
 def test_timestamps(tmp_path: Path) -> None:
     """A line's time is that of the piece it begins in."""
     log = Log(made(tmp_path))
-    text = log.read(timestamps=True).decode()
+    text = log.read(log_.TIMES).decode()
     stamp = "2023-11-14T22:13:2{}.000000005Z {}\n".format
     assert text == stamp(0, "one") + stamp(0, "two") + stamp(1, "three") + stamp(2, "four")
-    assert log.read(timestamps=True) == b""
+    assert log.read(log_.TIMES) == b""
 
 
 @pytest.mark.parametrize("cut", [8, 16])
@@ -38,7 +39,7 @@ def test_a_note_that_was_cut(tmp_path: Path, cut: int) -> None:
     notes = path.read_bytes()[:72]
     path.write_bytes(notes[:24] + notes[24 : 24 + cut] + notes[48:])
     stamp = "2023-11-14T22:13:2{}.000000005Z {}\n".format
-    text = Log(found).read(timestamps=True).decode()
+    text = Log(found).read(log_.TIMES).decode()
     assert text == stamp(0, "one") + stamp(0, "two") + stamp(0, "three") + stamp(2, "four")
 
 
@@ -49,7 +50,32 @@ def test_since(tmp_path: Path, since: int, left: bytes) -> None:
     """Only lines that were begun then or later are shown, whole."""
     log = Log(made(tmp_path))
     log.since(BASE + since * 10**9)
-    assert log.read(timestamps=False) == left
+    assert log.read() == left
+
+
+@pytest.mark.parametrize(
+    ("until", "left"), [(0, b""), (1, b"one\ntwo\n"), (2, b"one\ntwo\nthree\n"), (3, b"one\ntwo\nthree\nfour\n")]
+)
+def test_until(tmp_path: Path, until: int, left: bytes) -> None:
+    """Only lines that were begun before then are shown, whole, and the last of these as such."""
+    log = Log(made(tmp_path))
+    log.until(BASE + until * 10**9)
+    log.tail(1)
+    assert (log.read(), log.read()) == (left.splitlines(keepends=True)[-1] if left else b"", b"")
+    log.at = 0
+    assert (log.read(), log.read()) == (left, b"")
+
+
+def test_a_log_as_json(tmp_path: Path) -> None:
+    """Each line is an object, with the time of its beginning; what is no text does no harm."""
+    found = made(tmp_path)
+    Path(found.storage, "log").write_bytes(b"one\ntw" + b"o\nth\xffee" + b"\nfour\n")
+    log, text = Log(found), b""
+    while piece := log.read(log_.JSON):
+        text += piece
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [line["log"] for line in lines] == ["one\n", "two\n", "th\ufffdee\n", "four\n"]
+    assert [line["time"][18] for line in lines] == ["0", "0", "1", "2"]
 
 
 @pytest.mark.parametrize(("count", "left"), [(0, b""), (1, b"four\n"), (3, b"two\nthree\nfour\n"), (9, None)])
@@ -57,7 +83,7 @@ def test_tail(tmp_path: Path, count: int, left: bytes | None) -> None:
     """The last lines are the last lines, and all where there are no more."""
     log = Log(made(tmp_path))
     log.tail(count)
-    assert log.read(timestamps=False) == (b"one\ntwo\nthree\nfour\n" if left is None else left)
+    assert log.read() == (b"one\ntwo\nthree\nfour\n" if left is None else left)
 
 
 def test_the_tail_of_a_long_log(tmp_path: Path) -> None:
@@ -66,10 +92,10 @@ def test_the_tail_of_a_long_log(tmp_path: Path) -> None:
     Path(found.storage, "log").write_bytes(b"".join(b"%d\n" % n for n in range(100_000)) + b"end")
     log = Log(found)
     log.tail(2)
-    assert log.read(timestamps=False) == b"99999\nend"
+    assert log.read() == b"99999\nend"
     log.at = 0
     log.tail(50_000)
-    assert log.read(timestamps=False).startswith(b"50001\n")
+    assert log.read().startswith(b"50001\n")
 
 
 def test_a_rotated_log(tmp_path: Path) -> None:
@@ -82,14 +108,14 @@ def test_a_rotated_log(tmp_path: Path) -> None:
         Path(path).write_text(f"{number}\n")
         Path(f"{path}.times").write_bytes(struct.pack(holder.TIME, BASE // 10**9 + number, 5, 0))
         if number == 5:
-            assert log.read(timestamps=False) == b"one\ntwo\nthree\nfour\n"
-    assert [log.read(timestamps=False) for _ in range(4)] == [b"5\n", b"6\n", b"7\n", b""]
+            assert log.read() == b"one\ntwo\nthree\nfour\n"
+    assert [log.read() for _ in range(4)] == [b"5\n", b"6\n", b"7\n", b""]
     assert sorted(name for name in os.listdir(found.storage) if "times" not in name) == ["log", "log.1", "log.2"]
     log = Log(found)
     log.tail(2)
-    assert log.read(timestamps=True) == b"2023-11-14T22:13:26.000000005Z 6\n"
+    assert log.read(log_.TIMES) == b"2023-11-14T22:13:26.000000005Z 6\n"
     log.since(BASE + 7 * 10**9)
-    assert log.read(timestamps=False) == b"7\n"
+    assert log.read() == b"7\n"
     for file in hold.rotate(path, 1):
         os.close(file)
     assert Path(path).read_bytes() == b"" and not Path(f"{path}.1").exists()
@@ -105,7 +131,7 @@ def test_a_log_that_is_followed_for_long(tmp_path: Path) -> None:
             os.close(file)
         Path(path).write_text(f"{number}\n")
         Path(f"{path}.times").write_bytes(struct.pack(holder.TIME, BASE // 10**9 + number, 5, 0))
-        while data := log.read(timestamps=number % 2 == 1):
+        while data := log.read(log_.TIMES if number % 2 else log_.PLAIN):
             said += data.split()[-1] + b" "
     assert said == b"four " + b"".join(b"%d " % number for number in range(50))
     assert len(os.listdir("/proc/self/fd")) <= had + 2
@@ -154,12 +180,16 @@ def test_rotation() -> None:
 def test_moments() -> None:
     """A time is a length before now, seconds since 1970, or a date."""
     now = 10**18
-    assert logs.moment("10m", now) == now - 600 * 10**9
-    assert logs.moment("1700000000", now) == BASE
-    assert logs.moment("2023-11-14T22:13:20Z", now) == BASE
-    for text in ("soon", "2023-13-14", "-5m", ""):
+    moment = units.moment
+    assert moment("10m", "--since", now) == now - 600 * 10**9
+    assert moment("-10m", "--until", now) == now + 600 * 10**9
+    assert moment("1700000000", "--since", now) == BASE
+    assert moment("2023-11-14T22:13:20Z", "--since", now) == BASE
+    for text in ("1700000000.123456789", "2023-11-14T22:13:20.123456789Z", "2023-11-14T23:13:20.123456789+01:00"):
+        assert moment(text, "--since", now) == BASE + 123_456_789
+    for text in ("soon", "2023-13-14", "--5m", ""):
         with pytest.raises(Error, match="--since"):
-            logs.moment(text, now)
+            moment(text, "--since", now)
 
 
 @pytest.mark.parametrize("hindered", ["", "locked", "another's"])

@@ -51,9 +51,11 @@ def test_update_by_options_and_what_stays() -> None:
     old = {"memory": {"limit": 1, "swap": 2}, "pids": {"limit": 3}, "devices": []}
     both = {"memory": {"limit": 64 << 20, "swap": 2}, "pids": {"limit": 3}, "devices": [], "cpu": {"quota": -1}}
     assert update.merged(old, new) == both
-    update.check({"memory": {"limit": 64 << 20, "swap": -1}})
+    update.check({"memory": {"limit": 64 << 20, "swap": -1}}, runs=True)
     with pytest.raises(Error, match="-m 256m: more than --memory-swap 128m, which counts both; give both"):
-        update.check({"memory": {"limit": 256 << 20, "swap": 128 << 20}})
+        update.check({"memory": {"limit": 256 << 20, "swap": 128 << 20}}, runs=True)
+    with pytest.raises(Error, match="-m 1m: too little"):
+        update.check({"memory": {"limit": 1 << 20}}, runs=False)
 
 
 def test_exec_adds_to_the_containers_process() -> None:

@@ -267,7 +267,7 @@ def test_only_some_can_have_lost_their_maker(tmp_path: Path) -> None:
     """Of containers that are made, and are not to be removed at their end, nothing but a directory is looked at."""
     for id_ in ("making", "made"):
         os.close(claims.claim(str(tmp_path), id_))
-    (tmp_path / "made" / claims.CLAIMED).rmdir()
+    (tmp_path / "made" / state.CLAIMED).rmdir()
     (tmp_path / "made/state.json").touch()
     (tmp_path / "half-removed").mkdir()
     assert claims.unsettled(str(tmp_path)) == ("half-removed", "making")
