@@ -148,11 +148,14 @@ def apply(process: Mapping[str, Any], command: str, load: Callable[[], None], pr
     from 3 on stay open, beside the standard streams.
     """
     variables = dict(item.partition("=")[::2] for item in process["env"])
-    label = labels.of(process)
+    label = labels.opened(process)
     program = stub.make(process["args"][0], label)  # before a filter may forbid it
-    place = stub.by(program) if program >= 0 else -1
-    if label:
-        labels.prove(label, shown=isinstance(place, str))
+    place = stub.by(program) if program >= 0 and not label else program
+    for number in range(3, 3 + preserved):
+        os.set_inheritable(number, True)
+    syscalls.close_on_exec(3 + preserved)  # before a filter may forbid it
+    if label and program >= 0:
+        os.set_inheritable(label.directory, True)
     if not process["noNewPrivileges"]:
         load()
     become(process)
@@ -161,12 +164,12 @@ def apply(process: Mapping[str, Any], command: str, load: Callable[[], None], pr
         load()
     for ignored in (_signal.SIGPIPE, _signal.SIGXFSZ):  # by Python, and execve would keep that
         _signal.signal(ignored, _signal.SIG_DFL)
-    for number in range(3, 3 + preserved):
-        os.set_inheritable(number, True)
-    syscalls.close_on_exec(3 + preserved)
     try:
         stub.refuse(command, process["args"], variables)
         stub.execute(place, command, process["args"], variables)
+        if label and program >= 0:  # by its path it might be somebody else's program, and ours would tell nobody
+            hint = "have the filter of system calls allow execveat, close and openat2"
+            raise RunError(f"exec {command}: the program that tells its label can't be executed", hint)
         if label:
             labels.apply(label)
         os.execve(command, process["args"], variables)
