@@ -20,6 +20,8 @@ APPARMOR, SELINUX = "/proc/self/attr/apparmor/exec", "/proc/self/attr/exec"
 """Take the profile (aa_change_onexec(2)) and the label (setexeccon(3)) of what is executed next."""
 PROC_ROOT_INO = 1
 """include/linux/proc_ns.h: what is bound from inside a procfs has another number."""
+KEYCREATE, SOCKCREATE = "/proc/self/attr/keycreate", "/proc/self/attr/sockcreate"
+"""Take the label of keys and of sockets that are made from then on, until the next execve."""
 FIELDS = ("apparmorProfile", "selinuxLabel")
 
 
@@ -65,8 +67,18 @@ def check(process: Mapping[str, Any], *, option: bool = False) -> None:
         asking = (("/proc/self/attr/apparmor/current", f"permprofile {profile}"),)
         _ask("apparmor", "AppArmor", what, asking, "is it loaded? apparmor_parser -r FILE loads one")
     elif label:
-        what = f"config.json: process.selinuxLabel: {label!r}"
-        _ask("selinux", "SELinux", what, ((SELINUX, label), (SELINUX, "\n")), "has the policy such a label?")
+        _ask_selinux("process.selinuxLabel", SELINUX, label)
+
+
+def check_files(linux: Mapping[str, Any]) -> None:
+    """Ask it about the label of the container's own files; ``fscreate`` would take unknown ones from who is root."""
+    if label := linux.get("mountLabel"):
+        _ask_selinux("linux.mountLabel", SOCKCREATE, label)
+
+
+def _ask_selinux(field: str, path: str, label: str) -> None:
+    what = f"config.json: {field}: {label!r}"
+    _ask("selinux", "SELinux", what, ((path, label), (path, "\n")), "has the policy such a label?")
 
 
 def _ask(module: str, name: str, what: str, writes: tuple[tuple[str, str], ...], hint: str) -> None:
