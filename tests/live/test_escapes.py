@@ -123,11 +123,11 @@ def test_no_descriptor_leads_out(clean: Box, tmp_path: Path, how: str) -> None:
 
     def run(*options: str) -> subprocess.CompletedProcess[str]:
         script = ("sh", "-ec", "ls -d $(pwd -P)/.; ls /proc/self/fd")
-        start = ("--rm", "--proc-view", "off", *options, "--", *script)
-        command = clean.command(*start) if how == "start" else [BIN / "pyproc", "exec", *clean.places, *options]
+        enter = [str(BIN / "pyproc"), "exec", *clean.places, *options, id_, "--", *script]
+        start = clean.command("--rm", "--proc-view", "off", *options, "--", *script)
         return subprocess.run(
-            command if how == "start" else [*command, id_, "--", *script], env=clean.environment, text=True,
-            stdin=subprocess.DEVNULL, capture_output=True, pass_fds=[held], timeout=60 * clean.scale, check=False,
+            start if how == "start" else enter, env=clean.environment, text=True, stdin=subprocess.DEVNULL,
+            capture_output=True, pass_fds=[held], timeout=60 * clean.scale, check=False,
         )  # fmt: skip
 
     assert run().stdout.split() == ["/" * 2 + ".", "0", "1", "2", "3"], "beside its streams only ls's own"
@@ -137,7 +137,7 @@ def test_no_descriptor_leads_out(clean: Box, tmp_path: Path, how: str) -> None:
         assert (done.returncode, done.stdout[:4]) in ((125, ""), (0, "//.\n")), (place, done)
     os.close(held)
     clean.pyproc("delete", "--force", id_)
-    found = ["find", tmp_path, clean.base, "/sys/fs/cgroup", "-name", "made-by-an-escape"]
+    found = ["find", str(tmp_path), str(clean.base), "/sys/fs/cgroup", "-name", "made-by-an-escape"]
     assert subprocess.run(found, capture_output=True, check=False).stdout == b""
 
 
