@@ -115,6 +115,26 @@ def test_the_console_is_the_terminal(runtime: Runtime, bundle: Bundle, tmp_path:
     assert "\nx\n" not in seen.stdout
 
 
+@pytest.mark.parametrize("there", ["/proc/self/fd/0", "/proc/self/exe", "/dev/null", "fifo"])
+def test_a_terminal_that_is_none(runtime: Runtime, bundle: Bundle, tmp_path: Path, there: str) -> None:
+    """What stands for the container's ptmx can be no file of ours, and holds nobody up who comes in by a terminal."""
+    bundle.config["mounts"] = [each for each in bundle.config["mounts"] if each["destination"] == "/proc"]
+    (bundle.root / "dev/pts").mkdir()
+    if there == "fifo":
+        os.mkfifo(bundle.root / "dev/pts/ptmx")
+    else:
+        (bundle.root / "dev/pts/ptmx").symlink_to(there)
+    bundle.run("sleep 1000")
+    assert runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "c") == 0
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "console"))
+        server.listen()
+        terminal = ("--tty", "--console-socket", str(tmp_path / "console"))
+        done = runtime("exec", *terminal, "c", "touch", "/ran", check=False)
+    assert (done.returncode, "/dev/pts/ptmx: " in done.stderr) == (125, True), done
+    assert not (bundle.root / "ran").exists()
+
+
 RACING = """
 import os, sys
 from runtime.kernel import syscalls as sc
