@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,6 +111,33 @@ def test_nor_is_an_entering_commands(clean: Box, tmp_path: Path, interpreter: Pa
     assert done.returncode != 0
     assert "found []" in printed(clean, id_, 60 * clean.scale)
     clean.pyproc("delete", "--force", id_)
+
+
+def test_it_needs_no_executable_memory() -> None:
+    """CVE-2019-5736: where vm.memfd_noexec forbids that (here in a pid namespace alone), it is a file that lies nowhere."""
+    script = """
+import os
+from runtime.kernel import stub
+setting = "/proc/sys/vm/memfd_noexec"
+if os.path.exists(setting):
+    with open(setting, "w") as file: file.write("2")
+program = stub.make("/bin/echo")
+assert program >= 0 and os.fstat(program).st_mode & 0o111
+stub.execute(stub.by(program), "/bin/echo", ["echo", "said"], {})
+"""
+    command = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount-proc",
+        "--pid",
+        "--fork",
+        sys.executable,
+        "-c",
+        script,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "said\n", done.stderr
 
 
 @pytest.mark.parametrize("how", ["start", "exec"])
