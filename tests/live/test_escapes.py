@@ -114,7 +114,7 @@ def test_nor_is_an_entering_commands(clean: Box, tmp_path: Path, interpreter: Pa
 
 
 def test_it_needs_no_executable_memory() -> None:
-    """CVE-2019-5736: where vm.memfd_noexec forbids that (here in a pid namespace alone), it is a file that lies nowhere."""
+    """CVE-2019-5736: where vm.memfd_noexec forbids that, in a pid namespace here, it is a file that lies nowhere."""
     script = """
 import os
 from runtime.kernel import stub
