@@ -140,12 +140,18 @@ def _into(path: str, *, make: bool) -> None:
     os.getcwd()
 
 
-def apply(process: Mapping[str, Any], command: str, load: Callable[[], None], preserved: int = 0) -> NoReturn:
+def apply(
+    process: Mapping[str, Any],
+    command: str,
+    load: Callable[[], None],
+    preserved: int = 0,
+    fork: Callable[[], None] | None = None,
+) -> NoReturn:
     """Become the command, a file that ``look`` has found; raises RunError if it can't be executed.
 
     ``load`` loads the system call filter: at the very end, unless that takes a right which is given up before
     (without no_new_privs CAP_SYS_ADMIN, seccomp(2)). ``preserved`` descriptors
-    from 3 on stay open, beside the standard streams.
+    from 3 on stay open, beside the standard streams. ``fork`` returns in the process that is to become the command.
     """
     variables = dict(item.partition("=")[::2] for item in process["env"])
     label = labels.opened(process)
@@ -164,6 +170,8 @@ def apply(process: Mapping[str, Any], command: str, load: Callable[[], None], pr
         load()
     for ignored in (_signal.SIGPIPE, _signal.SIGXFSZ):  # by Python, and execve would keep that
         _signal.signal(ignored, _signal.SIG_DFL)
+    if fork is not None:
+        fork()
     try:
         stub.refuse(command, process["args"], variables)
         stub.execute(place, command, process["args"], variables)

@@ -83,7 +83,7 @@ def test_nothing_of_it_is_loaded(runtime: Runtime, bundle: Bundle) -> None:
     assert runtime("exec", "-u", "me", "c", "cat", "/etc/passwd").stdout.startswith("me:")
     assert "/none" in runtime("exec", "c", "/none", check=False).stderr
     assert "not in the container" in runtime("exec", "-u", "nobody", "c", "cat", check=False).stderr
-    assert len(json.loads(runtime("top", "--format", "json", "c").stdout)) == 1
+    assert len(json.loads(runtime("top", "--json", "c").stdout)) == 1
     assert "sleep" in runtime("top", "c").stdout
     copied = subprocess.run(
         [*runtime.command, "cp", "c:/etc/passwd", "-"], env=runtime.environment, capture_output=True, check=True
