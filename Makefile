@@ -36,7 +36,7 @@ test-live: ## the live tests on this machine
 	@deploy/bootstrap test
 	python -m pytest $(or $(ARGS),tests/live)
 
-test-v2: ## the live tests on a host with unified cgroup v2: LANE=qemu (default) or LANE=uml
+test-v2: ## the live tests on a host with unified cgroup v2: LANE=qemu (default), qemu-selinux or uml
 	@deploy/bootstrap test
 	tests/vm/test $(LANE) $(ARGS)
 

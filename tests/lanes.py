@@ -34,6 +34,8 @@ class Lane(NamedTuple):
     """Whether what lies below /tmp can be a layer of an overlay: not where that is on one itself."""
     apparmor: bool
     """Whether the kernel runs with AppArmor."""
+    selinux: bool
+    """Whether the kernel runs with SELinux, and has no policy that anybody needs."""
     native: bool
     """Whether the machine is no software emulation, in which everything takes 11 times as long, or more."""
     time_scale: float
@@ -52,6 +54,7 @@ GUESTS = {
         nodes=True,
         layers=False,
         apparmor=True,
+        selinux=False,
         native=False,
         time_scale=15.0,
     ),
@@ -66,10 +69,12 @@ GUESTS = {
         nodes=False,
         layers=False,
         apparmor=False,
+        selinux=False,
         native=True,
         time_scale=3.0,
     ),
 }
+GUESTS["qemu-selinux"] = GUESTS["qemu"]._replace(apparmor=False, selinux=True)
 
 
 def here() -> Lane:
@@ -95,6 +100,7 @@ def here() -> Lane:
         nodes=os.path.isdir("/sys/devices/system/node"),
         layers=True,
         apparmor=enabled == "Y",
+        selinux=False,
         native=True,
         time_scale=1.0,
     )

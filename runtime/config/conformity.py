@@ -145,9 +145,8 @@ def net_devices(config: dict[str, Any]) -> None:
 
 
 def labels(config: dict[str, Any]) -> None:
-    """Labels for files need SELinux."""
-    if config["linux"].get("mountLabel") and not security.has_module("selinux"):
-        raise _no("linux.mountLabel", security.without("SELinux"), "leave it out")
+    """The kernel knows the label of files; its process's is checked with that."""
+    security.check_files(config["linux"])
 
 
 CHECKS = (process, spaces, mounts, devices, sysctls, hooks, net_devices, labels, shares)

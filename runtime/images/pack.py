@@ -12,6 +12,7 @@ from lxcfs_py.errors import Error
 from lxcfs_py.record import Record
 from runtime.images.entry import MARK, OPAQUE, XATTR
 from runtime.images.stream import CHUNK
+from runtime.kernel import beheld
 from runtime.kernel.attributes import OVERLAY
 from runtime.kernel.mountapi import openat2
 from runtime.root.lower import is_directory, is_opaque, is_whiteout
@@ -140,12 +141,15 @@ class Pack:
         tar.addfile(info)
 
     def _file(self, tar: TarFile, info: TarInfo, found: Found) -> None:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with open(os.open(found.name, flags, dir_fd=found.directory), "rb") as file:
-            about = os.fstat(file.fileno())
-            if not os.path.samestat(about, found.about):
+        place = beheld.look(found.name, found.directory)
+        try:
+            if not os.path.samestat(os.fstat(place), found.about):
                 raise FileNotFoundError(errno.ENOENT, "another is there now", info.name)
-            info.size = about.st_size
+            opened = beheld.read(place)
+        finally:
+            os.close(place)
+        with open(opened, "rb") as file:
+            info.size = os.fstat(opened).st_size
             try:
                 tar.addfile(info, file)
             except OSError as error:

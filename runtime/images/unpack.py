@@ -12,7 +12,7 @@ import os
 from lxcfs_py.errors import Error
 from runtime.images import entry as entries
 from runtime.images.entry import Entry, refuse
-from runtime.kernel import attributes
+from runtime.kernel import attributes, beheld
 from runtime.kernel.mountapi import openat2
 from runtime.places import unprivileged
 from runtime.root.lower import is_directory, is_whiteout, opaque_mark
@@ -220,7 +220,7 @@ class Unpack:
         for name, value in found.xattrs:
             attributes.put(b"/proc/self/fd/%d/%b" % (parent, found.name), name, value)
         if found.kind == entries.NODE:
-            os.chmod(found.name, found.mode & 0o7777, dir_fd=parent)  # just made by us: no link
+            beheld.change_mode(found.name, parent, found.mode & 0o7777)
         os.utime(found.name, ns=(found.mtime_nsec, found.mtime_nsec), dir_fd=parent, follow_symlinks=False)
 
     def _symlink(self, found: Entry, _stream: Stream) -> None:

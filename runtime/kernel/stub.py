@@ -18,6 +18,8 @@ import errno
 import os
 from _struct import pack
 
+from lxcfs_py import mountapi
+from lxcfs_py.record import Record
 from runtime.kernel import program
 
 TYPE_CHECKING = False
@@ -46,28 +48,42 @@ CODE = {
 
 LABELLING: dict[str, tuple[str, Callable[[int], bytes]]] = {
     "x86_64": (
-        "4c8d052f000000 498d7004 ba01000800 b801010000 0f05"  # openat the file that is named behind, for writing
-        "89c7 498d7040 418b10 b801000000 0f05"  # write the label, which is behind that
+        "4c8d053d000000 418b7804 498d7020 498d5008 6a18415a b8b5010000 0f05"  # openat2 the file in the directory
+        "4189c1 6a0358 0f05"  # close the directory
+        "4489cf 498d7030 418b10 6a0158 0f05"  # write the label
         "39d0 7406 4883642408 00"  # unless all of it was taken the command's path is none
         "e9",  # jump behind the label
         lambda size: pack("=i", size),
     ),
     "aarch64": (
-        "c9010010 21110091 22008052 0201a072 080780d2 010000d4"  # openat the file that is named behind, for writing
-        "21010191 220140b9 080880d2 010000d4"  # write the label, which is behind that
+        "89020010 200540b9 21810091 22210091 030380d2 a83680d2 010000d4"  # openat2 the file in the directory
+        "ea03002a 200540b9 280780d2 010000d4"  # close the directory
+        "e0030a2a 21c10091 220140b9 080880d2 010000d4"  # write the label
         "1f0002eb 40000054 ff0700f9",  # unless all of it was taken the command's path is none
         lambda size: pack("=I", 0x14000000 | (size // 4 + 1)),  # jump behind the label
     ),
 }
-"""By machine: what goes before. The label's length, the file's name in 60 bytes and the label follow it."""
-Label = tuple[str, str]
-"""A file of /proc/self, and what is to be written there before the command is executed."""
+"""By machine: what goes before. Behind it are ``_labelling``'s data."""
+
+
+class Label(Record):
+    """What is to be written before the command is executed, and where.
+
+    The kernel takes it from who has the file opened since its execve alone, so the program opens it: in a directory
+    that was found to be right, and nothing mounted there meanwhile.
+    """
+
+    directory: int
+    """Open; the program closes it."""
+    name: str
+    """Of at most 15 bytes."""
+    text: str
 
 
 def image(path: str, machine: str, label: Label | None = None) -> bytes:
     """Return the program, an ELF file of one segment (elf(5))."""
     number, code = CODE[machine]
-    why = f"is {label[1].removeprefix('exec ')!r} still known to the kernel, and it" if label else "is it"
+    why = f"is {label.text.removeprefix('exec ')!r} still known to the kernel, and it" if label else "is it"
     text = f"pyproc: exec {path}: can't be executed; {why} a program of this machine, with its interpreter there?\n"
     encoded = text.encode("utf-8", "surrogateescape")
     body = bytes.fromhex(code) + pack("=I", len(encoded)) + encoded
@@ -75,8 +91,9 @@ def image(path: str, machine: str, label: Label | None = None) -> bytes:
 
 
 def _labelling(label: Label, machine: str) -> bytes:
-    file, text = (each.encode("utf-8", "surrogateescape") for each in label)
-    data = pack("=I60s", len(text), file) + text
+    text = label.text.encode("utf-8", "surrogateescape")
+    how = os.O_WRONLY | os.O_CLOEXEC, 0, mountapi.RESOLVE_NO_XDEV | mountapi.RESOLVE_NO_SYMLINKS
+    data = pack("=Ii3Q16s", len(text), label.directory, *how, label.name.encode()) + text
     data += bytes(-len(data) % 4)
     code, jump = LABELLING[machine]
     return bytes.fromhex(code) + jump(len(data)) + data

@@ -142,12 +142,7 @@ def clone(flags: int, cgroup: int = -1) -> int:
 
 def close_on_exec(first: int) -> None:
     """Mark every descriptor from ``first`` on; see close_range(2), CLOSE_RANGE_CLOEXEC (5.11)."""
-    try:
-        checked(libc.syscall(SYS_CLOSE_RANGE, first, 2**32 - 1, 4), "close_range")
-    except OSError:
-        for name in os.listdir("/proc/self/fd"):
-            if int(name) >= first and os.path.exists(f"/proc/self/fd/{name}"):
-                os.set_inheritable(int(name), False)
+    checked(libc.syscall(SYS_CLOSE_RANGE, first, 2**32 - 1, 4), "close_range")
 
 
 def bpf(command: int, attributes: bytes | Array, what: str) -> int:

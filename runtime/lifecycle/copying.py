@@ -19,6 +19,7 @@ from runtime.images.entry import Entry, refuse
 from runtime.images.pack import seconds
 from runtime.images.stream import CHUNK, Stream
 from runtime.images.unpack import Unpack
+from runtime.kernel import beheld
 from runtime.kernel.attributes import OVERLAY
 from runtime.process import ids
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 300
 """Directories in one another: each keeps a descriptor open."""
+TYPES = {0o120000: tarfile.SYMTYPE, 0o020000: tarfile.CHRTYPE, 0o060000: tarfile.BLKTYPE}
 SPECIAL = 0o6000
 """S_ISUID and S_ISGID."""
 
@@ -74,25 +76,33 @@ class Packer:
 
     def add(self, at: int, name: bytes, called: bytes, depth: int = 0) -> None:
         """Add what a directory has by a name, and all below it; ``called`` is its name in the tar, or "" for none."""
-        about = os.stat(name, dir_fd=at, follow_symlinks=False)
-        kind = about.st_mode & 0o170000
-        if depth > MAX_DEPTH:
-            raise Error(f"{_name(called)[:80]}...: more than {MAX_DEPTH} directories deep", "copy a part of it")
-        if kind == 0o100000:
-            self.file(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at), called)
-        elif kind == 0o040000:
-            self.directory(
-                os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at), called, depth
-            )
-        elif kind != 0o140000:  # a socket means nothing without its server
-            info = self._info(about, called)
-            info.type = {0o120000: tarfile.SYMTYPE, 0o020000: tarfile.CHRTYPE, 0o060000: tarfile.BLKTYPE}.get(
-                kind, tarfile.FIFOTYPE
-            )
-            if kind == 0o120000:
-                info.linkname = _name(os.readlink(name, dir_fd=at))
-            info.devmajor, info.devminor = os.major(about.st_rdev), os.minor(about.st_rdev)
-            self.tar.addfile(info)
+        place = beheld.look(name, at)
+        try:
+            about = os.fstat(place)
+            kind = about.st_mode & 0o170000
+            if depth > MAX_DEPTH:
+                raise Error(f"{_name(called)[:80]}...: more than {MAX_DEPTH} directories deep", "copy a part of it")
+            if kind == 0o100000:
+                opened = beheld.read(place)
+            elif kind == 0o040000:
+                opened = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place)
+            else:
+                self._unopened(place, about, called)
+                return
+        finally:
+            os.close(place)
+        self.file(opened, called) if kind == 0o100000 else self.directory(opened, called, depth)
+
+    def _unopened(self, place: int, about: os.stat_result, called: bytes) -> None:
+        """Add what is neither file nor directory; a socket means nothing without its server."""
+        kind, info = about.st_mode & 0o170000, self._info(about, called)
+        if kind == 0o140000:
+            return
+        info.type = TYPES.get(kind, tarfile.FIFOTYPE)
+        if kind == 0o120000:
+            info.linkname = _name(os.readlink(b"", dir_fd=place))
+        info.devmajor, info.devminor = os.major(about.st_rdev), os.minor(about.st_rdev)
+        self.tar.addfile(info)
 
     def _attributes(self, descriptor: int) -> dict[str, str]:
         """Return extended attributes as pax has them, but for the host's ids (ACLs) where others hold."""
@@ -132,12 +142,8 @@ class Packer:
         """Add a file, open, which is closed."""
         with open(descriptor, "rb") as file:
             about = os.fstat(descriptor)
-            if about.st_mode & 0o170000 != 0o100000:  # replaced since it was looked at
-                raise Error(f"{_name(called)}: it changes while it is copied", "stop what does that")
-            info = self._info(about, called)
-            first = (
-                self._first.setdefault((about.st_dev, about.st_ino), info.name) if about.st_nlink > 1 else info.name
-            )
+            info, key = self._info(about, called), (about.st_dev, about.st_ino)
+            first = self._first.setdefault(key, info.name) if about.st_nlink > 1 else info.name
             if first != info.name:
                 info.type, info.linkname = tarfile.LNKTYPE, first
                 self.tar.addfile(info)

@@ -133,11 +133,9 @@ def _execute(
 
     load = filter_.loader(starter, heard=word == GO) if filter_ is not None else lambda: None
 
-    def become() -> NoReturn:
-        runner.apply(command, file, load, request.preserve_fds)
-
+    fork = None
     if request.init:
         from runtime.lifecycle import init
 
-        init.run(lambda: guarded(starter, become))
-    become()
+        fork = init.fork
+    runner.apply(command, file, load, request.preserve_fds, fork)

@@ -22,7 +22,7 @@ from lxcfs_py.errors import Error
 from lxcfs_py.procfs import proc_cgroup
 from lxcfs_py.record import Record
 from runtime import places
-from runtime.kernel import signals, syscalls
+from runtime.kernel import mountapi, signals, syscalls
 from runtime.process import attend as attendance
 from runtime.process import cgroups, labels, namespaces, scheduling, seccomp, users
 from runtime.process import command as runner  # everything is imported before we are inside
@@ -96,7 +96,7 @@ class Entry:
         if self.wish.process["terminal"]:
             from runtime.process import terminal
 
-            master, slave = terminal.make(os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+            master, slave = terminal.make(mountapi.open_here("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY))
             send(report, b"terminal", master)
             os.close(master)
         pid = os.fork()

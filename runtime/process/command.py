@@ -140,19 +140,28 @@ def _into(path: str, *, make: bool) -> None:
     os.getcwd()
 
 
-def apply(process: Mapping[str, Any], command: str, load: Callable[[], None], preserved: int = 0) -> NoReturn:
+def apply(
+    process: Mapping[str, Any],
+    command: str,
+    load: Callable[[], None],
+    preserved: int = 0,
+    fork: Callable[[], None] | None = None,
+) -> NoReturn:
     """Become the command, a file that ``look`` has found; raises RunError if it can't be executed.
 
     ``load`` loads the system call filter: at the very end, unless that takes a right which is given up before
     (without no_new_privs CAP_SYS_ADMIN, seccomp(2)). ``preserved`` descriptors
-    from 3 on stay open, beside the standard streams.
+    from 3 on stay open, beside the standard streams. ``fork`` returns in the process that is to become the command.
     """
     variables = dict(item.partition("=")[::2] for item in process["env"])
-    label = labels.of(process)
+    label = labels.opened(process)
     program = stub.make(process["args"][0], label)  # before a filter may forbid it
-    place = stub.by(program) if program >= 0 else -1
-    if label:
-        labels.prove(label, shown=isinstance(place, str))
+    place = stub.by(program) if program >= 0 and not label else program
+    for number in range(3, 3 + preserved):
+        os.set_inheritable(number, True)
+    syscalls.close_on_exec(3 + preserved)  # before a filter may forbid it
+    if label and program >= 0:
+        os.set_inheritable(label.directory, True)
     if not process["noNewPrivileges"]:
         load()
     become(process)
@@ -161,12 +170,14 @@ def apply(process: Mapping[str, Any], command: str, load: Callable[[], None], pr
         load()
     for ignored in (_signal.SIGPIPE, _signal.SIGXFSZ):  # by Python, and execve would keep that
         _signal.signal(ignored, _signal.SIG_DFL)
-    for number in range(3, 3 + preserved):
-        os.set_inheritable(number, True)
-    syscalls.close_on_exec(3 + preserved)
+    if fork is not None:
+        fork()
     try:
         stub.refuse(command, process["args"], variables)
         stub.execute(place, command, process["args"], variables)
+        if label and program >= 0:  # by its path it might be somebody else's program, and ours would tell nobody
+            hint = "have the filter of system calls allow execveat, close and openat2"
+            raise RunError(f"exec {command}: the program that tells its label can't be executed", hint)
         if label:
             labels.apply(label)
         os.execve(command, process["args"], variables)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from lxcfs_py.cgroup.setting import write
 from lxcfs_py.errors import reason
 from runtime.errors import RunError, said
+from runtime.kernel import mountapi
+from runtime.kernel.stub import Label
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from runtime.kernel.stub import Label
-
 APPARMOR, SELINUX = "/proc/self/attr/apparmor/exec", "/proc/self/attr/exec"
 """Take the profile (aa_change_onexec(2)) and the label (setexeccon(3)) of what is executed next."""
+PROC_ROOT_INO = 1
+"""include/linux/proc_ns.h: what is bound from inside a procfs has another number."""
+KEYCREATE, SOCKCREATE = "/proc/self/attr/keycreate", "/proc/self/attr/sockcreate"
+"""Take the label of keys and of sockets that are made from then on, until the next execve."""
 FIELDS = ("apparmorProfile", "selinuxLabel")
 
 
@@ -42,7 +47,7 @@ def _enabled(name: str) -> bool:
         return False
 
 
-def of(process: Mapping[str, Any]) -> Label | None:
+def of(process: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return what is written where; the kernel has one of these modules at a time."""
     if profile := process.get("apparmorProfile"):
         return APPARMOR, f"exec {profile}"
@@ -62,10 +67,18 @@ def check(process: Mapping[str, Any], *, option: bool = False) -> None:
         asking = (("/proc/self/attr/apparmor/current", f"permprofile {profile}"),)
         _ask("apparmor", "AppArmor", what, asking, "is it loaded? apparmor_parser -r FILE loads one")
     elif label:
-        what = f"config.json: process.selinuxLabel: {label!r}"
-        _ask("selinux", "SELinux", what, ((SELINUX, label), (SELINUX, "\n")), "has the policy such a label?")
-    if profile or label:
-        from runtime.kernel import mountapi as _loaded  # noqa: F401  (inside nothing can be imported any more)
+        _ask_selinux("process.selinuxLabel", SELINUX, label)
+
+
+def check_files(linux: Mapping[str, Any]) -> None:
+    """Ask it about the label of the container's own files; ``fscreate`` would take unknown ones from who is root."""
+    if label := linux.get("mountLabel"):
+        _ask_selinux("linux.mountLabel", SOCKCREATE, label)
+
+
+def _ask_selinux(field: str, path: str, label: str) -> None:
+    what = f"config.json: {field}: {label!r}"
+    _ask("selinux", "SELinux", what, ((path, label), (path, "\n")), "has the policy such a label?")
 
 
 def _ask(module: str, name: str, what: str, writes: tuple[tuple[str, str], ...], hint: str) -> None:
@@ -78,24 +91,33 @@ def _ask(module: str, name: str, what: str, writes: tuple[tuple[str, str], ...],
             raise RunError(f"{what}: {said(error)}", hint) from error
 
 
-def prove(label: Label, *, shown: bool) -> None:
-    """Raise an Error unless the file is the kernel's, inside the container, where somebody might mount another there.
+def opened(process: Mapping[str, Any]) -> Label | None:
+    """Return what the command's process is to write, inside the container: None without a label.
 
-    ``shown``: /proc/self/fd is known to show our descriptors. Then the file is ours if nothing is mounted between.
+    The container may mount something else over its /proc at any moment, and would have the command run without
+    its label, or our words written to another file (CVE-2025-52881). So we hold the directory of a procfs that is a
+    whole one, found without crossing a mount: from there the file is opened the same way.
     """
-    from runtime.kernel import mountapi
-
+    if (found := of(process)) is None:
+        return None
+    path, text = found
+    place, _, name = path.removeprefix("/proc/").rpartition("/")
     try:
-        if not shown:
-            raise FileNotFoundError(2, os.strerror(2), "/proc/self/fd")
-        root = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        os.close(mountapi.open_unmounted(root, label[0].removeprefix("/proc/"), os.O_WRONLY))
-        os.close(root)
+        top = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if mountapi.file_system(top) != mountapi.PROC_SUPER_MAGIC or os.fstat(top).st_ino != PROC_ROOT_INO:
+            raise OSError(errno.EXDEV, "it is no procfs, or a part of one", "/proc")
+        directory = mountapi.open_unmounted(top, place, os.O_PATH | os.O_DIRECTORY)
+        os.close(top)
     except OSError as error:
         hint = "mount a procfs at /proc in the container, and nothing over its parts"
-        raise RunError(f"{label[1]!r} can't be said to the kernel: {reason(error)}", hint) from error
+        raise RunError(f"{text!r} can't be said to the kernel: {reason(error)}", hint) from error
+    return Label(directory=directory, name=name, text=text)
 
 
 def apply(label: Label) -> None:
     """Have the next execve of this process be labelled."""
-    write(*label)
+    file = mountapi.open_unmounted(label.directory, label.name, os.O_WRONLY)
+    try:
+        os.write(file, label.text.encode())
+    finally:
+        os.close(file)

@@ -26,6 +26,8 @@ else:
 
 TIOCSPTLCK, TIOCGPTPEER = 0x40045431, 0x5441
 """include/uapi/asm-generic/ioctls.h: unlock the slave, open the slave."""
+PTMX = os.makedev(5, 2)
+"""Documentation/admin-guide/devices.txt"""
 CHUNK = 65536
 PENDING_BYTES = 65536
 """Typed or pasted bytes held while the command does not read them; beyond that we stop reading too."""
@@ -43,6 +45,8 @@ def make(master: int) -> tuple[int, int]:
     have put something else at.
     """
     try:
+        if os.fstat(master).st_rdev != PTMX:
+            raise OSError(errno.ENOTTY, "it makes no terminals", "/dev/pts/ptmx")
         fcntl.ioctl(master, TIOCSPTLCK, bytes(4))
         return master, fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except BaseException:

@@ -10,6 +10,7 @@ import os
 
 from lxcfs_py.record import Record
 from runtime.errors import RunError
+from runtime.kernel import mountapi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,9 +93,12 @@ def resolve(user: str, passwd: bytes, group: bytes) -> Identity:
 
 
 def read(path: str) -> bytes:
-    """Return the regular file's content, b"" where there is none: not every root has these files."""
-    try:  # O_NONBLOCK: the container may have put a fifo there
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    """Return the regular file's content, b"" where there is none: not every root has these files.
+
+    The container may have put a fifo there, or a link to what we have open (CVE-2024-21626).
+    """
+    try:
+        descriptor = mountapi.open_here(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
         return b""
     try:

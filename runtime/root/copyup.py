@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from runtime.kernel import attributes
+from runtime.kernel import attributes, beheld
 from runtime.kernel.mountapi import openat2
 
 CHUNK = 1 << 20
@@ -60,14 +60,18 @@ def _one(name: bytes, about: os.stat_result, here: int, there: int) -> None:
         os.mknod(name, about.st_mode, about.st_rdev, dir_fd=there)
     os.chown(name, about.st_uid, about.st_gid, dir_fd=there, follow_symlinks=False)
     if kind != LINK:
-        os.chmod(name, about.st_mode & 0o7777, dir_fd=there)  # just made by us: no link
+        beheld.change_mode(name, there, about.st_mode & 0o7777)
     attributes.copy(b"/proc/self/fd/%d/%b" % (here, name), b"/proc/self/fd/%d/%b" % (there, name))
     os.utime(name, ns=(about.st_atime_ns, about.st_mtime_ns), dir_fd=there, follow_symlinks=False)
 
 
 def _file(name: bytes, here: int, there: int) -> None:
     flags = os.O_CLOEXEC | os.O_NOFOLLOW
-    source = os.open(name, os.O_RDONLY | flags, dir_fd=here)
+    place = beheld.look(name, here)
+    try:
+        source = beheld.read(place)
+    finally:
+        os.close(place)
     try:
         target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600, dir_fd=there)
         try:

@@ -95,3 +95,8 @@ def effect(options: Iterable[str]) -> Effect:
         bind, recursive, propagation=propagation, superblock=superblock, data=tuple(data), extra=tuple(extra),
         subpath=subpath, **found,
     )  # fmt: skip
+
+
+def context(label: str) -> tuple[str, ...]:
+    """Return the option that has all files of a file system called by SELinux's ``label``, if there is one."""
+    return (f'context="{label}"',) if label else ()

@@ -253,18 +253,19 @@ class Mask(Step):
     """Hide what a path holds: /dev/null over a file, an empty read-only tmpfs over a directory."""
 
     path: str
+    label: str = ""
 
     def execute(self, tree: Tree) -> None:
         """Hide it where it exists; a mount that is tried and fails costs 1 to 20 ms where the CPUs are busy (RCU).
 
-        The device is the host's: what the container has at /dev/null may be something else. Read-only, its mode and
-        owner can't be changed from there.
+        The device is the host's: the container's /dev/null may be something else. Read-only, its owner stays.
         """
         place = tree.exists(self.path)
         if place < 0:
             return
         if os.fstat(place).st_mode & 0o170000 == 0o040000:  # S_IFMT, S_IFDIR
-            sc.mount("tmpfs", f"/proc/self/fd/{place}", "tmpfs", sc.MS_RDONLY, "nr_blocks=1,nr_inodes=1")
+            data = ",".join(("nr_blocks=1,nr_inodes=1", *mount_options.context(self.label)))
+            sc.mount("tmpfs", f"/proc/self/fd/{place}", "tmpfs", sc.MS_RDONLY, data)
         else:
             copy = mountapi.open_tree("/dev/null", recursive=False)
             mountapi.set_attributes(copy, self.path, set_=mountapi.RDONLY | mountapi.NOSUID | mountapi.NOEXEC)

@@ -7,7 +7,7 @@ import os
 from lxcfs_py.record import Record
 from lxcfs_py.served import PRESSURE
 from runtime.kernel import syscalls as sc
-from runtime.process import namespaces
+from runtime.process import labels, namespaces
 from runtime.root import mount_options
 from runtime.root.mounts import (
     Apart,
@@ -29,6 +29,7 @@ from runtime.root.steps import (
     Hostname,
     Kernel,
     Keyring,
+    Label,
     Link,
     Loopback,
     Node,
@@ -50,8 +51,8 @@ DEV_LINKS = (
     ("/proc/self/fd/2", "/dev/stderr"), ("pts/ptmx", "/dev/ptmx"), ("/proc/kcore", "/dev/core"),
 )  # fmt: skip
 LOCALHOST = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-UNLABELLED = ("bind", "proc", "sysfs", "mqueue", "cgroup", "cgroup2")
-"""Whose files have the labels they have, or the kernel's."""
+UNLABELLED = ("proc", "sysfs", "mqueue")
+"""Whose files have the kernel's labels, or only such that are set afterwards."""
 KINDS = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
 
 
@@ -84,11 +85,14 @@ class Channel(Record):
     """What the child has to say (``runtime.report``)."""
 
 
-def cgroup_mounts(layout: Layout, target: str, options: tuple[str, ...], cgroup: str, *, own: bool) -> list[Step]:
+def cgroup_mounts(
+    layout: Layout, target: str, options: tuple[str, ...], cgroup: str, label: str = "", *, own: bool
+) -> list[Step]:
     """Return the mounts that show the container its cgroups at ``target``, as its host's are.
 
     ``own``: it has a cgroup namespace; else the directories of its ``cgroup`` are bound.
     """
+    above = ("nosuid", "nodev", "noexec", "mode=755", *mount_options.context(label))
     names = {name: h for name, h in layout.hierarchies.items() if not name.startswith("name=")}
     bind = tuple(option for option in options if option in mount_options.ATTRIBUTES)
 
@@ -99,10 +103,10 @@ def cgroup_mounts(layout: Layout, target: str, options: tuple[str, ...], cgroup:
         return Mount(hierarchy.directory(cgroup), at, "bind", ("bind", *bind))
 
     if not names:  # what of the host's shows there is hidden
-        return [Mount("tmpfs", target, "tmpfs", ("ro", "nosuid", "nodev", "noexec", "mode=755"))]
+        return [Mount("tmpfs", target, "tmpfs", ("ro", *above))]
     if not any(h.version == 1 for h in names.values()):
         return [mount(target, "cgroup2")]
-    found: list[Step] = [Mount("tmpfs", target, "tmpfs", ("nosuid", "nodev", "noexec", "mode=755"))]
+    found: list[Step] = [Mount("tmpfs", target, "tmpfs", above)]
     for path, hierarchy in {h.mount: h for h in names.values()}.items():
         at = os.path.basename(path)
         if hierarchy.version == 2:
@@ -123,21 +127,23 @@ def _view(facts: Facts, path: str) -> Step:
 
 def _mounts(request: Request, facts: Facts, cgroup: str, kinds: frozenset[str]) -> list[Step]:
     found: list[Step] = []
+    label = request.spec["linux"].get("mountLabel", "")
     for index, mount in enumerate(request.spec["mounts"]):
         target, fstype, options = mount["destination"], mount["type"], tuple(mount["options"])
         if not target.startswith("/"):  # allowed up to 1.0, and meant from the root on
             target = f"/{target}"
         if fstype == "cgroup":
             kept = tuple(o for o in options if o != "relatime")
-            found += cgroup_mounts(facts.layout, target, kept, cgroup, own="cgroup" in kinds)
+            found += cgroup_mounts(facts.layout, target, kept, cgroup, label, own="cgroup" in kinds)
         elif fstype == "bind":
             source = mount["source"]
             whole = source if source.startswith("/") else os.path.normpath(f"{request.bundle}/{source}")
             found.append(Mount(whole, target, "bind", options, facts.prepared.get(index, 0)))
         else:
-            label = request.spec["linux"].get("mountLabel")
-            context = (f'context="{label}"',) if label and fstype not in UNLABELLED else ()
+            context = mount_options.context(label) if fstype not in UNLABELLED else ()
             found.append(Mount(mount["source"] or fstype, target, fstype, (*options, *context)))
+            if label and fstype == "mqueue":
+                found.append(Label(target, label))
         if (place := os.path.normpath(target)) in ("/proc", "/sys"):  # before anything could cover them
             found += [_view(facts, p) for p in facts.view_paths if f"/{p}".startswith(f"{place}/")]
     return found
@@ -258,9 +264,11 @@ def build(
     ]
     before, after = _propagation(linux["rootfsPropagation"])
     persistent = request.bundle and not request.no_new_keyring
+    label, files = process.get("selinuxLabel", ""), linux.get("mountLabel", "")
     return [
         *([Await(channel.go)] if user else []),
         *([CgroupNamespace()] if "cgroup" in plan.fresh else []),
+        *([Kernel(labels.KEYCREATE, label)] if persistent and label else []),
         *([Keyring(f"_ses.{request.id}")] if persistent else []),
         *([Kernel("/proc/self/oom_score_adj", str(process["oomScoreAdj"]))] if "oomScoreAdj" in process else []),
         Propagation("/", before),
@@ -273,7 +281,7 @@ def build(
         *(Kernel(f"/proc/sys/{name.replace('.', '/')}", value) for name, value in linux["sysctl"].items()),
         *_hooks(request, channel, state or {}),
         *map(ReadOnly, linux["readonlyPaths"]),
-        *map(Mask, (*linux["maskedPaths"], *facts.masked)),
+        *(Mask(path, files) for path in (*linux["maskedPaths"], *facts.masked)),
         *(map(Freeze, readonly) if spec["root"]["readonly"] else ()),
         Pivot(request.no_pivot, after),
         *([Hostname(spec["hostname"], spec["domainname"])] if spec["hostname"] or spec["domainname"] else []),

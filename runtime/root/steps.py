@@ -149,6 +149,19 @@ class Kernel(Step):
             file.write(self.text)
 
 
+class Label(Step):
+    """Give a file SELinux's label: where the kernel takes none as an option of the mount."""
+
+    path: str
+    label: str
+
+    def execute(self, tree: Tree) -> None:
+        """Set it; what is made there has it too."""
+        place = tree.open(self.path)
+        os.setxattr(f"/proc/self/fd/{place}", "security.selinux", self.label.encode())
+        os.close(place)
+
+
 class CgroupNamespace(Step):
     """Make the container's cgroup the root of what it sees; after it was moved there."""
 

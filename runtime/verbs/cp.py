@@ -9,6 +9,7 @@ from lxcfs_py.errors import Error, reason
 from lxcfs_py.record import Record
 from runtime.command_line import Option
 from runtime.errors import RunError
+from runtime.kernel import beheld
 from runtime.verbs import Verb
 
 TYPE_CHECKING = False
@@ -75,7 +76,7 @@ class Source:
             self.at = place.open(path, os.O_PATH)
         else:
             parent = place.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY)
-            self.at = os.open(os.fsdecode(self.name), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+            self.at = beheld.look(self.name, parent)
             self.parent = parent
         kind = os.fstat(self.at).st_mode & 0o170000
         self.is_directory = kind == 0o040000
@@ -88,7 +89,7 @@ class Source:
         if self.is_directory:
             packer.directory(os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.at), called)
         elif self.whole:
-            packer.file(os.open(f"/proc/self/fd/{self.at}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), called)
+            packer.file(beheld.read(self.at), called)
         else:
             packer.add(self.parent, self.name, called)
 

@@ -116,6 +116,16 @@ def test_pid_1(clean: Box) -> None:
     assert (zombies, pid > 1, done.returncode) == (0, True, 7)
 
 
+def test_the_reaper_has_no_more_rights(clean: Box) -> None:
+    """With --init PID 1 has the command's user, capabilities and filter: with CAP_SYS_PTRACE it can be taken over."""
+    script = "for pid in 1 self; do grep -E '^(Uid|Gid|Groups|Cap|Seccomp:|NoNewPrivs)' /proc/$pid/status; done"
+    options = ("--init", "--proc-view", "off", "--cap-add", "SYS_PTRACE", "--cap-drop", "CHOWN", "-u", "7:8")
+    for more in ((), ("--security-opt", "no-new-privileges")):
+        lines = clean.run("--rm", *options, *more, "--", "sh", "-c", script).stdout.splitlines()
+        assert lines[: len(lines) // 2] == lines[len(lines) // 2 :]
+        assert "Uid:\t7\t7\t7\t7" in lines and "Seccomp:\t2" in lines
+
+
 def test_its_own_files_of_etc(clean: Box) -> None:
     """hostname and hosts are the container's, and writing them changes neither its upper layer's nor the host's."""
     script = "cat /etc/hostname; getent hosts me; echo '10.1.2.3 other' >>/etc/hosts; getent hosts other"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,3 +138,41 @@ def test_without_apparmor(runtime: Runtime, confined: Bundle, lane: str) -> None
     said = UNKNOWN if enabled else "this kernel runs without AppArmor; leave it out"
     assert refused.returncode == 125
     assert f"config.json: process.apparmorProfile: 'nosuch': {said}" in refused.stderr
+
+
+REDIRECTED = """
+import os, subprocess, sys
+from runtime.process import command, labels
+labels.SELINUX = "/proc/self/oom_score_adj"
+victim, evil, aside = sys.argv[1:]
+
+def meanwhile():
+    def mount(*arguments): subprocess.run(["mount", *arguments], check=True)
+    mount("-t", "proc", "proc", aside)
+    mount("-t", "tmpfs", "fake", "/proc")
+    os.makedirs("/proc/self/fd")
+    os.mknod("/proc/self/oom_score_adj")
+    mount("-n", "--bind", "--no-canonicalize", victim, "/proc/self/oom_score_adj")
+    for number in range(3, 64):
+        os.symlink(evil, f"/proc/self/fd/{number}")
+
+command.apply({
+    "args": ["cat", f"{aside}/self/oom_score_adj"], "env": [], "noNewPrivileges": False, "selinuxLabel": "500",
+    "user": {"uid": 0, "gid": 0, "additionalGids": []},
+    "capabilities": dict.fromkeys(("bounding", "effective", "permitted", "inheritable", "ambient"), ()),
+}, "/bin/cat", meanwhile)
+"""
+"""Nobody's label: another file of the same process's takes it, and keeps it over the execve."""
+
+
+@pytest.mark.anywhere
+def test_a_proc_that_becomes_another(tmp_path: Path) -> None:
+    """What is mounted over /proc once it was found right gets neither the label nor its own program executed."""
+    victim, evil, aside = (tmp_path / name for name in ("victim", "evil", "aside"))
+    victim.touch()
+    evil.write_text("#!/bin/sh\necho evil\n")
+    evil.chmod(0o755)
+    aside.mkdir()
+    python = [sys.executable, "-c", REDIRECTED, str(victim), str(evil), str(aside)]
+    done = subprocess.run(["unshare", "-m", *python], capture_output=True, text=True, check=False)
+    assert (done.stdout, victim.read_text()) == ("500\n", ""), done.stderr

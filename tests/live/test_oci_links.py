@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import threading
-import time
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -63,77 +62,137 @@ def test_a_proc_that_is_a_link(runtime: Runtime, bundle: Bundle) -> None:
     assert "a link leads to /tmp" in done.stderr
 
 
-RACE = """
-while :; do
-    for name in dev/null dev/console dev/pts volume; do
-        mv $name $name.away; ln -s {outside} $name; rm $name; mv $name.away $name
-    done
-    mv dev/null dev/null.away; ln -s /proc/sys/kernel/domainname dev/null; rm dev/null; mv dev/null.away dev/null
-done 2>/dev/null
-"""
-"""Each place of a mount is now and then a link to the host's, or to what a mask would then show and let write."""
+def test_the_hosts_cgroups_stay_read_only(runtime: Runtime, bundle: Bundle) -> None:
+    """CVE-2023-25809: without a cgroup namespace /sys/fs/cgroup is as read-only as it was asked to be, all of it."""
+    bundle.without("cgroup")
+    bundle.mount("/sys/fs/cgroup", "cgroup", "ro", "nosuid", kind="cgroup")
+    bundle.run("for each in $(find /sys/fs/cgroup -type d); do mkdir $each/made && echo made; done 2>/dev/null; true")
+    assert runtime("run", "--bundle", str(bundle.write()), "c").stdout == ""
 
 
-def test_places_that_change_meanwhile(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
-    """Who swaps the root's directories and nodes for links while a container is made gains nothing by it.
+LOOK = "head -c 9 /proc/keys | wc -c; stat -c %t:%T /proc/keys; (echo x >{at}) 2>&1; cat /proc/sys/kernel/domainname"
+DOMAIN = "/proc/sys/kernel/domainname"
+"""A file that root may write to, if only it is shown where it isn't read-only."""
 
-    CVE-2021-30465: a volume is mounted on the host; CVE-2025-31133: /dev/null for masks is another file;
-    CVE-2025-52565: so is /dev/console; CVE-2025-52881: what is written goes to another file of /proc.
+
+@pytest.mark.parametrize("instead", [f"ln -s {DOMAIN}", "ln -s /etc/other", "ln -s {outside}", "mkfifo"])
+def test_masks_are_the_hosts(runtime: Runtime, bundle: Bundle, tmp_path: Path, instead: str) -> None:
+    """CVE-2025-31133: who swaps /dev/null before what is masked with it shows and gives nothing by that.
+
+    A hook swaps it at that very moment, as a container could that shares a volume with this one.
     """
-    outside = tmp_path / "outside"
-    (outside / "kept").mkdir(parents=True)
-    bundle.config["mounts"] = [
-        each for each in bundle.config["mounts"] if each["destination"] in ("/proc", "/sys", "/dev/pts")
-    ]
-    for name in ("dev/pts", "volume"):
-        (bundle.root / name).mkdir()
-    for name in ("null", "console"):
-        (bundle.root / "dev" / name).touch()
-    bundle.mount("/volume", bundle.path, "bind")
+    (bundle.root / "etc/other").write_text("other\n")
+    swap = f"cd {bundle.root}/dev && rm null && {instead.format(outside=tmp_path)} null"
+    bundle.hook("createContainer", swap)
+    bundle.run(LOOK.format(at="/proc/keys"))
+    done = runtime("run", "--bundle", str(bundle.write()), "c")
+    assert done.stdout.split("\n")[:2] == ["0", "1:3"], done
+    assert "x" not in done.stdout.split("\n")[2:], done
+
+
+def test_the_console_is_the_terminal(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """CVE-2025-52565: what is at the terminal's name is not what is bound on /dev/console, to be written to."""
+    for each in bundle.config["mounts"]:
+        each["destination"] = {"/dev/pts": "/pts"}.get(each["destination"], each["destination"])
+    bundle.config["mounts"] = [each for each in bundle.config["mounts"] if each["destination"] in ("/proc", "/pts")]
+    (bundle.root / "dev/pts").mkdir()
+    (bundle.root / "dev/pts/ptmx").symlink_to("/pts/ptmx")
+    for number in range(8):
+        (bundle.root / f"dev/pts/{number}").symlink_to(DOMAIN)
     bundle.process["terminal"] = True
-    look = (
-        "head -c 9 /proc/keys | wc -c; stat -c %t:%T /proc/keys; echo x >/proc/keys; cat /proc/sys/kernel/domainname"
-    )
-    bundle.run(look)
-    before = os.uname(), os.listdir("/dev"), os.stat("/dev/null").st_rdev, os.stat("/dev/console").st_rdev
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(str(tmp_path / "console"))
-    server.listen(100)
-    racer = subprocess.Popen(["sh", "-c", RACE.format(outside=outside)], cwd=bundle.root)
-    masters: list[int] = []
+    bundle.run("sleep 1000")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "console"))
+        server.listen()
+        runtime.quietly("create", "--bundle", str(bundle.write()), "--console-socket", str(tmp_path / "console"), "c")
+        peer, _ = server.accept()
+        master = socket.recv_fds(peer, 100, 1)[1][0]
+        peer.close()
+    runtime("start", "c")
+    seen = runtime("exec", "c", "sh", "-c", LOOK.format(at="/dev/console") + "; stat -c %t /dev/console")
+    os.close(master)
+    assert seen.stdout.endswith("\n88\n"), "it is no slave of a pty"
+    assert "\nx\n" not in seen.stdout
 
-    def hold() -> None:
-        while True:
-            try:
-                peer, _ = server.accept()
-            except OSError:
-                return
-            masters.extend(socket.recv_fds(peer, 100, 1)[1])
-            peer.close()
 
-    holder = threading.Thread(target=hold)
-    holder.start()
-    made, tried, deadline = 0, 0, time.monotonic() + 60 * runtime.scale
-    try:
-        bundle.write()
-        while made < 2 or tried < 12:
-            assert time.monotonic() < deadline, (made, tried)
-            tried += 1
-            create = ("create", "--bundle", str(bundle.path), "--console-socket", str(tmp_path / "console"), "c")
-            if runtime.quietly(*create) == 0:
-                made += 1
-                seen = runtime("exec", "c", "sh", "-c", look, check=False)
-                assert seen.stdout.split("\n")[:2] == ["0", "1:3"], seen
-                assert "x" not in seen.stdout.split("\n")[2], seen
-            runtime("delete", "--force", "c")
-            assert os.listdir(outside) == ["kept"]
-            assert os.listdir(outside / "kept") == []
-    finally:
-        racer.kill()
-        racer.wait()
-        server.shutdown(socket.SHUT_RDWR)
-        server.close()
-        holder.join()
-        for master in masters:
-            os.close(master)
-    assert (os.uname(), os.listdir("/dev"), os.stat("/dev/null").st_rdev, os.stat("/dev/console").st_rdev) == before
+@pytest.mark.parametrize("there", ["/proc/self/fd/0", "/proc/self/exe", "/dev/null", "fifo"])
+def test_a_terminal_that_is_none(runtime: Runtime, bundle: Bundle, tmp_path: Path, there: str) -> None:
+    """What stands for the container's ptmx can be no file of ours, and holds nobody up who comes in by a terminal."""
+    bundle.config["mounts"] = [each for each in bundle.config["mounts"] if each["destination"] == "/proc"]
+    (bundle.root / "dev/pts").mkdir()
+    if there == "fifo":
+        os.mkfifo(bundle.root / "dev/pts/ptmx")
+    else:
+        (bundle.root / "dev/pts/ptmx").symlink_to(there)
+    bundle.run("sleep 1000")
+    assert runtime.quietly("run", "-d", "--bundle", str(bundle.write()), "c") == 0
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "console"))
+        server.listen()
+        terminal = ("--tty", "--console-socket", str(tmp_path / "console"))
+        done = runtime("exec", *terminal, "c", "touch", "/ran", check=False)
+    assert (done.returncode, "/dev/pts/ptmx: " in done.stderr) == (125, True), done
+    assert not (bundle.root / "ran").exists()
+
+
+RACING = """
+import os, sys
+from runtime.kernel import syscalls as sc
+from runtime.root.mounts import Enter, Mask, Mount, ReadOnly
+from runtime.root.steps import Link, Node, Text
+from runtime.root.tree import Tree
+
+root, outside, source = sys.argv[1:4]
+
+class Swapped(Tree):
+    '''As soon as a path was found, what it leads to is something else.'''
+
+    def swapped(self, path, found):
+        if path.startswith("/in/"):
+            os.rename(f"{root}/in", f"{root}/away")
+            os.symlink(outside, f"{root}/in")
+        return found
+
+    def open(self, path, *more):
+        return self.swapped(path, super().open(path, *more))
+
+    def parent(self, path):
+        return self.swapped(path, super().parent(path))
+
+sc.mount(None, "/", None, sc.MS_PRIVATE | sc.MS_REC)
+tree = Swapped()
+Enter(root, bind=True).execute(tree)
+Step = {
+    "bind": lambda: Mount(source, "/in/directory", "bind", ("bind",)),
+    "file": lambda: Mount(f"{source}/text", "/in/file", "bind", ("bind",)),
+    "tmpfs": lambda: Mount("tmpfs", "/in/directory", "tmpfs"),
+    "mask": lambda: Mask("/in/file"),
+    "hide": lambda: Mask("/in/directory"),
+    "read-only": lambda: ReadOnly("/in/directory"),
+    "link": lambda: Link("x", "/in/made"),
+    "node": lambda: Node("/in/made", 1, 3),
+    "text": lambda: Text("/in/made", "x"),
+}[sys.argv[4]]
+Step().execute(tree)
+mounts = [line.split()[4] for line in open("/proc/self/mountinfo")]
+print(*(at for at in mounts if at.startswith((f"{root}/", outside))), *os.listdir(outside))
+"""
+
+
+@pytest.mark.parametrize("step", ["bind", "file", "tmpfs", "mask", "hide", "read-only", "link", "node", "text"])
+def test_a_place_that_changes_meanwhile(tmp_path: Path, step: str) -> None:
+    """CVE-2021-30465, CVE-2024-45310: once a place was found, nobody leads what is done there outside by a link.
+
+    What is mounted is at the directory that was found, wherever that is now; nothing is made elsewhere.
+    """
+    for name in ("root/in", "outside", "source"):
+        for kind in ("directory", "file", "text"):
+            at = tmp_path / name / kind
+            at.mkdir(parents=True) if kind == "directory" else at.touch()
+    arguments = [str(tmp_path / name) for name in ("root", "outside", "source")]
+    command = ["unshare", "-m", sys.executable, "-c", RACING, *arguments, step]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = {"file": "file", "mask": "file", "link": "", "node": "", "text": ""}.get(step, "directory")
+    mounted = [f"{tmp_path}/root/away/{found}"] if found else []
+    assert sorted(done.stdout.split()) == sorted([*mounted, "directory", "file", "text"])
+    assert (tmp_path / "root/away/made").is_symlink() or found or (tmp_path / "root/away/made").exists()

@@ -71,7 +71,7 @@ REFUSED: tuple[tuple[str, Any, str], ...] = (
     ("hooks", {"prestart": [{"path": "/x", "timeout": 0}]}, "hooks.prestart[0].timeout: it must be more than 0"),
     ("mounts.0", {"destination": "/a", "source": "/", "options": ["bind", "idmap"]}, "mounts[0].uidMappings: ids"),
     ("process.selinuxLabel", "x", "process.selinuxLabel: 'x': this kernel runs without SELinux"),
-    ("linux.mountLabel", "x", "linux.mountLabel: this kernel runs without SELinux"),
+    ("linux.mountLabel", "x", "linux.mountLabel: 'x': this kernel runs without SELinux"),
     ("linux.intelRdt", {}, "linux.intelRdt: there is no resctrl at /sys/fs/resctrl"),
     ("linux.netDevices", {"a b": {}}, "linux.netDevices.a b: 'a b' can't be a device's name"),
     ("linux.netDevices", {"eth0": {"name": "%d%d"}}, "linux.netDevices.eth0: '%d%d' can't be a device's name"),

@@ -13,7 +13,7 @@ from runtime.root import plan, rootfs
 from runtime.root.beneath import Beneath, targets
 from runtime.root.fill import Fill
 from runtime.root.mounts import Freeze, Mask, Mount, Overlay
-from runtime.root.steps import Directory
+from runtime.root.steps import Directory, Label
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,9 @@ def test_labels(tmp_path: Path) -> None:
     """Files get a label where the file system has none of the kernel's."""
     found = steps(tmp_path, mountLabel="u:o:t")
     labelled = {step.target for step in found if isinstance(step, Mount) and 'context="u:o:t"' in step.options}
-    assert labelled == {"/dev", "/dev/pts", "/dev/shm"}
+    assert labelled == {"/dev", "/dev/pts", "/dev/shm", "/sys/fs/cgroup"}
+    assert Label("/dev/mqueue", "u:o:t") in found
+    assert {step.label for step in found if isinstance(step, Mask)} == {"u:o:t"}
 
 
 def test_cgroups_of_v1() -> None:

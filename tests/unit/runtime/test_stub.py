@@ -7,11 +7,15 @@ import os
 import platform
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from runtime.kernel import stub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 def run(*arguments: str, label: stub.Label | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -23,7 +27,7 @@ def run(*arguments: str, label: stub.Label | None = None, **environment: str) ->
             arguments,
             executable=f"/proc/self/fd/{program}",
             env=environment,
-            pass_fds=[program],
+            pass_fds=[program, *([label.directory] if label else [])],
             capture_output=True,
             text=True,
             check=False,
@@ -48,25 +52,32 @@ def test_what_can_not_be_executed(path: str, code: int) -> None:
     )
 
 
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[int]:
+    """Yield an open directory with an empty file ``exec``."""
+    (tmp_path / "exec").touch()
+    found = os.open(tmp_path, os.O_PATH)
+    yield found
+    os.close(found)
+
+
 @pytest.mark.parametrize("text", ["exec a", "exec ab", "exec abc//&d (x)", "system_u:r:t:s0:c1,c2"])
-def test_it_says_the_label(tmp_path: Path, text: str) -> None:
-    """The label is written to the file, whatever their lengths, and then the command is executed."""
-    file = tmp_path / "exec"
-    file.touch()
-    os.symlink(tmp_path, at := Path(f"/tmp/stub-{os.getpid()}"))
-    try:
-        done = run("/bin/echo", "echo", "a", "b", label=(f"{at}/exec", text))
-    finally:
-        at.unlink()
-    assert (done.stdout, file.read_text()) == ("a b\n", text)
+def test_it_says_the_label(tmp_path: Path, directory: int, text: str) -> None:
+    """The label is written to the file, whatever its length, and then the command is executed."""
+    done = run("/bin/ls", "ls", f"/proc/self/fd/{directory}", label=stub.Label(directory, "exec", text))
+    assert (tmp_path / "exec").read_text() == text
+    assert "No such file" in done.stderr, "the command has the directory"
 
 
-def test_nothing_is_executed_without_the_label() -> None:
-    """If the kernel refuses the label, or can't be told, the command is not executed."""
-    for path in ("/none/exec", "/dev/full"):
-        done = run("/bin/echo", "echo", label=(path, "exec x"))
+def test_nothing_is_executed_without_the_label(tmp_path: Path, directory: int) -> None:
+    """If the kernel refuses the label, or can't be told, the command is not executed; no link leads elsewhere."""
+    os.symlink("/dev/full", tmp_path / "full")
+    os.symlink("exec", tmp_path / "link")
+    for name in ("none", "full", "link"):
+        done = run("/bin/echo", "echo", label=stub.Label(directory, name, "exec x"))
         assert (done.stdout, done.returncode) == ("", 126)
-    assert "is 'nosuch' still known to the kernel" in run("/bin/echo", "x", label=("/none", "exec nosuch")).stderr
+        assert "is 'x' still known to the kernel" in done.stderr
+    assert (tmp_path / "exec").read_text() == ""
 
 
 def test_it_is_no_use_as_itself() -> None:
@@ -85,7 +96,7 @@ def test_where_it_is(tmp_path: Path) -> None:
 
 def test_machines() -> None:
     """Every image is an ELF file for its machine, whose one segment is the file."""
-    for machine, label in itertools.product(stub.CODE, (None, ("/proc/self/attr/exec", "label"))):
+    for machine, label in itertools.product(stub.CODE, (None, stub.Label(7, "exec", "label"))):
         number, _ = stub.CODE[machine]
         found = stub.image("/bin/true", machine, label)
         assert found[:4] == b"\x7fELF"

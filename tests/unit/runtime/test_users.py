@@ -93,3 +93,12 @@ def test_read_what_is_no_file(tmp_path: Path) -> None:
     assert users.read(str(tmp_path / "fifo")) == b""
     assert users.read(str(tmp_path)) == b""
     assert users.read(str(tmp_path / "absent")) == b""
+
+
+def test_no_link_leads_to_what_we_have_open(tmp_path: Path) -> None:
+    """A container's /etc/passwd that is a link into /proc/self/fd is none (CVE-2024-21626)."""
+    (tmp_path / "host").write_text("root:x:7:7::/:\n")
+    with (tmp_path / "host").open() as held:
+        (tmp_path / "passwd").symlink_to(f"/proc/self/fd/{held.fileno()}")
+        assert users.read(str(tmp_path / "passwd")) == b""
+    assert users.read(str(tmp_path / "host")) == b"root:x:7:7::/:\n"
