@@ -27,9 +27,7 @@ def machine(
         found.configure()
         cri.configure(found)
         found.start()
-        directory = tmp_path_factory.mktemp("image")
-        engine.image(found, directory)
-        cri.image(found, directory)
+        engine.image(found, tmp_path_factory.mktemp("image"))
         yield found
     finally:
         found.close()
@@ -57,9 +55,3 @@ def managed(machine: Machine, request: pytest.FixtureRequest) -> Iterator[engine
 def podman(machine: Machine, request: pytest.FixtureRequest) -> Iterator[engine.Engine]:
     """Yield Podman."""
     yield from _engine(machine, request.param)
-
-
-@pytest.fixture
-def crun(machine: Machine) -> Iterator[engine.Engine]:
-    """Yield Podman with crun and the hook."""
-    yield from _engine(machine, "podman-crun")

@@ -13,11 +13,8 @@ import grpc  # type: ignore[import-untyped]
 from tests.engines import engine
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.engines.machine import Machine
 
-PAUSE = "localhost/pause:latest"
 NODE = 2
 """NamespaceMode: the host's, so that no CNI is needed."""
 CRI = '[plugins."io.containerd.grpc.v1.cri"'
@@ -31,7 +28,7 @@ def configure(machine: Machine) -> None:
     view.parent.mkdir(exist_ok=True)
     spec = json.loads(machine.run("ctr", "oci", "spec").stdout)
     view.write_text(json.dumps({**spec, "hooks": {"createRuntime": [hook], "poststop": [hook]}}))
-    lines = ["version = 2", *machine.containerd, f"{CRI}]", f'sandbox_image = "{PAUSE}"']
+    lines = ["version = 2", *machine.containerd, f"{CRI}]", f'sandbox_image = "{engine.IMAGE}"']
     lines += ["restrict_oom_score_adj = true"]  # who lacks CAP_SYS_RESOURCE can't lower it
     lines += [f"{CRI}.containerd]", 'snapshotter = "native"', 'default_runtime_name = "pyproc"']
     for name in machine.handlers:
@@ -41,17 +38,6 @@ def configure(machine: Machine) -> None:
         lines += [f"{at}.options]", *(option for word, option in OPTIONS.items() if word in name.split("-"))]
         lines += [f'BinaryName = "{machine.bin}/pyproc"'] if name.startswith("pyproc") else []
     (machine.etc / "containerd/config.toml").write_text("\n".join(lines) + "\n")
-
-
-def image(machine: Machine, directory: Path) -> None:
-    """Give it the image of all, and one for the process that holds a pod."""
-    command = ("--change", 'ENTRYPOINT ["/bin/sleep", "100000"]')
-    machine.run("podman", "import", "--quiet", *command, directory / "root.tar", PAUSE)
-    for name in (PAUSE, engine.IMAGE):
-        archive = directory / "cri.tar"
-        machine.run("podman", "save", "--quiet", "--format", "docker-archive", "--output", archive, name)
-        machine.run("ctr", "--namespace", "k8s.io", "images", "import", "--snapshotter", "native", archive)
-        archive.unlink()
 
 
 def encoded(value: Any) -> bytes:
@@ -103,12 +89,12 @@ class Cri:
     def __init__(self, machine: Machine, handler: str, annotations: dict[str, str] | None = None) -> None:
         self.machine = machine
         self.channel = grpc.insecure_channel(f"unix://{machine.socket}")
-        parent = "system.slice" if handler.endswith("-systemd") else f"{machine.parent}/kubepods"
+        self.slice = "system.slice" if handler.endswith("-systemd") else ""
         namespaces = {1: NODE}
         self.config = {
             1: {1: "pod", 2: "uid", 3: "default", 4: 1},
             7: [{1: key, 2: value} for key, value in (annotations or {}).items()],
-            8: {1: parent, 2: {1: namespaces}},
+            8: {1: self.slice or f"{machine.parent}/kubepods", 2: {1: namespaces}},
         }
         self.containers: list[str] = []
         self.id = self.call("RunPodSandbox", {1: self.config, 2: handler})[1].decode()

@@ -39,11 +39,13 @@ def image(machine: Machine, directory: Path) -> None:
                 (root / word[1:]).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(word, root / word[1:])
     machine.run("tar", "-C", root, "-cf", directory / "root.tar", ".")
-    machine.run("podman", "import", "--quiet", directory / "root.tar", IMAGE)
+    command = ("--change", 'CMD ["/bin/sleep", "100000"]')  # of the process that holds a pod of CRI's
+    machine.run("podman", "import", "--quiet", *command, directory / "root.tar", IMAGE)
     archive = directory / "image.tar"
     machine.run("podman", "save", "--quiet", "--format", "docker-archive", "--output", archive, IMAGE)
     machine.run("docker", "load", "--quiet", "--input", archive)
-    machine.run("ctr", "images", "import", "--snapshotter", "native", archive)
+    for namespace in ("default", "k8s.io"):
+        machine.run("ctr", "--namespace", namespace, "images", "import", "--snapshotter", "native", archive)
 
 
 class Engine:

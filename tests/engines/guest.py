@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests import leaks
 from tests.engines.machine import STORAGE, Machine
 from tests.systemd import host
 
@@ -47,6 +49,8 @@ class Guest(Machine):
         self.view.unlink()
         for name in STORES:
             host.run("umount", "--recursive", Path("/var/lib", name))
+        for cgroup in leaks.ENGINES:
+            leaks.remove_cgroups(cgroup, time.monotonic() + 30 * self.scale)
         self.stop_serving()
         host.wait(lambda: not host.mounts() and not host.processes(), self.scale)
         host.uninstall()

@@ -20,6 +20,7 @@ MEMORY = ("-m", str(64 << 20))
 TOTAL = "MemTotal:          65536 kB\n"
 SMALLER = "MemTotal:          49152 kB\n"
 READ = "head -n 1 /proc/meminfo"
+NOBODY = "no lxcfs-py daemon serves"
 
 
 def test_run(machine: Machine, anyone: Engine) -> None:
@@ -98,9 +99,9 @@ def test_top(managed: Engine) -> None:
 
 
 @pytest.mark.anywhere
-@pytest.mark.parametrize("options", [("--pid", "host"), ("--read-only",), ("--user", "1000:1000")])
-def test_options(managed: Engine, options: tuple[str, ...]) -> None:
-    """With the host's processes in sight, a read-only root or another user, it is the same."""
+def test_options(managed: Engine) -> None:
+    """With the host's processes in sight, a read-only root and another user, it is the same."""
+    options = ("--pid", "host", "--read-only", "--user", "1000:1000")
     assert managed.run(*MEMORY, *options, script=READ) == TOTAL
 
 
@@ -138,7 +139,7 @@ def test_pod(machine: Machine, podman: Engine) -> None:
             (slice_,) = Path("/sys/fs/cgroup/machine.slice").glob("machine-libpod_pod_*.slice")
             assert [path.name for path in slice_.glob("libpod-*.scope") if "-conmon-" not in path.name]
     finally:
-        podman.do("pod", "rm", "--force", "--time", "1", "pod")
+        podman.do("pod", "rm", "--force", "--time", "0", "pod")
 
 
 @pytest.mark.anywhere
@@ -149,37 +150,27 @@ def test_off_and_require(machine: Machine, podman: Engine) -> None:
     assert podman.run(*required, script=READ) == TOTAL
     machine.stop_serving()
     try:
+        since = time.time()
         seen = podman.run(*MEMORY, script=READ)
         assert seen.startswith("MemTotal:") and seen != TOTAL
-        with pytest.raises(AssertionError, match="no lxcfs-py daemon serves"):
+        with pytest.raises(AssertionError, match="executing hook" if podman.runtime == "crun" else NOBODY):
             podman.run(*required, script="true")
     finally:
         machine.serve()
     assert podman.run(*required, script=READ) == TOTAL
+    if podman.runtime == "crun":  # which discards what the hook says: systemd's journal has it
+        said = machine.run("journalctl", "-q", "-b", "-t", "lxcfs-py-hook", "--since", f"@{since:.0f}", "-o", "cat")
+        first, _ = said.stdout.splitlines()
+        assert first.endswith(f"{NOBODY}; start it: systemctl start lxcfs-py; it starts with the kernel's own /proc")
 
 
 @pytest.mark.needs_systemd
-def test_what_the_hook_says(machine: Machine, crun: Engine) -> None:
-    """Without a daemon the journal has it, whatever becomes of the runtime's own words."""
-    since = time.time()
-    machine.stop_serving()
-    try:
-        crun.run(*MEMORY, script=READ)
-    finally:
-        machine.serve()
-    said = machine.run("journalctl", "-q", "-b", "-t", "lxcfs-py-hook", "--since", f"@{since:.0f}", "-o", "cat")
-    (line,) = said.stdout.splitlines()
-    assert line.endswith("no lxcfs-py daemon serves; start it: systemctl start lxcfs-py; "
-                         "it starts with the kernel's own /proc")  # fmt: skip
-
-
-@pytest.mark.needs_systemd
-def test_restart_of_the_service(managed: Engine) -> None:
+def test_restart_of_the_service(podman: Engine) -> None:
     """A restart of the service is not noticed by a container that runs, nor by one that starts meanwhile."""
-    name = managed.start(*MEMORY)
+    name = podman.start(*MEMORY)
     host.systemctl("restart", "--no-block", host.SERVICE)
-    assert managed.run(*MEMORY, script=READ) == TOTAL
-    assert managed.inside(name, READ) == TOTAL
+    assert podman.run(*MEMORY, script=READ) == TOTAL
+    assert podman.inside(name, READ) == TOTAL
 
 
 @pytest.mark.anywhere
