@@ -6,7 +6,7 @@ The numbers are those of Kubernetes' api.proto, package runtime.v1.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc  # type: ignore[import-untyped]
 
@@ -83,11 +83,18 @@ def decoded(data: bytes) -> dict[int, Any]:
     return found
 
 
+class Logging(Protocol):
+    """What says why a call failed."""
+
+    def log(self) -> str:
+        """Return the end of what was logged."""
+
+
 class Cri:
     """A pod of one handler."""
 
     def __init__(self, machine: Machine, handler: str, annotations: dict[str, str] | None = None) -> None:
-        self.machine = machine
+        self.machine: Logging = machine
         self.channel = grpc.insecure_channel(f"unix://{machine.socket}")
         self.slice = "system.slice" if handler.endswith("-systemd") else ""
         namespaces = {1: NODE}

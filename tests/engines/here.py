@@ -112,7 +112,8 @@ class Here(Machine):
         leaks.remove_cgroups(self.parent, time.monotonic() + 30 * self.scale)
         shutil.rmtree(self.base)
         for path in self.named:
-            shutil.rmtree(path, ignore_errors=True)
+            for at, _, _ in os.walk(path, topdown=False):
+                os.rmdir(at)  # whatever else is there is not removed with it
 
     def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tempfile
 import time
@@ -19,7 +20,6 @@ from tests.systemd import host
 from tests.systemd.test_user_scope import AS_USER, NAME, RUNTIME, UID
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
 
     from tests.engines.machine import Machine
@@ -33,14 +33,14 @@ class Ordinary:
     def __init__(self, *enter: str | Path) -> None:
         self.enter = enter
 
-    def __call__(self, *words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command of it."""
-        return host.run(*self.enter, "podman", *words, check=check)
+    def shell(self, script: str) -> str:
+        """Run a shell script of it; return what it prints. What that leaves running may be ended with it."""
+        return host.run(*self.enter, "sh", "-c", script).stdout
 
     def run(self, *options: str, script: str = SEEN) -> list[str]:
         """Run a shell script in a new container; return the lines it prints."""
-        command = ("--runtime", "pyproc", "run", "--rm", "--network", "none", *options, IMAGE, "sh", "-c", script)
-        return self(*command).stdout.splitlines()
+        command = ["podman", "--runtime", "pyproc", "run", "--rm", "--network", "none", *options, IMAGE]
+        return self.shell(shlex.join([*command, "sh", "-c", script])).splitlines()
 
 
 def here(scale: float) -> Iterator[Ordinary]:
@@ -94,10 +94,11 @@ def user(
         machine.run("podman", "save", "--quiet", "--format", "docker-archive", "--output", archive, IMAGE)
         archive.chmod(0o644)
         for found in here(time_scale) if lane == "here" else guest():
-            found("load", "--quiet", "--input", archive)
+            found.shell(f"podman load --quiet --input {archive}")
             yield found
 
 
+@pytest.mark.anywhere
 def test_run(user: Ordinary) -> None:
     """The age is the container's; memory too, where the user has a cgroup to limit it by."""
     _, _, uptime = user.run()
@@ -112,12 +113,16 @@ def test_limits(user: Ordinary) -> None:
     assert (total.split()[1], cpus) == ("65536", "1")
 
 
+@pytest.mark.anywhere
 def test_exec(user: Ordinary) -> None:
     """A container in the background is entered and removed."""
-    user("--runtime", "pyproc", "run", "-d", "--name", "c", "--network", "none", IMAGE, "sleep", "1000")
-    try:
-        age = user("exec", "c", "head", "-n", "1", "/proc/uptime").stdout
-        assert float(age.split()[0]) < 120
-    finally:
-        user("rm", "--force", "--time", "0", "c")
-    assert user("ps", "--all", "--quiet").stdout == ""
+    verbs = (
+        f"--runtime pyproc run -d --name c --network none {IMAGE} sleep 1000",
+        "exec c head -n 1 /proc/uptime",
+        "rm --force --time 0 c",
+        "ps --all --quiet",
+    )
+    script = " && ".join(f"podman {verb}" for verb in verbs)
+    _, uptime, *rest = user.shell(script).splitlines()
+    assert float(uptime.split()[0]) < 120
+    assert rest == ["c"]
