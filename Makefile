@@ -46,9 +46,9 @@ test-systemd: ## the service, on a host with systemd as pid 1: LANE=uml (default
 	tests/vm/test --systemd $(LANE) $(ARGS)
 
 test-engines: LANE := uml
-test-engines: ## Podman, containerd and Docker with our hook, in such a guest: LANE=uml (default) or LANE=qemu
+test-engines: ## Podman, containerd and Docker with our hook and runtime: in such a guest, or here: LANE=uml (default), qemu, here
 	@deploy/bootstrap test
-	tests/vm/test --engines $(LANE) $(ARGS)
+	$(if $(filter here,$(LANE)),python -m pytest $(or $(ARGS),tests/engines),tests/vm/test --engines $(LANE) $(ARGS))
 
 bench: ## figures beside lxcfs, crun, runc, podman (ARGS: read, neighbour, grow, call, start, network, image or dense; docs/performance.md)
 	@deploy/bootstrap test

@@ -44,6 +44,14 @@ def unprivileged(proc: str = "/proc") -> bool:
         return False
 
 
+def users() -> bool:
+    """Say whether our directories are a user's: the root of a user namespace has its own if the host's are not its.
+
+    That is who calls us where an ordinary user runs Podman.
+    """
+    return rootless() or (not os.access(os.path.dirname(STATE), os.W_OK) and unprivileged())
+
+
 def registers(found: Host) -> bool:
     """Say whether our containers are registered for the daemon: it knows others by who reads."""
     return not unprivileged(found.proc) or os.access(f"{found.run}/lxcfs-py", os.W_OK)
@@ -51,7 +59,7 @@ def registers(found: Host) -> bool:
 
 def state() -> str:
     """Return where the state of containers is kept by default; raises an Error if that can't be ours alone."""
-    if not rootless():
+    if not users():
         return STATE
     return f"{session() or _own(f'/tmp/pyproc-{USER}')}/pyproc"
 
@@ -86,7 +94,7 @@ def _own(directory: str) -> str:
 
 def storage() -> str:
     """Return where files of containers are kept by default (XDG Base Directory Specification)."""
-    if not rootless():
+    if not users():
         return STORAGE
     data = os.environ.get("XDG_DATA_HOME", "")
     if not data.startswith("/"):

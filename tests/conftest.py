@@ -52,9 +52,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _shown(item: pytest.Item, beyond: str, needs: list[tuple[str, tuple[int, ...]]]) -> bool:
-    """Tell whether another lane shows what a test would show on this one."""
+    """Tell whether another lane shows what a test would show on this one; here may be neither of ``lanes.APART``."""
     if item.get_closest_marker("anywhere"):
-        return True
+        return lanes.APART.isdisjoint(name for name, _ in needs)
     return (
         beyond != "here"
         and not lanes.lacks(lanes.GUESTS[beyond], needs)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 VARIABLE = "LXCFS_PY_LANE"
+APART = frozenset({"needs_unified", "needs_systemd"})
+"""What tests need that may be shown by guests alone, even if they are marked anywhere."""
 
 
 class Lane(NamedTuple):
@@ -26,6 +28,10 @@ class Lane(NamedTuple):
     """Whether Debian's ``top`` and ``vmstat`` can read the kernel's own /proc/cpuinfo."""
     hybrid: bool
     """Whether cgroup2 stands beside v1 hierarchies."""
+    unified: bool
+    """Whether cgroup2 stands alone."""
+    systemd: bool
+    """Whether systemd is pid 1; of a guest, whether it is when it was booted so."""
     ia32: bool
     """Whether 64-bit processes can make 32-bit system calls."""
     nodes: bool
@@ -36,6 +42,8 @@ class Lane(NamedTuple):
     """Whether the kernel runs with AppArmor."""
     selinux: bool
     """Whether the kernel runs with SELinux, and has no policy that anybody needs."""
+    rights: bool
+    """Whether root has every capability that the kernel knows."""
     native: bool
     """Whether the machine is no software emulation, in which everything takes 11 times as long, or more."""
     time_scale: float
@@ -50,11 +58,14 @@ GUESTS = {
         cpuset=True,
         procps=True,
         hybrid=False,
+        unified=True,
+        systemd=True,
         ia32=True,
         nodes=True,
         layers=False,
         apparmor=True,
         selinux=False,
+        rights=True,
         native=False,
         time_scale=15.0,
     ),
@@ -65,11 +76,14 @@ GUESTS = {
         cpuset=False,
         procps=False,
         hybrid=False,
+        unified=True,
+        systemd=True,
         ia32=False,
         nodes=False,
         layers=False,
         apparmor=False,
         selinux=False,
+        rights=True,
         native=True,
         time_scale=3.0,
     ),
@@ -96,14 +110,23 @@ def here() -> Lane:
         cpuset=cpuset,
         procps=True,
         hybrid=os.path.isdir("/sys/fs/cgroup/unified"),
+        unified=os.path.exists("/sys/fs/cgroup/cgroup.controllers"),
+        systemd=os.path.isdir("/run/systemd/system"),
         ia32=os.path.exists("/proc/sys/abi/vsyscall32"),
         nodes=os.path.isdir("/sys/devices/system/node"),
         layers=True,
         apparmor=enabled == "Y",
         selinux=False,
+        rights=_rights(),
         native=True,
         time_scale=1.0,
     )
+
+
+def _rights() -> bool:
+    with open("/proc/sys/kernel/cap_last_cap") as last, open("/proc/self/status") as status:
+        every = (2 << int(last.read())) - 1
+        return every == next(int(line.split()[1], 16) for line in status if line.startswith("CapBnd:"))
 
 
 def current() -> tuple[str, Lane]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import subprocess
+import time
 
 CGROUPS = "/sys/fs/cgroup"
 LISTED = (
@@ -12,6 +16,8 @@ LISTED = (
     "/var/lib/pyproc/containers",
     "/sys/class/net",
 )
+ENGINES = ("/default", "/docker", "/kubepods", "/libpod_parent")
+"""Cgroups that container engines make for their containers unless they are told to use others."""
 NAMES = (b"lxcfs-py", b"lxcfs_py", b"pyproc")
 GUEST = b"lxcfs-py-vm"
 """In the command line of a guest's kernel (tests/vm/setup); one may be booted meanwhile."""
@@ -30,9 +36,19 @@ def mounts() -> frozenset[str]:
 
 
 def cgroups() -> frozenset[str]:
-    """Return every cgroup named after us, of all hierarchies."""
+    """Return every cgroup named after us, or by engines, of all hierarchies."""
     found = (os.path.join(at, name) for at, names, _ in os.walk(CGROUPS) for name in names)
-    return frozenset(path for path in found if "pyproc" in path or "lxcfs-py" in path)
+    return frozenset(path for path in found if "pyproc" in path or "lxcfs-py" in path or path.endswith(ENGINES))
+
+
+def remove_cgroups(parent: str, deadline: float) -> None:
+    """Remove a cgroup and those below it, of all hierarchies, when who keeps a container's company has left them."""
+    while found := [at for at, _, _ in os.walk(CGROUPS, topdown=False) if f"{at}/".find(f"{parent}/") > 0]:
+        assert time.monotonic() < deadline, found
+        for at in found:
+            with contextlib.suppress(OSError):
+                os.rmdir(at)
+        time.sleep(0.05)
 
 
 def _read(path: str) -> bytes:
@@ -68,9 +84,16 @@ def listed() -> frozenset[str]:
     return frozenset(f"{at}/{name}" for at, names in held for name in names)
 
 
+def rules() -> frozenset[str]:
+    """Return the network's rules."""
+    command = shutil.which("nft")
+    done = command and subprocess.run([command, "--stateless", "list", "ruleset"], capture_output=True, text=True)
+    return frozenset(done.stdout.splitlines() if done else ())
+
+
 def snapshot() -> Snapshot:
     """Return all that a test could leave behind, by kind."""
-    kinds = (mounts, cgroups, processes, loops, listed)
+    kinds = (mounts, cgroups, processes, loops, listed, rules)
     return {kind.__name__: kind() for kind in kinds}
 
 

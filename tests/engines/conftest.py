@@ -1,4 +1,4 @@
-"""The fixtures of the engines' tests. They run in a guest that has the engines: see tests/vm/test --engines."""
+"""The fixtures of the engines' tests: on this machine, or in a guest that has them (tests/vm/test --engines)."""
 
 from __future__ import annotations
 
@@ -7,50 +7,51 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engines import cri, engine
-from tests.systemd import host
+from tests.engines.engine import CRUN, MANAGED, RUNC
+from tests.engines.guest import Guest
+from tests.engines.here import Here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-@pytest.fixture(scope="session", autouse=True)
-def installed(nothing_left: None, time_scale: float, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Install all, hooks too, start the service and the engines, and give them an image."""
-    host.install()
-    host.systemctl("start", host.SERVICE)
-    cri.configure()
-    engine.prepare()
-    directory = tmp_path_factory.mktemp("image")
-    engine.image(directory)
-    cri.image(directory)
-    yield
-    engine.restore()
-    host.systemctl("stop", host.MOUNT)
-    host.wait(lambda: not host.mounts() and not host.processes(), time_scale)
-    host.uninstall()
+    from tests.engines.machine import Machine
 
 
-@pytest.fixture(
-    params=["podman-crun", "podman-runc", "ctr-view", "docker-view", "podman-pyproc", "ctr-pyproc", "docker-pyproc"]
-)
-def anyone(request: pytest.FixtureRequest) -> Iterator[engine.Engine]:
-    """Yield each engine."""
-    found = engine.Engine(*request.param.split("-"))
+@pytest.fixture(scope="session")
+def machine(
+    nothing_left: None, lane: str, time_scale: float, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machine]:
+    """Yield a machine on which our daemon and the engines run; those have an image."""
+    found: Machine = Here(time_scale) if lane == "here" else Guest(time_scale)
+    try:
+        found.configure()
+        cri.configure(found)
+        found.start()
+        engine.image(found, tmp_path_factory.mktemp("image"))
+        yield found
+    finally:
+        found.close()
+
+
+def _engine(machine: Machine, name: str) -> Iterator[engine.Engine]:
+    found = engine.Engine(machine, *name.split("-"))
     yield found
     found.close()
 
 
-@pytest.fixture(params=["podman-crun", "docker-view", "podman-pyproc", "docker-pyproc"])
-def managed(request: pytest.FixtureRequest) -> Iterator[engine.Engine]:
+@pytest.fixture(params=[CRUN, "podman-runc", *MANAGED[2:], "ctr-view", "ctr-pyproc"])
+def anyone(machine: Machine, request: pytest.FixtureRequest) -> Iterator[engine.Engine]:
+    """Yield each engine with each runtime."""
+    yield from _engine(machine, request.param)
+
+
+@pytest.fixture(params=MANAGED)
+def managed(machine: Machine, request: pytest.FixtureRequest) -> Iterator[engine.Engine]:
     """Yield each engine that manages containers: not ctr, which is containerd's tool for trying things."""
-    found = engine.Engine(*request.param.split("-"))
-    yield found
-    found.close()
+    yield from _engine(machine, request.param)
 
 
-@pytest.fixture(params=["podman-crun", "podman-pyproc"])
-def podman(request: pytest.FixtureRequest) -> Iterator[engine.Engine]:
+@pytest.fixture(params=[CRUN, RUNC, "podman-pyproc"])
+def podman(machine: Machine, request: pytest.FixtureRequest) -> Iterator[engine.Engine]:
     """Yield Podman."""
-    found = engine.Engine(*request.param.split("-"))
-    yield found
-    found.close()
+    yield from _engine(machine, request.param)

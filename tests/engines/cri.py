@@ -6,54 +6,38 @@ The numbers are those of Kubernetes' api.proto, package runtime.v1.
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc  # type: ignore[import-untyped]
 
 from tests.engines import engine
-from tests.systemd import host
 
-SOCKET = "unix:///run/containerd/containerd.sock"
-PAUSE = "localhost/pause:latest"
+if TYPE_CHECKING:
+    from tests.engines.machine import Machine
+
 NODE = 2
 """NamespaceMode: the host's, so that no CNI is needed."""
-CONFIG = Path("/etc/containerd/config.toml")
-VIEW = Path("/etc/containerd/view.json")
-PLUGIN = '[plugins."io.containerd.grpc.v1.cri".containerd'
-HANDLERS = {
-    "pyproc": 'BinaryName = "/usr/local/bin/pyproc"',
-    "pyproc-systemd": 'BinaryName = "/usr/local/bin/pyproc"\nSystemdCgroup = true',
-    "runc-view": "",
-    "crun-view": 'BinaryName = "/usr/bin/crun"',
-}
-"""What CRI calls the ways to run a pod, and each one's options; those with a view have the hook (docs/engines.md)."""
-HOOK = {"path": "/usr/local/bin/lxcfs-py", "args": ["lxcfs-py", "hook"], "timeout": 10}
+CRI = '[plugins."io.containerd.grpc.v1.cri"'
+OPTIONS = {"systemd": "SystemdCgroup = true", "crun": 'BinaryName = "/usr/bin/crun"'}
 
 
-def configure() -> None:
-    """Write containerd's configuration, and a base specification with the hook."""
-    spec = json.loads(host.run("ctr", "oci", "spec").stdout)
-    VIEW.write_text(json.dumps({**spec, "hooks": {"createRuntime": [HOOK], "poststop": [HOOK]}}))
-    lines = ["version = 2", '[plugins."io.containerd.grpc.v1.cri"]', f'sandbox_image = "{PAUSE}"']
-    lines += [f"{PLUGIN}]", 'snapshotter = "native"', 'default_runtime_name = "pyproc"']
-    for name, options in HANDLERS.items():
-        at = f"{PLUGIN}.runtimes.{name}"
+def configure(machine: Machine) -> None:
+    """Write containerd's configuration, and a base specification with the hook for the handlers with a view."""
+    hook = {"path": str(machine.bin / "lxcfs-py"), "args": ["lxcfs-py", "hook"], "timeout": 10}
+    view = machine.etc / "containerd/view.json"
+    view.parent.mkdir(exist_ok=True)
+    spec = json.loads(machine.run("ctr", "oci", "spec").stdout)
+    view.write_text(json.dumps({**spec, "hooks": {"createRuntime": [hook], "poststop": [hook]}}))
+    lines = ["version = 2", *machine.containerd, f"{CRI}]", f'sandbox_image = "{engine.IMAGE}"']
+    lines += ["restrict_oom_score_adj = true"]  # who lacks CAP_SYS_RESOURCE can't lower it
+    lines += [f"{CRI}.containerd]", 'snapshotter = "native"', 'default_runtime_name = "pyproc"']
+    for name in machine.handlers:
+        at = f"{CRI}.containerd.runtimes.{name}"
         lines += [f"{at}]", 'runtime_type = "io.containerd.runc.v2"', 'pod_annotations = ["io.lxcfs-py.view"]']
-        lines += [f'base_runtime_spec = "{VIEW}"'] if name.endswith("-view") else []
-        lines += [f"{at}.options]", options]
-    CONFIG.write_text("\n".join(lines) + "\n")
-
-
-def image(directory: Path) -> None:
-    """Give it the image of all, and one for the process that holds a pod."""
-    command = ("--change", 'ENTRYPOINT ["/bin/sleep", "100000"]')
-    host.run("podman", "import", "--quiet", *command, directory / "root.tar", PAUSE)
-    for name in (PAUSE, engine.IMAGE):
-        archive = directory / "cri.tar"
-        host.run("podman", "save", "--quiet", "--format", "docker-archive", "--output", archive, name)
-        host.run("ctr", "--namespace", "k8s.io", "images", "import", "--snapshotter", "native", archive)
-        archive.unlink()
+        lines += [f'base_runtime_spec = "{view}"'] if name.endswith("-view") else []
+        lines += [f"{at}.options]", *(option for word, option in OPTIONS.items() if word in name.split("-"))]
+        lines += [f'BinaryName = "{machine.bin}/pyproc"'] if name.startswith("pyproc") else []
+    (machine.etc / "containerd/config.toml").write_text("\n".join(lines) + "\n")
 
 
 def encoded(value: Any) -> bytes:
@@ -99,16 +83,25 @@ def decoded(data: bytes) -> dict[int, Any]:
     return found
 
 
+class Logging(Protocol):
+    """What says why a call failed."""
+
+    def log(self) -> str:
+        """Return the end of what was logged."""
+
+
 class Cri:
     """A pod of one handler."""
 
-    def __init__(self, handler: str, annotations: dict[str, str] | None = None, parent: str = "") -> None:
-        self.channel = grpc.insecure_channel(SOCKET)
+    def __init__(self, machine: Machine, handler: str, annotations: dict[str, str] | None = None) -> None:
+        self.machine: Logging = machine
+        self.channel = grpc.insecure_channel(f"unix://{machine.socket}")
+        self.slice = "system.slice" if handler.endswith("-systemd") else ""
         namespaces = {1: NODE}
         self.config = {
             1: {1: "pod", 2: "uid", 3: "default", 4: 1},
             7: [{1: key, 2: value} for key, value in (annotations or {}).items()],
-            8: {1: parent, 2: {1: namespaces}},
+            8: {1: self.slice or f"{machine.parent}/kubepods", 2: {1: namespaces}},
         }
         self.containers: list[str] = []
         self.id = self.call("RunPodSandbox", {1: self.config, 2: handler})[1].decode()
@@ -120,8 +113,7 @@ class Cri:
         try:
             return dict(call(message, timeout=120, wait_for_ready=True))
         except grpc.RpcError as error:
-            log = host.run("journalctl", "-b", "-q", "--no-pager", "-n12", "-o", "cat", "-u", "containerd").stdout
-            raise AssertionError((method, error.details(), log)) from None
+            raise AssertionError((method, error.details(), self.machine.log())) from None
 
     def start(self, memory_bytes: int) -> str:
         """Start a container of the pod that has one CPU and so much memory; return its id."""

@@ -1,64 +1,30 @@
-"""Podman, containerd and Docker, as people use them, and an image made of this guest's own files."""
+"""Podman, containerd and Docker, as people use them, and an image made of this machine's own files."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.systemd import host
+import pytest
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
+    from pathlib import Path
 
+    from tests.engines.machine import Machine
+
+CRUN = pytest.param("podman-crun", marks=pytest.mark.needs_unified)
+RUNC = pytest.param("podman-runc", marks=pytest.mark.needs_hybrid)
+"""What takes crun's place where that refuses to run."""
+MANAGED = [CRUN, RUNC, "docker-view", "podman-pyproc", "docker-pyproc"]
 IMAGE = "localhost/small:latest"
 APPLETS = ("sh", "cat", "sleep", "head", "grep", "ls", "kill", "tail")
 PROGRAMS = ("/usr/bin/free", "/usr/bin/nproc", "/usr/bin/uptime")
 """Programs that read files, as most do; busybox's own ``free`` and ``uptime`` ask sysinfo(2)."""
-STORES = ("containers", "docker", "containerd")
-WRAPPER = Path("/usr/local/bin/runc-with-view")
-DAEMON = {
-    "storage-driver": "vfs",
-    "bridge": "none", "iptables": False, "ip6tables": False,
-    "runtimes": {
-        "view": {"path": "/usr/local/bin/lxcfs-py", "runtimeArgs": ["runtime", "runc"]},
-        "pyproc": {"path": "/usr/local/bin/pyproc"},
-    },
-}  # fmt: skip
-STORAGE = """[storage]
-driver = "vfs"
-runroot = "/run/containers/storage"
-graphroot = "/var/lib/containers/storage"
-"""
 
 
-def prepare() -> None:
-    """Configure the engines for a guest without a network: their storage lies on tmpfs, and no container has one."""
-    for name in STORES:
-        store = Path("/var/lib", name)
-        store.mkdir(exist_ok=True)
-        host.run("mount", "-t", "tmpfs", "tmpfs", store)
-    Path("/etc/containers/storage.conf").write_text(STORAGE)
-    Path("/etc/docker").mkdir(exist_ok=True)
-    Path("/etc/docker/daemon.json").write_text(json.dumps(DAEMON))
-    WRAPPER.write_text('#!/bin/sh\nexec /usr/local/bin/lxcfs-py runtime runc "$@"\n')
-    WRAPPER.chmod(0o755)
-    host.systemctl("restart", "containerd", "docker")
-
-
-def restore() -> None:
-    """Undo it."""
-    host.systemctl("stop", "docker.socket", "docker", "containerd")
-    WRAPPER.unlink()
-    for name in STORES:
-        host.run("umount", "--recursive", Path("/var/lib", name))
-
-
-def image(directory: Path) -> None:
+def image(machine: Machine, directory: Path) -> None:
     """Make an image of busybox and a few programs, and give it to every engine."""
     root = directory / "root"
     (root / "bin").mkdir(parents=True)
@@ -68,23 +34,25 @@ def image(directory: Path) -> None:
         (root / "bin" / name).symlink_to("busybox")
     for program in PROGRAMS:
         shutil.copy(program, root / "bin")
-        for word in host.run("ldd", program).stdout.split():
+        for word in machine.run("ldd", program).stdout.split():
             if word.startswith("/"):
                 (root / word[1:]).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(word, root / word[1:])
-    host.run("tar", "-C", root, "-cf", directory / "root.tar", ".")
-    host.run("podman", "import", "--quiet", directory / "root.tar", IMAGE)
+    machine.run("tar", "-C", root, "-cf", directory / "root.tar", ".")
+    command = ("--change", 'CMD ["/bin/sleep", "100000"]')  # of the process that holds a pod of CRI's
+    machine.run("podman", "import", "--quiet", *command, directory / "root.tar", IMAGE)
     archive = directory / "image.tar"
-    host.run("podman", "save", "--quiet", "--format", "docker-archive", "--output", archive, IMAGE)
-    host.run("docker", "load", "--quiet", "--input", archive)
-    host.run("ctr", "images", "import", "--snapshotter", "native", archive)
+    machine.run("podman", "save", "--quiet", "--format", "docker-archive", "--output", archive, IMAGE)
+    machine.run("docker", "load", "--quiet", "--input", archive)
+    for namespace in ("default", "k8s.io"):
+        machine.run("ctr", "--namespace", namespace, "images", "import", "--snapshotter", "native", archive)
 
 
 class Engine:
     """One engine with one runtime."""
 
-    def __init__(self, name: str, runtime: str) -> None:
-        self.name, self.runtime = name, runtime
+    def __init__(self, machine: Machine, name: str, runtime: str) -> None:
+        self.machine, self.name, self.runtime = machine, name, runtime
         self.program = [name]
         if name == "podman":
             self.program += ["--runtime", runtime]
@@ -92,27 +60,37 @@ class Engine:
 
     def do(self, *words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one of its commands to its end."""
-        return host.run(*self.program, *words, check=check)
+        return self.machine.run(*self.program, *words, check=check)
 
-    def _run(self, *options: str) -> list[str]:
+    def _command(self, options: tuple[str, ...], script: str) -> tuple[str, list[str]]:
+        """Return a new container's name, and what runs a shell script in it."""
+        name = f"c{os.urandom(4).hex()}"
+        parent = self.machine.parent
         if self.name == "ctr":
-            binary = str(WRAPPER) if self.runtime == "view" else "/usr/local/bin/pyproc"
+            binary = str(self.machine.view if self.runtime == "view" else self.machine.bin / "pyproc")
             limits = {"-m": "--memory-limit", "--cpus": "--cpus", "-d": "--detach"}
-            return ["run", "--snapshotter", "native", "--runc-binary", binary, *(limits.get(o, o) for o in options)]
-        runtime = ["--runtime", self.runtime] if self.name == "docker" else []
-        return ["run", "--network", "none", *runtime, *options]
+            words = ["--snapshotter", "native", "--runc-binary", binary, *(limits.get(o, o) for o in options)]
+            words += ["--cgroup", f"{parent}/{name}"] if parent else []
+            named = [IMAGE, name]
+        else:
+            words = ["--network", "none", *options, *self.parent]
+            words += ["--runtime", self.runtime] if self.name == "docker" else []
+            named = ["--name", name, IMAGE]
+        return name, ["run", *words, *named, "sh", "-c", script]
+
+    @property
+    def parent(self) -> list[str]:
+        """Return what names the parent cgroup of Podman's containers and pods; Docker is configured."""
+        return ["--cgroup-parent", self.machine.parent] if self.machine.parent and self.name == "podman" else []
 
     def run(self, *options: str, script: str) -> str:
         """Run a shell script in a new container; return what it prints."""
-        name = f"c{os.urandom(4).hex()}"
-        named = [IMAGE, name] if self.name == "ctr" else ["--name", name, IMAGE]
-        return self.do(*self._run("--rm", *options), *named, "sh", "-c", script).stdout
+        return self.do(*self._command(("--rm", *options), script)[1]).stdout
 
     def start(self, *options: str, script: str = "exec sleep 1000") -> str:
         """Start a container in the background; return its name."""
-        name = f"c{os.urandom(4).hex()}"
-        named = [IMAGE, name] if self.name == "ctr" else ["--name", name, IMAGE]
-        self.do(*self._run("-d", *options), *named, "sh", "-c", script)
+        name, command = self._command(("-d", *options), script)
+        self.do(*command)
         self.started.append(name)
         return name
 
@@ -135,17 +113,9 @@ class Engine:
             self.do("tasks", "rm", "--force", name, check=False)
             self.do("containers", "rm", name, check=False)
         else:
-            self.do("rm", "--force", name)
+            self.do("rm", "--force", *(["--time", "0"] if self.name == "podman" else []), name)
 
     def close(self) -> None:
         """Remove what was started."""
         for name in self.started:
             self.remove(name)
-
-
-def until(condition: Callable[[], object], scale: float, seconds: float = 20) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds * scale
-    while not condition():
-        assert time.monotonic() < deadline, host.run("journalctl", "-b", "-q", "--no-pager", "-n", "40").stdout
-        time.sleep(0.05)

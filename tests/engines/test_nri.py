@@ -13,17 +13,13 @@ from tests.live.box import BIN, Box
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.anywhere
 PYPROC = "pyproc"
 RUNTIMES = ("runc",) if os.path.isdir("/sys/fs/cgroup/memory") else ("runc", "crun")
 """crun refuses to run beside v1 hierarchies."""
 VIEW = "io.lxcfs-py.view"
 READ = "head -n 1 /proc/meminfo"
 TOTAL, SMALLER = "MemTotal:          65536 kB\n", "MemTotal:          49152 kB\n"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def installed() -> None:
-    """Need none of what the other engines' tests do: all of this has its own places."""
 
 
 @pytest.fixture(scope="module")

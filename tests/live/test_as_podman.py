@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runtime.images import resolve
+from tests import leaks
 from tests.images import tree
 from tests.live.test_images import mounted, store
 from tests.live.test_run_image import archive
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.needs_layers, pytest.mark.anywhere]
 
-PARENT = "lxcfs-py-podman"
+PARENT = "/lxcfs-py-podman"
 HYBRID = os.path.isdir("/sys/fs/cgroup/memory")
 """crun refuses such hosts."""
 OWN = ("HOSTNAME=", "container=", "TERM=")
@@ -60,7 +60,7 @@ class Podman:
     def run(self, *words: str, network: str = "none", **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a container; nobody here may raise limits, as Podman would."""
         limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096")
-        options = (f"--cgroup-parent=/{PARENT}", f"--network={network}", *limits)
+        options = (f"--cgroup-parent={PARENT}", f"--network={network}", *limits)
         return self("run", *options, *words, check=False, **environment)
 
 
@@ -77,18 +77,8 @@ def podman(box: Box, time_scale: float) -> Iterator[Podman]:
         finally:
             found("rm", "-f", "-a")
             found("volume", "rm", "-f", "-a")
-            remove_cgroups(time.monotonic() + 30 * time_scale)
+            leaks.remove_cgroups(PARENT, time.monotonic() + 30 * time_scale)
             subprocess.run(["umount", "-q", f"{base}/root/vfs"], check=False)
-
-
-def remove_cgroups(deadline: float) -> None:
-    """Remove the cgroups of Podman's containers, when its monitors have left them."""
-    while left := [at for at, _, _ in os.walk("/sys/fs/cgroup", topdown=False) if f"/{PARENT}" in at]:
-        assert time.monotonic() < deadline, left
-        for at in left:
-            with contextlib.suppress(OSError):
-                os.rmdir(at)
-        time.sleep(0.05)
 
 
 IMAGE = "localhost/it"

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests import leaks
 from tests.images import docker_archive, member, tar
-from tests.live.test_as_podman import Podman, remove_cgroups
+from tests.live.test_as_podman import PARENT, Podman
 from tests.live.test_bridge import HERE, OUTSIDE, Net
 from tests.live.test_run_image import BASE
 
@@ -62,7 +63,7 @@ def podman(net: Net, time_scale: float) -> Iterator[Podman]:
         finally:
             for each in ((POD,), ("-a",)):  # before the one whose network it has
                 found("rm", "-f", "-t", "0", *each, check=False)
-            remove_cgroups(time.monotonic() + 30 * time_scale)
+            leaks.remove_cgroups(PARENT, time.monotonic() + 30 * time_scale)
             with contextlib.suppress(Exception):
                 net.do("umount", "-q", f"{base}/root/vfs")
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROJECT = Path(__file__).parents[2]
-STAGED = PROJECT / "build/root"
-"""What ``make install`` made before this guest was booted (tests/vm/test)."""
+STAGED = "LXCFS_PY_STAGED"
+"""The variable with the directory in which ``make install`` put all before this guest was booted (tests/vm/test)."""
 SERVICE, MOUNT = "lxcfs-py.service", "lxcfs-py-mount.service"
 MOUNTPOINT = "/var/lib/lxcfs"
 BIN = Path("/usr/local/bin")
@@ -102,7 +102,7 @@ def configure(*lines: str) -> None:
 
 def install() -> None:
     """Put what was staged in its place, as `make install` does on a host of its own."""
-    run("cp", "-a", f"{STAGED}/.", "/")
+    run("cp", "-a", f"{os.environ[STAGED]}/.", "/")
     systemctl("daemon-reload")
     run("systemd-tmpfiles", "--create", "/usr/local/lib/tmpfiles.d/lxcfs-py.conf")
 

@@ -280,6 +280,19 @@ def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         places.storage()
 
 
+@pytest.mark.parametrize("namespace", [False, True])
+def test_places_of_a_namespaces_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, namespace: bool) -> None:
+    """Root who may not write in /run has the directories of the user it is, but only in a user namespace."""
+    for name, value in (("XDG_RUNTIME_DIR", tmp_path), ("XDG_DATA_HOME", "/data")):
+        monkeypatch.setenv(name, str(value))
+    system, users = (f"{tmp_path}/not/there", "/var/lib/pyproc"), (f"{tmp_path}/pyproc", "/data/pyproc")
+    monkeypatch.setattr(places, "USER", 0)
+    monkeypatch.setattr(places, "STATE", system[0])
+    with open("/proc/self/uid_map", encoding="utf-8") as file:
+        monkeypatch.setattr(places, "ALL_IDS", [] if namespace else file.read().split())
+    assert (places.state(), places.storage()) == (users if namespace else system)
+
+
 def test_a_session_of_somebody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The directory of a session counts if it is the user's own: su(1) may have left another's."""
     monkeypatch.setattr(places, "USER", os.geteuid() + 77)
