@@ -68,7 +68,24 @@ def _run(argv: Sequence[str]) -> int:
     if parsed["dry_run"]:
         print("\n".join(run.describe(request)))
         return 0
-    return run.run(request)
+    if not parsed["cidfile"]:
+        return run.run(request)
+    _tell(parsed["cidfile"], request.id)
+    try:
+        return run.run(request)
+    except BaseException:
+        os.unlink(parsed["cidfile"])
+        raise
+
+
+def _tell(path: str, id_: str) -> None:
+    """Write the id where it is asked for, as Docker into a new file: one that is there names another container."""
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(id_)
+    except OSError as error:
+        hint = "remove it, or name another" if isinstance(error, FileExistsError) else "name a file that can be made"
+        raise RunError(f"--cidfile {reason(error)}", hint) from error
 
 
 def _verb(argv: Sequence[str]) -> int:

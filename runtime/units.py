@@ -169,6 +169,21 @@ def grace(text: str, option: str) -> float:
     return float(word) if word in ("-1", "0") else interval(text, option)
 
 
+def number(text: str, option: str) -> int:
+    """Return a whole number, which may be below 0."""
+    digits = text.strip().removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()):
+        raise RunError(f"{option} {text!r}: not a number", "write a whole number")
+    return int(text)
+
+
+def mask(text: str, option: str) -> int:
+    """Return a file mode mask, written in octal digits."""
+    if not text or not set(text) <= set("01234567") or int(text, 8) > 0o777:
+        raise RunError(f"{option} {text!r}: not an octal number up to 0777", "write it as 0022")
+    return int(text, 8)
+
+
 def plain(text: str, _option: str) -> str:
     """Return the text itself."""
     return text
@@ -181,6 +196,8 @@ KINDS: Mapping[str, Callable[[str, str], Any]] = {
     "cpus": cpus,
     "count": count,
     "pids": count_or_unlimited,
+    "number": number,
+    "mask": mask,
     "cpulist": cpu_list,
     "interval": interval,
     "grace": grace,

@@ -29,7 +29,7 @@ def adapt(config: dict[str, Any], own: Own) -> dict[str, Any]:
     }
 
 
-OF = {"sysfs": "network", "proc": "pid"}
+OF = {"sysfs": "network", "proc": "pid", "mqueue": "ipc"}
 """The namespaces that file systems belong to: who is not root there can't mount them."""
 
 

@@ -23,6 +23,8 @@ ATTRIBUTES = ("nosuid", "suid", "nodev", "dev", "noexec", "exec")
 """Podman's words after the last colon of ``-v``."""
 NOTHING = ("rw", "z", "Z", "cached", "delegated", "consistent")
 """What changes nothing here: no SELinux labels are set, and files are always consistent."""
+WRITABLE = ("/run", "/tmp", "/var/tmp")
+"""What Podman leaves writable in a container that is read-only."""
 KINDS = ("bind", "volume", "tmpfs")
 KEYS = {
     "type": "", "source": "", "target": "", "readonly": "", "consistency": "",
@@ -241,6 +243,9 @@ def places(options: Parsed, of_image: Iterable[str] = ()) -> list[Place]:
             if target in found:
                 raise RunError(f"{target!r}: two mounts for one place", "leave one -v, --mount or --tmpfs out")
             found[target] = place
+    if options["read_only"] and options["read_only_tmpfs"]:
+        for path in WRITABLE:
+            found.setdefault(path, _tmpfs("--read-only-tmpfs", path, ["mode=1777"]))
     for path in of_image:
         said = f"VOLUME {path!r} of the image"
         if (target := _destination(path if path.startswith("/") else f"/{path}", said)) not in found:

@@ -234,6 +234,10 @@ def _hooks(request: Request, channel: Channel, pid_known: dict[str, Any]) -> lis
     return found
 
 
+def _named(spec: Mapping[str, Any]) -> bool:
+    return bool(spec["hostname"] or spec["domainname"])
+
+
 def build(
     request: Request, base: str, cgroup: str, facts: Facts, channel: Channel, state: dict[str, Any] | None = None
 ) -> list[Step]:
@@ -273,6 +277,6 @@ def build(
         *map(Mask, (*linux["maskedPaths"], *facts.masked)),
         *(map(Freeze, readonly) if spec["root"]["readonly"] else ()),
         Pivot(request.no_pivot, after),
-        *([Hostname(spec["hostname"], spec["domainname"])] if spec["hostname"] or spec["domainname"] else []),
+        *([Hostname(spec["hostname"], spec["domainname"])] if "uts" in kinds and _named(spec) else []),
         *([Loopback()] if "network" in plan.fresh else []),
     ]
