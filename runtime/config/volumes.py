@@ -245,7 +245,7 @@ def places(options: Parsed, of_image: Iterable[str] = ()) -> list[Place]:
             found[target] = place
     if options["read_only"] and options["read_only_tmpfs"]:
         for path in WRITABLE:
-            found.setdefault(path, _tmpfs("--read-only-tmpfs", path, ["mode=1777"]))
+            found.setdefault(path, _tmpfs("--read-only-tmpfs", path, ["exec", "mode=1777"]))
     for path in of_image:
         said = f"VOLUME {path!r} of the image"
         if (target := _destination(path if path.startswith("/") else f"/{path}", said)) not in found:

@@ -35,7 +35,7 @@ def _imports(create: Create) -> None:
     """Import what may be needed where nothing can be imported."""
     spec = create.request.spec
     if create.request.init:
-        from runtime.lifecycle import init  # noqa: F401
+        from runtime.kernel import init  # noqa: F401
     if spec["process"]["terminal"]:
         from runtime.process import terminal  # noqa: F401
     if spec["hooks"]:
@@ -133,11 +133,4 @@ def _execute(
 
     load = filter_.loader(starter, heard=word == GO) if filter_ is not None else lambda: None
 
-    def become() -> NoReturn:
-        runner.apply(command, file, load, request.preserve_fds)
-
-    if request.init:
-        from runtime.lifecycle import init
-
-        init.run(lambda: guarded(starter, become))
-    become()
+    runner.apply(command, file, load, request.preserve_fds, init=request.init)

@@ -140,16 +140,21 @@ def _into(path: str, *, make: bool) -> None:
     os.getcwd()
 
 
-def apply(process: Mapping[str, Any], command: str, load: Callable[[], None], preserved: int = 0) -> NoReturn:
+def apply(
+    process: Mapping[str, Any], command: str, load: Callable[[], None], preserved: int = 0, *, init: bool = False
+) -> NoReturn:
     """Become the command, a file that ``look`` has found; raises RunError if it can't be executed.
 
     ``load`` loads the system call filter: at the very end, unless that takes a right which is given up before
     (without no_new_privs CAP_SYS_ADMIN, seccomp(2)). ``preserved`` descriptors
-    from 3 on stay open, beside the standard streams.
+    from 3 on stay open, beside the standard streams. With ``init`` this process becomes a reaper of the same rights,
+    and the command is its child.
     """
     variables = dict(item.partition("=")[::2] for item in process["env"])
     label = labels.of(process)
-    program = stub.make(process["args"][0], label)  # before a filter may forbid it
+    program = stub.make(process["args"][0], label, init=init)  # before a filter may forbid it
+    if init and program < 0:
+        raise RunError("--init: this kernel executes nothing that is in memory (vm.memfd_noexec)", "leave it out")
     place = stub.by(program) if program >= 0 else -1
     if label:
         labels.prove(label, shown=isinstance(place, str))

@@ -116,6 +116,18 @@ def test_pid_1(clean: Box) -> None:
     assert (zombies, pid > 1, done.returncode) == (0, True, 7)
 
 
+def test_pid_1_has_no_more_than_the_command(clean: Box) -> None:
+    """The reaper has the command's user, rights, filter and environment, and nothing of the caller's."""
+    script = (
+        "for p in 1 self; do tr '\\0' '\\n' </proc/$p/environ;"
+        " grep -E '^(Uid|Gid|Groups|Cap|NoNew|Seccomp)' /proc/$p/status; echo; done; ls /proc/1/fd | wc -l; cat /proc/1/comm"
+    )
+    options = ("--rm", "--init", "-u", "12:34", "--cap-add", "SYS_PTRACE", "--security-opt", "no-new-privileges")
+    first, own, rest = clean.run(*options, "--", "sh", "-c", script, CALLERS="secret").stdout.split("\n\n")
+    assert first.replace("_=", "") == own.replace("PWD=/\n", "") and "Uid:\t12" in first and "secret" not in first
+    assert rest.split() == ["0", "pyproc-init"]
+
+
 def test_its_own_files_of_etc(clean: Box) -> None:
     """hostname and hosts are the container's, and writing them changes neither its upper layer's nor the host's."""
     script = "cat /etc/hostname; getent hosts me; echo '10.1.2.3 other' >>/etc/hosts; getent hosts other"
