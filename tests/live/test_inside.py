@@ -120,7 +120,8 @@ def test_pid_1_has_no_more_than_the_command(clean: Box) -> None:
     """The reaper has the command's user, rights, filter and environment, and nothing of the caller's."""
     script = (
         "for p in 1 self; do tr '\\0' '\\n' </proc/$p/environ;"
-        " grep -E '^(Uid|Gid|Groups|Cap|NoNew|Seccomp)' /proc/$p/status; echo; done; ls /proc/1/fd | wc -l; cat /proc/1/comm"
+        " grep -E '^(Uid|Gid|Groups|Cap|NoNew|Seccomp)' /proc/$p/status; echo; done;"
+        " ls /proc/1/fd | wc -l; cat /proc/1/comm"
     )
     options = ("--rm", "--init", "-u", "12:34", "--cap-add", "SYS_PTRACE", "--security-opt", "no-new-privileges")
     first, own, rest = clean.run(*options, "--", "sh", "-c", script, CALLERS="secret").stdout.split("\n\n")
