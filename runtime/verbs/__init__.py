@@ -24,7 +24,7 @@ VERBS = (
     "port", "prune", "ps", "pull", "push", "rename", "restart", "resume", "rmi", "run", "spec", "start", "state",
     "stats", "stop", "tag", "top", "update", "volume", "wait",
 )  # fmt: skip
-ALIASES = {"ls": "list", "rm": "delete", "unpause": "resume"}
+ALIASES = {"load": "import", "ls": "list", "rm": "delete", "save": "export", "unpause": "resume"}
 
 
 class Verb(Record):
