@@ -17,7 +17,7 @@ from lxcfs_py.record import Record
 from runtime.images import entry as entries
 from runtime.images.entry import Entry, refuse
 from runtime.images.pack import seconds
-from runtime.images.stream import CHUNK, Stream
+from runtime.images.stream import CHUNK, Stream, measured
 from runtime.images.unpack import Unpack
 from runtime.kernel.attributes import OVERLAY
 from runtime.process import ids
@@ -142,10 +142,10 @@ class Packer:
                 info.type, info.linkname = tarfile.LNKTYPE, first
                 self.tar.addfile(info)
                 return
-            info.size = about.st_size
             info.pax_headers = {**info.pax_headers, **self._attributes(file.fileno())}
             try:
-                self.tar.addfile(info, file)
+                content, info.size = measured(file, about.st_size, info.name)
+                self.tar.addfile(info, content)
             except BrokenPipeError:  # who reads has left
                 raise
             except OSError as error:

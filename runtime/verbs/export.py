@@ -46,15 +46,14 @@ def _source(parsed: Parsed, store: Store, progress: Progress) -> tuple[str, Call
     from runtime import state
     from runtime.images import catalog, export
 
-    name, entries = parsed.rest[0], []
+    name = parsed.rest[0]
     try:
         entries = catalog.find(store.entries(), name)
     except Error:
         if not state.exists(parsed["root"], name):
             raise
-    if entries:
-        return catalog.id_(entries[0]), lambda out: export.export(store, entries, parsed["format"], out, progress)
-    return name, lambda out: _files(parsed, name, out)
+        return name, lambda out: _files(parsed, name, out)
+    return catalog.id_(entries[0]), lambda out: export.export(store, entries, parsed["format"], out, progress)
 
 
 def _files(parsed: Parsed, name: str, out: IO[bytes]) -> None:
