@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from runtime.options import Parsed
+    from runtime.command_line import Parsed
 
 MEANT = (OWN, "io.pyproc.", "org.systemd.property.", "org.opencontainers.image.stopSignal")
 """What annotations that mean something to us, or to systemd, begin with: no image may say such a thing."""

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import IO
 
+    from runtime.command_line import Parsed
     from runtime.images.progress import Progress
     from runtime.images.store import Store
-    from runtime.options import Parsed
 
 VERB = Verb(
     "export",

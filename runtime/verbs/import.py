@@ -6,7 +6,7 @@ import os
 import sys
 
 from lxcfs_py.errors import Error
-from runtime.options import Option
+from runtime.command_line import Option
 from runtime.verbs import Verb
 from runtime.verbs.commit import CHANGE
 from runtime.verbs.pull import JSON, QUIET
