@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from lxcfs_py import json_text
-from lxcfs_py.errors import reason
+from lxcfs_py.errors import Error, reason
 from runtime.config import joined, linux, logs, validate, volumes
 from runtime.errors import RunError
+from runtime.kernel import signals
 from runtime.options import manager
 from runtime.process import capabilities, environment
 from runtime.request import NETWORK, Request
@@ -129,6 +130,18 @@ def _labels(options: Parsed) -> dict[str, str]:
     return notes.labels(options)
 
 
+def _stop_signal(image: Resolved) -> str:
+    """Return the signal that an image says is to end it; raises an Error for one there isn't."""
+    found = image.config.stop_signal
+    if found:
+        try:
+            signals.number(found)
+        except Error as error:
+            text = f"image {image.name or image.id[:12]}: StopSignal {error.message}"
+            raise RunError(text, "give --stop-signal TERM") from error
+    return found
+
+
 NOTES = ("label", "label_file", "annotation")
 
 
@@ -140,7 +153,7 @@ def _notes(options: Parsed, of_image: Mapping[str, str]) -> dict[str, str]:
 
 def _annotations(options: Parsed, network: Wish | None, image: Resolved | None) -> dict[str, str]:
     """Return those that say how it is asked to end, whether it begins again, and what it is connected to."""
-    signal = options["stop_signal"] or (image.config.stop_signal if image else "")
+    signal = options["stop_signal"] or (_stop_signal(image) if image else "")
     seconds = options["stop_timeout"]
     restart = options["restart"]
     of_image = image.config.labels if image else {}

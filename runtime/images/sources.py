@@ -90,16 +90,19 @@ class Import:
                 return self._oci(Directory(path), path)
             plain = ""
             try:
-                if path == "-":
-                    path = plain = self._spool()
-                return self._file(path, "standard input" if plain else path)
+                what = path
+                if path == "-" or (os.path.exists(path) and not os.path.isfile(path)):  # <(...) of a shell
+                    what = "standard input" if path == "-" else path
+                    path = plain = self._spool("" if path == "-" else path)
+                return self._file(path, what)
             finally:
                 if plain:
                     os.unlink(plain)
 
-    def _spool(self) -> str:
+    def _spool(self, pipe: str) -> str:
+        """Write what comes through a pipe, "" for the standard input, to a file, and return its path."""
         path = self.store.temporary()
-        with open(path, "xb") as file, open(0, "rb", closefd=False) as source:
+        with open(path, "xb") as file, open(pipe or 0, "rb", closefd=bool(pipe)) as source:
             while data := source.read(stream.CHUNK):
                 file.write(data)
         return path

@@ -31,6 +31,10 @@ else:
     import _socket
 
 
+MOST = 300
+"""Letters of a step that an error shows."""
+
+
 def _imports(create: Create) -> None:
     """Import what may be needed where nothing can be imported."""
     spec = create.request.spec
@@ -71,7 +75,9 @@ def enter(create: Create, doors: Sequence[str]) -> None:
             step.execute(tree)
         except OSError as error:
             at = f"{error.filename}: " if error.filename else ""
-            raise RunError(f"{step.describe()}: {at}{said(error)}", "see --dry-run for all steps") from error
+            what = step.describe()
+            what = what if len(what) <= MOST else f"{what[:MOST]}..."
+            raise RunError(f"{what}: {at}{said(error)}", "see --dry-run for all steps") from error
         stop_at(number, create.theirs)
     command = users.complete(spec["process"])
     uid = command["user"]["uid"]

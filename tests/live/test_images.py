@@ -282,3 +282,16 @@ def test_verbs_have_help() -> None:
         text = do(BIN / "pyproc", name, "--help")
         assert verb.summary.split(";")[0].split(".")[0][:30] in text
         assert all(option.flags[-1] in text for option in verb.options)
+
+
+def test_through_a_pipe(box: Box) -> None:
+    """What can't be looked at twice, as a shell's <(...), is an archive as any other."""
+    path = put(box, "a", docker_archive([BASE], "a"))
+    reader, writer = os.pipe()
+    with subprocess.Popen(["cat", path], stdout=writer):
+        os.close(writer)
+        words = [BIN / "pyproc", "load", *box.places, "-i", f"/dev/fd/{reader}"]
+        done = subprocess.run(words, pass_fds=[reader], capture_output=True, text=True, timeout=120 * box.scale)
+    os.close(reader)
+    assert done.returncode == 0, done.stderr
+    assert images(box) == {"docker.io/library/a:latest": done.stdout.strip()}
