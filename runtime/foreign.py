@@ -1,6 +1,6 @@
-"""Options of ``docker run`` and ``podman run`` that ``pyproc-run`` does not have, and what to do instead.
+"""What of docker's and podman's command lines ``pyproc-run`` and ``pyproc`` do not have, and what to do instead.
 
-Imported only when somebody gives one: the error is to say more than that it is unknown.
+Imported only when somebody gives such a thing: the error is to say more than that it is unknown.
 """
 
 from __future__ import annotations
@@ -94,4 +94,42 @@ OPTIONS = {
     "--volume-driver": "leave it out: volumes are directories; -v /PATH:/DST shows any other place",
     "--volumes-from": "name them: pyproc inspect tells the other container's, -v NAME:/DST mounts one",
 }
-"""By flag, what to do."""
+"""Options of ``run``, by flag."""
+
+_BUILD = "build it by podman build or buildah bud, and get it: podman save IMAGE | pyproc load"
+_CLUSTER = "there are no clusters here"
+_PODS = "join a container's namespaces: pyproc-run --network container:NAME --pid container:NAME"
+_REGISTRY = "skopeo does it, and pull and push use what that writes down: skopeo"
+
+VERBS = {
+    "auto-update": "pyproc pull IMAGE, and run it anew",
+    "build": _BUILD,
+    "builder": _BUILD,
+    "buildx": _BUILD,
+    "checkpoint": "criu(8) is not used here",
+    "compose": "start the containers by pyproc-run, in a network of pyproc network create, or by units of systemd",
+    "container": "leave the word out: pyproc inspect, pyproc ps, pyproc prune --containers, ...",
+    "context": "--root and --storage say where containers are",
+    "healthcheck": _HEALTH,
+    "kube": _PODS,
+    "login": f"{_REGISTRY} login REGISTRY",
+    "logout": f"{_REGISTRY} logout REGISTRY",
+    "machine": "it runs on Linux alone",
+    "manifest": f"{_REGISTRY} inspect --raw docker://IMAGE",
+    "mount": "pyproc cp ID:/PATH . takes files out, pyproc export ID all of them",
+    "node": _CLUSTER,
+    "play": _PODS,
+    "plugin": "--network cni:NAME takes CNI's plugins; there are no others",
+    "pod": _PODS,
+    "restore": "criu(8) is not used here",
+    "search": f"{_REGISTRY} list-tags docker://IMAGE",
+    "secret": _FILE,
+    "service": _CLUSTER,
+    "stack": _CLUSTER,
+    "swarm": _CLUSTER,
+    "system": "pyproc info tells how all is, pyproc prune frees space",
+    "trust": _SIGNATURES,
+    "unmount": "nothing is mounted outside of containers",
+    "version": "pyproc --version",
+}
+"""Commands."""

@@ -107,6 +107,10 @@ def resolve(name: str) -> str:
     verb = ALIASES.get(name, name)
     if verb in VERBS:
         return verb
+    from runtime import foreign
+
+    if remedy := foreign.VERBS.get(name):
+        raise RunError(f"{name!r} is a command that pyproc does not have", remedy)
     from difflib import get_close_matches
 
     close = get_close_matches(name, [*VERBS, *ALIASES], n=1)

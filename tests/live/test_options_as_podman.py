@@ -104,7 +104,8 @@ WRONG = (
     "--add-host bad", "--ulimit bad=1", "--sysctl kernel.pid_max=99", "--cap-add FLY", "--device /dev/nosuch",
     "--group-add nosuch", "--network nosuch", "-v a:b", "-v /tmp:/b:zz", "--mount type=x,target=/a", "-m x",
     "--stop-signal BAD", "--nosuch 1", "--security-opt seccomp=/nosuch", "-e =x", "--label =x", "--umask 9",
-    "--cidfile /etc/passwd", "-v /tmp:/data/new", "-v /etc/passwd:/data", "--env-file /nosuch", "-v /tmp:/b -v /etc:/b", "-u 4294967296",
+    "--cidfile /etc/passwd", "-v /tmp:/data/new", "-v /etc/passwd:/data", "--env-file /nosuch",
+    "-v /tmp:/b -v /etc:/b", "-u 4294967296",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxcfs_py.errors import Error
-from runtime import foreign, options
+from runtime import foreign, options, verbs
 
 
 def given_values(line: str) -> dict[str, Any]:
@@ -121,6 +121,15 @@ def test_what_is_said_of_other_options() -> None:
         ours = remedy.partition("pyproc ")[0].partition("by ")[0] if "env -" in remedy else remedy
         named = {word.strip(",;:()'").partition("=")[0] for word in ours.split() if word.startswith("--")}
         assert named <= known | OF_VERBS, (flag, named - known)
+
+
+def test_what_is_said_of_other_commands() -> None:
+    """The same of commands."""
+    assert not foreign.VERBS.keys() & {*verbs.VERBS, *verbs.ALIASES}
+    with pytest.raises(Error, match="'login' is a command that pyproc does not have; skopeo does it"):
+        verbs.resolve("login")
+    with pytest.raises(Error, match="unknown command 'inspec'; did you mean inspect"):
+        verbs.resolve("inspec")
 
 
 def test_no_spelling_is_used_twice() -> None:
