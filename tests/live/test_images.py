@@ -290,7 +290,7 @@ def test_through_a_pipe(box: Box) -> None:
     reader, writer = os.pipe()
     with subprocess.Popen(["cat", path], stdout=writer):
         os.close(writer)
-        words = [BIN / "pyproc", "load", *box.places, "-i", f"/dev/fd/{reader}"]
+        words = [str(BIN / "pyproc"), "load", *box.places, "-i", f"/dev/fd/{reader}"]
         done = subprocess.run(words, pass_fds=[reader], capture_output=True, text=True, timeout=120 * box.scale)
     os.close(reader)
     assert done.returncode == 0, done.stderr
