@@ -109,8 +109,11 @@ VERBS = {
     "checkpoint": "criu(8) is not used here",
     "compose": "start the containers by pyproc-run, in a network of pyproc network create, or by units of systemd",
     "container": "leave the word out: pyproc inspect, pyproc ps, pyproc prune --containers, ...",
+    "config": _CLUSTER,
     "context": "--root and --storage say where containers are",
     "healthcheck": _HEALTH,
+    "help": "pyproc --help, or pyproc VERB --help",
+    "init": "pyproc start begins a container",
     "kube": _PODS,
     "login": f"{_REGISTRY} login REGISTRY",
     "logout": f"{_REGISTRY} logout REGISTRY",
@@ -130,6 +133,8 @@ VERBS = {
     "system": "pyproc info tells how all is, pyproc prune frees space",
     "trust": _SIGNATURES,
     "unmount": "nothing is mounted outside of containers",
+    "unshare": "pyproc enters your user namespace by itself where it has to",
+    "untag": "pyproc rmi NAME takes a name away",
     "version": "pyproc --version",
 }
 """Commands."""

@@ -128,7 +128,7 @@ NETWORK = (
     Option(("--net-alias", "--network-alias"), "Further name in its networks", "NAME", many=True),
     Option(("--dns",), "Name server (default: the host's, if there is a network)", "ADDRESS", many=True),
     Option(("--dns-search",), "Domain that names are looked for in", "DOMAIN", many=True),
-    Option(("--dns-option",), "Option of resolv.conf(5)", "OPTION", many=True),
+    Option(("--dns-opt", "--dns-option"), "Option of resolv.conf(5)", "OPTION", many=True),
     Option(("--add-host",), "Line of /etc/hosts; host-gateway is the network's gateway", "NAME:ADDRESS", many=True),
 )
 """What says which network it gets, and how."""
