@@ -7,11 +7,13 @@ import sys
 
 from lxcfs_py.errors import Error, reason
 from runtime import command_line, options, places
-from runtime.errors import RunError
+from runtime.errors import NOT_FOUND, RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from runtime.command_line import Parsed
 
 
 def _guarded(program: str, act: Callable[[], int]) -> int:
@@ -68,14 +70,22 @@ def _run(argv: Sequence[str]) -> int:
     if parsed["dry_run"]:
         print("\n".join(run.describe(request)))
         return 0
-    if not parsed["cidfile"]:
-        return run.run(request)
-    _tell(parsed["cidfile"], request.id)
+    if parsed["cidfile"]:
+        _tell(parsed["cidfile"], request.id)
     try:
         return run.run(request)
-    except BaseException:
-        os.unlink(parsed["cidfile"])
+    except BaseException as error:
+        if parsed["cidfile"]:
+            os.unlink(parsed["cidfile"])
+        if isinstance(error, Error) and error.exit_code == NOT_FOUND and _may_be_image(parsed):
+            word = parsed.rest[0]
+            raise RunError(error.message, f"or is {word} an image? pyproc-run --image {word}", NOT_FOUND) from error
         raise
+
+
+def _may_be_image(parsed: Parsed) -> bool:
+    """Say whether a command that was not found could be meant for an image, as after ``docker run``."""
+    return bool(parsed.rest) and not (parsed["image"] or parsed["rootfs"] or parsed.rest[0].startswith(("/", ".")))
 
 
 def _tell(path: str, id_: str) -> None:

@@ -116,6 +116,14 @@ def test_pid_1(clean: Box) -> None:
     assert (zombies, pid > 1, done.returncode) == (0, True, 7)
 
 
+def test_an_image_in_place_of_a_command(clean: Box) -> None:
+    """Who writes it as after docker run is told how an image is named; the exit code is that of what is not there."""
+    done = clean.run("--rm", "--", "nosuchimage", "sh", check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (127, 1)
+    assert done.stderr.endswith("or is nosuchimage an image? pyproc-run --image nosuchimage\n")
+    assert "an image?" not in clean.run("--rm", "--", "/nosuch", check=False).stderr
+
+
 def test_pid_1_has_no_more_than_the_command(clean: Box) -> None:
     """The reaper has the command's user, rights, filter and environment, and nothing of the caller's."""
     script = (

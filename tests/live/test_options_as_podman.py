@@ -349,3 +349,27 @@ def test_copies(clean: Box, podman: Podman, tmp_path: Path) -> None:
     podman("rm", "-f", "-t", "0", "c")
     clean.pyproc("rm", "-f", "-v", "c")
     clean.pyproc("volume prune", "-a")
+
+
+EXECS = (
+    ("c", "nosuch"), ("c", "/data/new"), ("c", "/data"), ("c", "sh", "-c", "exit 3"), ("c", "sh", "-c", "kill -9 $$"),
+    ("-e", "A=2", "-e", "PASSED", "c", "env"), ("-w", "/nosuch", "c", "pwd"), ("-w", "/kept", "c", "busybox", "pwd"),
+    ("-u", "bob:extra", "c", "sh", "-c", "id -u; id -g; echo $HOME"), ("-u", "4242", "c", "sh", "-c", "id -u; id -g"),
+    ("c", "sh", "-c", "ulimit -c; id -G; echo $PWD; grep ^Cap /proc/self/status"), ("-u", "bob", "c", "grep", "^Cap",
+    "/proc/self/status"), ("--privileged", "c", "grep", "^Cap", "/proc/self/status"), ("-i", "c", "cat"),
+)  # fmt: skip
+
+
+def test_commands_in_a_container(clean: Box, podman: Podman) -> None:
+    """exec runs as who, where and with what it does beside Podman, and ends with the same codes."""
+    options = ("-d", "--name", "c", "-u", "0", "--group-add", "77", "-e", "A=1", "-w", "/data", "--ulimit", "core=0")
+    podman.run(*options, *ALIKE, IMAGE, "exec busybox sleep 1000")
+    clean.run(*options, *ALIKE, "--image", IMAGE, "--", "exec busybox sleep 1000")
+    for words in EXECS:
+        theirs, ours = podman("exec", *words, check=False), clean.pyproc("exec", *words, check=False)
+        said = [
+            sorted(line for line in done.stdout.splitlines() if not line.startswith(OWN)) for done in (ours, theirs)
+        ]
+        assert (ours.returncode, said[0]) == (theirs.returncode, said[1]), (words, ours.stderr, theirs.stderr)
+    podman("rm", "-f", "-t", "0", "c")
+    clean.pyproc("rm", "-f", "-v", "c")
