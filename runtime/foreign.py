@@ -92,7 +92,6 @@ OPTIONS = {
     "--userns": _IDS,
     "--variant": _BUILT,
     "--volume-driver": "leave it out: volumes are directories; -v /PATH:/DST shows any other place",
-    "--volumes-from": "name them: pyproc inspect tells the other container's, -v NAME:/DST mounts one",
 }
 """Options of ``run``, by flag."""
 

@@ -166,6 +166,7 @@ RUN = (
         many=True,
     ),
     Option(("--mount",), "The same by keys: type=bind|volume|tmpfs,source=,target=,...", "KEY=VALUE,...", many=True),
+    Option(("--volumes-from",), "Show what another container has by -v and --mount", "NAME[:ro]", many=True),
     Option(("--tmpfs",), "Mount a tmpfs", "DST[:OPTIONS]", many=True),
     ENV,
     ENV_FILE,

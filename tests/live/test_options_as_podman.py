@@ -373,3 +373,23 @@ def test_commands_in_a_container(clean: Box, podman: Podman) -> None:
         assert (ours.returncode, said[0]) == (theirs.returncode, said[1]), (words, ours.stderr, theirs.stderr)
     podman("rm", "-f", "-t", "0", "c")
     clean.pyproc("rm", "-f", "-v", "c")
+
+
+def test_volumes_of_another(clean: Box, podman: Podman, tmp_path: Path) -> None:
+    """--volumes-from shows the other's volumes and directories of the host, all or read-only, where no -v is."""
+    (tmp_path / "there").write_text("the host's\n")
+    options = ("--name", "b", "-u", "0", "-v", "bv:/vol", "-v", f"{tmp_path}:/host:ro", "-v", "/own")
+    podman.run(*options, IMAGE, "echo b > /vol/b; echo k > /kept/k")
+    clean.run(*options, "--image", IMAGE, "--", "echo b > /vol/b; echo k > /kept/k")
+    script = (
+        "cat /vol/b /kept/k /host/there; for d in /vol /kept /host /own /other; do echo x > $d/$0; echo $d $?; done;"
+        " ls /vol /kept /own"
+    )
+    for word, further in (("b", ()), ("b:ro", ("-v", "bw:/other"))):
+        both(clean, podman, ("-u", "0", "--volumes-from", word, *further), IMAGE, script, word)
+    done = clean.run("--rm", "--volumes-from", "nosuch", "--image", IMAGE, "--", "true", check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (125, 1)
+    assert os.listdir(tmp_path) == ["there"]
+    podman("rm", "b")
+    clean.pyproc("rm", "-v", "b")
+    clean.pyproc("volume prune", "-a")

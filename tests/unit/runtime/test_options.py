@@ -102,7 +102,7 @@ ASKED_FOR = """--name --rm -d --detach -i -t -m --memory --memory-swap --memory-
 --dns-option --add-host --ulimit --sysctl --device --device-cgroup-rule --shm-size --ipc --uts --cgroupns
 --domainname -l --label --label-file --annotation --group-add --umask --cidfile --pidfile -c --cpu-quota --cpu-period
 --memory-swappiness --oom-kill-disable --oom-score-adj --blkio-weight --read-only-tmpfs
---pid --init --rootfs --proc-view --root --storage --dry-run --version
+--volumes-from --pid --init --rootfs --proc-view --root --storage --dry-run --version
 --help"""
 
 
