@@ -21,7 +21,9 @@ def adapt(config: dict[str, Any], own: Own) -> dict[str, Any]:
         raise RunError(
             f"container:NAME: the {there[0]} namespace of another {why}", "give each its own, or the host's"
         )
-    mounts = [_mount(mount, own, kinds) for mount in config["mounts"]]
+    mounts = [  # queues of the host's can be used without their file system, which is its root's to mount
+        _mount(mount, own, kinds) for mount in config["mounts"] if mount["type"] != "mqueue" or "ipc" in kinds
+    ]
     return {
         **config,
         "mounts": mounts,
@@ -29,7 +31,7 @@ def adapt(config: dict[str, Any], own: Own) -> dict[str, Any]:
     }
 
 
-OF = {"sysfs": "network", "proc": "pid", "mqueue": "ipc"}
+OF = {"sysfs": "network", "proc": "pid"}
 """The namespaces that file systems belong to: who is not root there can't mount them."""
 
 

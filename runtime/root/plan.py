@@ -31,6 +31,7 @@ from runtime.root.steps import (
     Link,
     Loopback,
     Node,
+    OomScore,
     Step,
     Text,
 )  # fmt: skip
@@ -263,7 +264,7 @@ def build(
         *([Await(channel.go)] if user else []),
         *([CgroupNamespace()] if "cgroup" in plan.fresh else []),
         *([Keyring(f"_ses.{request.id}")] if persistent else []),
-        *([Kernel("/proc/self/oom_score_adj", str(process["oomScoreAdj"]))] if "oomScoreAdj" in process else []),
+        *([OomScore("/proc/self/oom_score_adj", str(process["oomScoreAdj"]))] if "oomScoreAdj" in process else []),
         Propagation("/", before),
         *root,
         *([Gather(tuple(sources)), BecomeRoot(groups(linux))] if user else [Await(channel.go)]),  # as late as can be
