@@ -176,7 +176,7 @@ def files(options: Parsed, facts: Facts) -> None:
 def workdir(options: Parsed, _facts: Facts) -> None:
     """A relative working directory would be relative to nothing."""
     asked = options["workdir"]
-    if asked is not None and not asked.startswith("/"):
+    if asked and not asked.startswith("/"):
         raise RunError(f"-w {asked!r}: not an absolute path", "begin it with /")
 
 
@@ -186,7 +186,7 @@ def user(options: Parsed, _facts: Facts) -> None:
         if not group or (group.isdigit() and users.number(group) is None) or set(group) & set(":,/ "):
             raise RunError(f"--group-add {group!r}: not a group", "write it by name or number")
     asked = options["user"]
-    if asked is None:
+    if not asked:
         return
     who, colon, group = asked.partition(":")
     for part in (who, group) if colon else (who,):
@@ -200,7 +200,7 @@ def hostname(options: Parsed, _facts: Facts) -> None:
     asked = options["hostname"]
     if options["uts"] == "host" and (asked or options["domainname"]):
         raise RunError("-h with --uts host: it would rename the host", "leave one out")
-    if asked is not None and not (is_name(asked) and len(asked) <= MAX_HOSTNAME):
+    if asked and not (is_name(asked) and len(asked) <= MAX_HOSTNAME):
         raise RunError(f"-h {asked!r}: not a host name", "use letters, digits, - and ., 64 at most")
 
 

@@ -15,6 +15,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def assignment(text: str, option: str, caller: Mapping[str, str]) -> tuple[str, str] | None:
     """Return name and value of ``NAME=VALUE``; ``NAME`` alone copies the caller's, None if it has none."""
     name, equals, value = text.partition("=")
+    if "\0" in text:
+        raise RunError(f"{option} {text!r}: a zero byte, which no variable can hold", "take it out")
     if not name or any(letter.isspace() for letter in name):
         raise RunError(f"{option} {text!r}: not a variable", "write it as NAME=VALUE")
     if equals:

@@ -105,6 +105,7 @@ def test_the_hosts_part() -> None:
         "--security-opt mask=/a:/b --security-opt unmask=/proc/*:ALL",
         "--cpu-quota -1 --cpu-period 1000 --memory-swappiness -1 --oom-score-adj -1000 --blkio-weight 10",
         "--cap-drop ALL --cap-add chown",
+        "--user= --workdir= --hostname=",
         "-v /a:/b:ro --tmpfs /c:size=1m",
     ],
 )
