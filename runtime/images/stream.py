@@ -188,6 +188,22 @@ class Stream:
             raise Error(f"{what}: not a tar archive, or damaged ({error})", "get the archive again") from None
 
 
+class Out:
+    """What tarfile asks of a file it writes to; that of a pipe can't tell where it is."""
+
+    def __init__(self, out: IO[bytes]) -> None:
+        self.out, self.position = out, 0
+
+    def tell(self) -> int:
+        """Return how much was written."""
+        return self.position
+
+    def write(self, data: bytes) -> int:
+        """Write all of it."""
+        self.position += len(data)
+        return self.out.write(data)
+
+
 def measured(file: IO[bytes], size: int, what: str) -> tuple[IO[bytes], int]:
     """Return what has a file's content, and how much that is: a file of the kernel's tells no size, and is read here.
 

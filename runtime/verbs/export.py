@@ -13,7 +13,7 @@ from runtime.verbs.pull import JSON, QUIET
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import IO
+    from typing import IO, Any
 
     from runtime.command_line import Parsed
     from runtime.images.progress import Progress
@@ -77,6 +77,7 @@ def run(args: Sequence[str]) -> int:
         return 0
     from runtime.images.progress import Progress
     from runtime.images.store import Store
+    from runtime.images.stream import Out
 
     store, path = Store(parsed["storage"]), parsed["output"]
     progress = Progress(quiet=parsed["quiet"])
@@ -86,7 +87,8 @@ def run(args: Sequence[str]) -> int:
             raise Error("the standard output is a terminal", "write to a file with -o FILE, or into a pipe")
         if parsed["json"]:
             raise Error("--json and the archive can't both go to the standard output", "give -o FILE")
-        write(sys.stdout.buffer)
+        there: Any = Out(sys.stdout.buffer)
+        write(there)
         return 0
     new = f"{path}.{os.getpid()}.new"
     try:
