@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lxcfs_py.errors import reason
 from runtime.errors import RunError
+from runtime.process import environment
 from runtime.request import OWN
 
 TYPE_CHECKING = False
@@ -14,18 +14,6 @@ if TYPE_CHECKING:
 
 MEANT = (OWN, "io.pyproc.", "org.systemd.property.", "org.opencontainers.image.stopSignal")
 """What annotations that mean something to us, or to systemd, begin with: no image may say such a thing."""
-
-
-def _lines(path: str) -> Iterator[tuple[str, str]]:
-    said = f"--label-file {path}:"
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            for line in file:
-                text = line.strip()
-                if text and not text.startswith("#"):
-                    yield said, text
-    except OSError as error:
-        raise RunError(f"--label-file {reason(error)}", "name a file that can be read") from error
 
 
 def _pairs(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -40,7 +28,7 @@ def _pairs(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 def labels(options: Parsed) -> dict[str, str]:
     """Return what --label-file and --label say, --label last."""
-    files = (pair for path in options["label_file"] for pair in _lines(path))
+    files = (pair for path in options["label_file"] for pair in environment.lines(path, "--label-file"))
     return dict(_pairs((*files, *(("--label", text) for text in options["label"]))))
 
 
