@@ -72,6 +72,8 @@ def _destination(path: str, said: str) -> str:
 
 
 def _bound(said: str, source: str, target: str, options: Iterable[str]) -> Place:
+    if source.partition("/")[0] in (".", ".."):  # as a shell's user means it
+        source = os.path.abspath(source)
     if not source.startswith("/"):
         raise RunError(f"{said}: the source must be an absolute path", f"write {os.path.abspath(source)}")
     kept = list(options)

@@ -41,7 +41,7 @@ def refusal(line: str, facts: Facts = HOST) -> str:
             "--pids-limit 4194305: more than the kernel can have; give at most 4194304, or -1",
         ),
         ("--cap-add FLY", "--cap-add 'FLY': unknown capability; capabilities(7) lists them; or ALL"),
-        ("-v ./data:/data", "-v './data:/data': the source must be an absolute path; write "),
+        ("-v a/data:/data", "-v 'a/data:/data': the source must be an absolute path; write "),
         ("-v :/data", "-v ':/data': not a volume; write it as [NAME:]/inside or /source:/inside, with :ro if it is"),
         ("-v /a:/b:rx", "-v '/a:/b:rx': unknown mode 'rx'; use ro, rw, nocopy, noexec, nosuid, nodev or rprivate"),
         ("-v /a:/", "-v '/a:/': the place inside can't be /; --rootfs DIR replaces the root"),
