@@ -98,8 +98,9 @@ OF_VERBS = {"--platform"}
 ASKED_FOR = """--name --rm -d --detach -i -t -m --memory --memory-swap --memory-reservation --cpus
 --cpu-shares --cpuset-cpus --cpuset-mems --pids-limit --device-read-bps --device-write-bps --device-read-iops
 --device-write-iops -v --volume --tmpfs -e --env --env-file -w --workdir -u --user -h --hostname --read-only
---cap-add --cap-drop --security-opt --network -p --publish -P --publish-all --expose --ip --ip6 --mac-address --network-alias --dns --dns-search
---dns-option --add-host --ulimit --sysctl --device --device-cgroup-rule --shm-size --ipc --uts --cgroupns
+--cap-add --cap-drop --security-opt --network -p --publish -P --publish-all --expose --ip --ip6 --mac-address
+--network-alias --dns --dns-search --dns-option --add-host --ulimit --sysctl --device --device-cgroup-rule
+--shm-size --ipc --uts --cgroupns
 --domainname -l --label --label-file --annotation --group-add --umask --cidfile --pidfile -c --cpu-quota --cpu-period
 --memory-swappiness --oom-kill-disable --oom-score-adj --blkio-weight --read-only-tmpfs
 --volumes-from --pid --init --rootfs --proc-view --root --storage --dry-run --version
