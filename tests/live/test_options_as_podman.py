@@ -71,7 +71,7 @@ RUNS = {
     "nowhere to write but": (
         ("-u", "0", "--read-only", "--read-only-tmpfs=true"),
         "for d in /tmp /run /var/tmp /dev /dev/shm /data /bin; do echo x > $d/x; echo $d $?; done;"
-        " busybox awk '$2 ~ /^.(tmp|run|var)/ {print $2, $3, $4}' /proc/mounts",
+        " busybox awk '$2 ~ /^.(tmp|run|var)/ {print $2, $3, $4}' /proc/mounts | busybox sort",
     ),
     "an entrypoint of words": (("--entrypoint", '["/bin/sh", "-c", "echo $0 $1"]'), "a b"),
     "init": (
