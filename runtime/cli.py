@@ -8,11 +8,13 @@ import sys
 from lxcfs_py import json_text
 from lxcfs_py.errors import Error, reason
 from runtime import command_line, options, places
-from runtime.errors import RunError
+from runtime.errors import NOT_FOUND, RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from runtime.command_line import Parsed
 
 
 def _guarded(program: str, act: Callable[[], int]) -> int:
@@ -72,7 +74,32 @@ def _run(argv: Sequence[str]) -> int:
         return 0
     if parsed["json"] and not request.detach:
         raise RunError("--json: what it prints is the command's", "give it with -d or --dry-run")
-    return run.run(request, as_json=parsed["json"])
+    if parsed["cidfile"]:
+        _tell(parsed["cidfile"], request.id)
+    try:
+        return run.run(request, as_json=parsed["json"])
+    except BaseException as error:
+        if parsed["cidfile"]:
+            os.unlink(parsed["cidfile"])
+        if isinstance(error, Error) and error.exit_code == NOT_FOUND and _may_be_image(parsed):
+            word = parsed.rest[0]
+            raise RunError(error.message, f"or is {word} an image? pyproc-run --image {word}", NOT_FOUND) from error
+        raise
+
+
+def _may_be_image(parsed: Parsed) -> bool:
+    """Say whether a command that was not found could be meant for an image, as after ``docker run``."""
+    return bool(parsed.rest) and not (parsed["image"] or parsed["rootfs"] or parsed.rest[0].startswith(("/", ".")))
+
+
+def _tell(path: str, id_: str) -> None:
+    """Write the id where it is asked for, as Docker into a new file: one that is there names another container."""
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(id_)
+    except OSError as error:
+        hint = "remove it, or name another" if isinstance(error, FileExistsError) else "name a file that can be made"
+        raise RunError(f"--cidfile {reason(error)}", hint) from error
 
 
 def _verb(argv: Sequence[str]) -> int:

@@ -113,7 +113,7 @@ def _enter(
 ) -> str:
     option = known.get(flag)
     if option is None:
-        raise RunError(f"unknown option {flag}", _suggestion(program, flag, known))
+        raise _unknown(program, flag, known)
     name = option.name
     if option.kind == "flag":
         values[name] = True if text is None else units.boolean(text, flag)
@@ -127,9 +127,16 @@ def _enter(
     return name
 
 
-def _suggestion(program: str, flag: str, known: Iterable[str]) -> str:
-    """Return what to do about an option that does not exist (off the usual path, so imports may cost)."""
+def _unknown(program: str, flag: str, known: Iterable[str]) -> RunError:
+    """Return what to say of an option that does not exist (off the usual path, so imports may cost)."""
+    if program == "pyproc-run":
+        from runtime import foreign
+
+        if remedy := foreign.OPTIONS.get(flag):
+            return RunError(f"{flag} is an option that pyproc-run does not have", remedy)
     from difflib import get_close_matches
 
     close = get_close_matches(flag, [name for name in known if name.startswith("--")], n=1, cutoff=0.7)
-    return f"did you mean {close[0]}?" if close else f"{program} --help lists them"
+    return RunError(
+        f"unknown option {flag}", f"did you mean {close[0]}?" if close else f"{program} --help lists them"
+    )

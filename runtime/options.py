@@ -84,6 +84,31 @@ MAKING = (
 )
 """What making a container from a bundle takes."""
 
+KERNEL = (
+    Option(("--ulimit",), "Limit of each process (-1: none)", "NAME=SOFT[:HARD]", many=True),
+    Option(("--sysctl",), "Kernel setting of its own namespaces", "NAME=VALUE", many=True),
+    Option(("--device",), "Device of the host, or directory of such, to use inside", "SRC[:DST][:rwm]", many=True),
+    Option(
+        ("--device-cgroup-rule",),
+        "Devices that it may use if it makes nodes of them",
+        "'TYPE MAJOR:MINOR rwm'",
+        many=True,
+    ),
+    Option(("--shm-size",), "Size of /dev/shm (default: 64m)", "SIZE", "size"),
+    _choice("--ipc", "Shared memory: its own, none, or the host's", "private", "shareable", "none", "host"),
+    _choice("--uts", "Host name: its own, or the host's", "private", "host"),
+    _choice("--cgroupns", "Path of its cgroup: seen as /, or as the host sees it", "private", "host"),
+    Option(("--domainname",), "NIS domain name inside", "NAME"),
+)
+"""What says how it meets the kernel."""
+
+LABELS = (
+    Option(("-l", "--label"), "Note something about it", "NAME[=VALUE]", many=True),
+    Option(("--label-file",), "Read labels from the lines of a file", "FILE", many=True),
+    Option(("--annotation",), "Note something about it for hooks, as OCI has it", "NAME=VALUE", many=True),
+)
+"""What is noted about it."""
+
 NETWORK = (
     Option(
         ("--net", "--network"),
@@ -104,7 +129,7 @@ NETWORK = (
     Option(("--net-alias", "--network-alias"), "Further name in its networks", "NAME", many=True),
     Option(("--dns",), "Name server (default: the host's, if there is a network)", "ADDRESS", many=True),
     Option(("--dns-search",), "Domain that names are looked for in", "DOMAIN", many=True),
-    Option(("--dns-option",), "Option of resolv.conf(5)", "OPTION", many=True),
+    Option(("--dns-opt", "--dns-option"), "Option of resolv.conf(5)", "OPTION", many=True),
     Option(("--add-host",), "Line of /etc/hosts; host-gateway is the network's gateway", "NAME:ADDRESS", many=True),
 )
 """What says which network it gets, and how."""
@@ -112,6 +137,8 @@ NETWORK = (
 RUN = (
     Option(("--name",), "Name, which is also the id (12 random hex digits without it)", "NAME"),
     _flag("--rm", about="Remove the container when it ends"),
+    Option(("--cidfile",), "Write its id to a file that is not there yet", "FILE"),
+    Option(("--pidfile",), "Write the pid of its first process to a file", "FILE"),
     DETACH,
     INTERACTIVE,
     TTY,
@@ -119,10 +146,16 @@ RUN = (
     Option(("--memory-swap",), "Limit of memory and swap together (default: twice -m; -1: none)", "SIZE", "swap"),
     Option(("--memory-reservation",), "Memory that is left to it under pressure", "SIZE", "size"),
     Option(("--cpus",), "CPU time, in CPUs (at least 0.01)", "N", "cpus"),
-    Option(("--cpu-shares",), "Weight against others (2 to 262144; 1024 is the usual)", "N", "count"),
+    Option(("-c", "--cpu-shares"), "Weight against others (2 to 262144; 1024 is the usual)", "N", "count"),
+    Option(("--cpu-quota",), "CPU time in each period, in microseconds (-1: any)", "USEC", "pids"),
+    Option(("--cpu-period",), "Length of a period, in microseconds (default: 100000)", "USEC", "count"),
     Option(("--cpuset-cpus",), "CPUs to run on", "LIST", "cpulist"),
     Option(("--cpuset-mems",), "Memory nodes to use", "LIST", "cpulist"),
+    Option(("--memory-swappiness",), "How gladly the kernel swaps it out (cgroup v1; 0 to 100)", "N", "pids"),
+    _flag("--oom-kill-disable", about="Let it wait when its memory is used up, instead of killing (cgroup v1)"),
+    Option(("--oom-score-adj",), "Who is killed first when memory lacks (-1000 to 1000)", "N", "number"),
     Option(("--pids-limit",), "Limit of processes and threads (-1: none)", "N", "pids"),
+    Option(("--blkio-weight",), "Weight of its reads and writes against others' (10 to 1000)", "N", "count"),
     Option(("--device-read-bps",), "Limit of bytes read per second", "DEV:SIZE", "device-size", many=True),
     Option(("--device-write-bps",), "Limit of bytes written per second", "DEV:SIZE", "device-size", many=True),
     Option(("--device-read-iops",), "Limit of reads per second", "DEV:N", "device-count", many=True),
@@ -134,22 +167,29 @@ RUN = (
         many=True,
     ),
     Option(("--mount",), "The same by keys: type=bind|volume|tmpfs,source=,target=,...", "KEY=VALUE,...", many=True),
+    Option(("--volumes-from",), "Show what another container has by -v and --mount", "NAME[:ro]", many=True),
     Option(("--tmpfs",), "Mount a tmpfs", "DST[:OPTIONS]", many=True),
     ENV,
     ENV_FILE,
     WORKDIR,
     USER,
+    Option(("--group-add",), "Further group of its user, by name or number", "GROUP", many=True),
+    Option(("--umask",), "File mode creation mask (default: 0022)", "OCTAL", "mask"),
     Option(("-h", "--hostname"), "Host name inside (default: the id)", "NAME"),
     _flag("--read-only", about="Make the root file system read-only"),
+    _flag("--read-only-tmpfs", about="With it, mount a tmpfs on /run, /tmp and /var/tmp"),
     Option(("--cap-add",), "Add a capability, or ALL", "NAME", many=True),
     Option(("--cap-drop",), "Drop a capability, or ALL", "NAME", many=True),
     Option(
         ("--security-opt",),
-        "Security option: no-new-privileges, seccomp=FILE|unconfined, apparmor=PROFILE|unconfined",
+        "Security option: no-new-privileges, seccomp=FILE|unconfined, apparmor=PROFILE|unconfined, mask=PATH[:PATH],"
+        " unmask=ALL|PATH[:PATH], systempaths=unconfined",
         "OPTION",
         many=True,
     ),
     _flag("--privileged", about="Give it all capabilities and devices, and no filter of system calls"),
+    *KERNEL,
+    *LABELS,
     *NETWORK,
     Option(
         ("--pid",), "Processes it sees: the host's, or another container's (default: its own)", "host|container:NAME"
@@ -160,7 +200,11 @@ RUN = (
     _flag("--init", about="Run a small reaper as PID 1"),
     Option(("--log-opt",), "A new log begins at max-size=10m; max-file=3 stay", "KEY=VALUE", many=True),
     Option(("--image",), "Image to make it of: its root file system, command, variables and user", "IMAGE"),
-    Option(("--entrypoint",), "Program to run instead of the image's (--entrypoint= for none)", "PATH"),
+    Option(
+        ("--entrypoint",),
+        "Program to run instead of the image's (--entrypoint= for none)",
+        'PATH|["WORD", ...]',
+    ),
     Option(("--rootfs",), "Root file system (default: the host's programs and libraries)", "DIR"),
     _choice(
         "--proc-view",

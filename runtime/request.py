@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from runtime.volumes import Volume
 
 
-NETWORK = "io.lxcfs-py.network"
+OWN = "io.lxcfs-py."
+"""What the runtime's own annotations begin with."""
+NETWORK = f"{OWN}network"
 """The annotation of a container with networks of its own; it names the first it was made with."""
 
 

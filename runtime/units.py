@@ -193,6 +193,21 @@ def moment(text: str, option: str, now_nsec: int) -> int:
         raise RunError(f"{option} {text!r}: not a time", hint) from None
 
 
+def number(text: str, option: str) -> int:
+    """Return a whole number, which may be below 0."""
+    digits = text.strip().removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()):
+        raise RunError(f"{option} {text!r}: not a number", "write a whole number")
+    return int(text)
+
+
+def mask(text: str, option: str) -> int:
+    """Return a file mode mask, written in octal digits."""
+    if not text or not set(text) <= set("01234567") or int(text, 8) > 0o777:
+        raise RunError(f"{option} {text!r}: not an octal number up to 0777", "write it as 0022")
+    return int(text, 8)
+
+
 def plain(text: str, _option: str) -> str:
     """Return the text itself."""
     return text
@@ -206,6 +221,8 @@ KINDS: Mapping[str, Callable[[str, str], Any]] = {
     "count": count,
     "pids": count_or_unlimited,
     "lines": lines,
+    "number": number,
+    "mask": mask,
     "cpulist": cpu_list,
     "interval": interval,
     "grace": grace,

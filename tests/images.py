@@ -59,12 +59,20 @@ def configuration(layers: Iterable[bytes], **config: Any) -> bytes:
 
 def docker_archive(layers: list[bytes], *tags: str, **config: Any) -> bytes:
     """Return what ``docker save`` writes of an image."""
-    text = configuration(layers, **config)
+    return docker_archives(layers, [(tags, config)])
+
+
+def docker_archives(layers: list[bytes], images: Iterable[tuple[Iterable[str], dict[str, Any]]]) -> bytes:
+    """Return what ``docker save`` writes of images, each with its tags, that have the same layers."""
     names = [f"{digest(layer)[7:]}/layer.tar" for layer in layers]
-    item = {"Config": f"{digest(text)[7:]}.json", "RepoTags": list(tags), "Layers": names}
-    files = dict(zip(names, layers, strict=True))
-    members = [member(name, data=data) for name, data in {str(item["Config"]): text, **files}.items()]
-    return tar(*members, member("manifest.json", data=json.dumps([item]).encode()))
+    files, items = {}, []
+    for tags, config in images:
+        text = configuration(layers, **config)
+        files[f"{digest(text)[7:]}.json"] = text
+        items.append({"Config": f"{digest(text)[7:]}.json", "RepoTags": list(tags), "Layers": names})
+    files |= dict(zip(names, layers, strict=True))
+    members = [member(name, data=data) for name, data in files.items()]
+    return tar(*members, member("manifest.json", data=json.dumps(items).encode()))
 
 
 def oci_directory(path: Path, layers: list[bytes], name: str, blobs: Mapping[str, str] | None = None) -> str:

@@ -12,6 +12,7 @@ from runtime.process import namespaces, scheduling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Any
 
 PROPAGATIONS = ("private", "slave", "shared", "unbindable")
@@ -96,21 +97,26 @@ def devices(config: dict[str, Any]) -> None:
             raise _no(f"linux.devices[{index}].major", "a device needs major and minor")
 
 
+def of_host(name: str, kinds: Collection[str]) -> str:
+    """Say why a kernel setting is the host's, "" if a namespace of these kinds has it of its own."""
+    dotted = name.replace("/", ".")
+    if dotted.startswith("net."):
+        needs = "network"
+    elif dotted in IPC_SYSCTLS or dotted.startswith("fs.mqueue."):
+        needs = "ipc"
+    elif dotted == "kernel.domainname":
+        needs = "uts"
+    else:
+        return "no namespace has it of its own"
+    return "" if needs in kinds and ".." not in name else f"there is no {needs} namespace"
+
+
 def sysctls(config: dict[str, Any]) -> None:
     """A kernel setting belongs to a namespace the container has of its own: others are the host's."""
     kinds = {each["type"] for each in config["linux"]["namespaces"]}
     for name in config["linux"]["sysctl"]:
-        dotted = name.replace("/", ".")
-        if dotted.startswith("net."):
-            needs = "network"
-        elif dotted in IPC_SYSCTLS or dotted.startswith("fs.mqueue."):
-            needs = "ipc"
-        elif dotted == "kernel.domainname":
-            needs = "uts"
-        else:
-            raise _no(f"linux.sysctl.{name}", "it would change the host", "no namespace has it of its own")
-        if needs not in kinds or ".." in name:
-            raise _no(f"linux.sysctl.{name}", f"it would change the host: there is no {needs} namespace")
+        if problem := of_host(name, kinds):
+            raise _no(f"linux.sysctl.{name}", f"it would change the host: {problem}", "leave it out")
 
 
 def hooks(config: dict[str, Any]) -> None:

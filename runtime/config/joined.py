@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 OTHER = "container:"
 JOINED = {"network": "io.lxcfs-py.joined.network", "pid": "io.lxcfs-py.joined.pid"}
 """By kind of namespace the annotation that names the container whose it is: at the next start it is found by that."""
+HOSTS = {"uts": "uts", "ipc": "ipc", "cgroup": "cgroupns"}
+"""Kinds that may be the host's, by the option that says so."""
 FILES = {"network": "net", "pid": "pid"}
 """What they are called in /proc/PID/ns."""
 GATEWAY = "host-gateway"
@@ -56,7 +58,9 @@ def kinds(options: Parsed, *, time: bool) -> list[dict[str, str]]:
         raise RunError(
             f"--pid {options['pid']} without a cgroup: nothing tells its processes", "leave out one of both"
         )
-    found = [{"type": kind} for kind in ("mount", "uts", "ipc", "cgroup", *(["time"] if time else []))]
+    shared = {kind for kind, option in HOSTS.items() if options[option] == "host"}
+    usual = ("mount", "uts", "ipc", "cgroup", *(["time"] if time else []))
+    found = [{"type": kind} for kind in usual if kind not in shared]
     for kind, text in (("pid", options["pid"]), ("network", mode(options))):
         there = other(options["root"], f"--{kind}", text) if text else None
         if there is not None:

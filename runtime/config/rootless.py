@@ -21,7 +21,9 @@ def adapt(config: dict[str, Any], own: Own) -> dict[str, Any]:
         raise RunError(
             f"container:NAME: the {there[0]} namespace of another {why}", "give each its own, or the host's"
         )
-    mounts = [_mount(mount, own, kinds) for mount in config["mounts"]]
+    mounts = [  # queues of the host's can be used without their file system, which is its root's to mount
+        _mount(mount, own, kinds) for mount in config["mounts"] if mount["type"] != "mqueue" or "ipc" in kinds
+    ]
     return {
         **config,
         "mounts": mounts,

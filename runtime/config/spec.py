@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 from lxcfs_py import json_text
-from lxcfs_py.errors import reason
-from runtime.config import joined, logs, validate, volumes
+from lxcfs_py.errors import Error, reason
+from runtime.config import joined, linux, logs, validate, volumes
 from runtime.errors import RunError
+from runtime.kernel import signals
 from runtime.options import manager
-from runtime.process import capabilities, devices, environment, resources
+from runtime.process import capabilities, environment
 from runtime.request import NETWORK, Request
 from runtime.state import OCI_VERSION, RESTART
 
@@ -32,38 +33,6 @@ STOP_SIGNAL = "org.opencontainers.image.stopSignal"
 STOP_TIMEOUT = "io.lxcfs-py.stop-timeout"
 """The annotation that --stop-timeout becomes, in seconds."""
 
-MASKED = (
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
-    "/sys/devices/virtual/powercap", "/sys/firmware",
-)  # fmt: skip
-"""What Docker hides: keys, kernel memory, and timing that tells about other containers."""
-READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-
-HARDENED = ("nosuid", "noexec", "nodev")
-
-
-def _mount(destination: str, type_: str, *options: str) -> dict[str, Any]:
-    return {"destination": destination, "type": type_, "source": type_, "options": list(options)}
-
-
-DEFAULT_MOUNTS = (
-    _mount("/proc", "proc", *HARDENED),
-    _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-    _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
-    _mount("/dev/shm", "tmpfs", *HARDENED, "mode=1777", "size=65536k"),
-    _mount("/dev/mqueue", "mqueue", *HARDENED),
-    _mount("/sys", "sysfs", *HARDENED, "ro"),
-    _mount("/sys/fs/cgroup", "cgroup", *HARDENED, "relatime", "ro"),
-)
-
-
-def _mounts(options: Parsed) -> list[dict[str, Any]]:
-    """Return the usual mounts; a privileged container may write to /sys, its cgroups among it."""
-    if not options["privileged"]:
-        return list(DEFAULT_MOUNTS)
-    return [{**mount, "options": [each for each in mount["options"] if each != "ro"]} for mount in DEFAULT_MOUNTS]
-
 
 def new_id() -> str:
     """Return twelve random hex digits: what Docker shows of its sixty-four."""
@@ -83,7 +52,7 @@ def _process(
     asked = environment.variables(options["env_file"], options["env"], caller)
     return {
         "terminal": options["tty"],
-        "user": user(options["user"] or "0"),
+        "user": _user(options, options["user"] or "0"),
         "args": list(options.rest),
         "env": environment.merge(base, asked),
         "cwd": options["workdir"] or "/",
@@ -96,7 +65,8 @@ def _process(
         },
         "noNewPrivileges": said(options, "no-new-privileges") is True,
         **({} if profile in (None, "unconfined") else {"apparmorProfile": profile}),
-        "rlimits": [],
+        **({} if options["oom_score_adj"] is None else {"oomScoreAdj": options["oom_score_adj"]}),
+        "rlimits": linux.rlimits(options),
         **(_of_image(options, hostname, asked, image.config) if image else {}),
     }
 
@@ -111,6 +81,7 @@ def _asked(options: Parsed, hostname: str) -> Asked:
         workdir=options["workdir"],
         tty=options["tty"],
         hostname=hostname,
+        labels=_labels(options),
     )
 
 
@@ -119,7 +90,12 @@ def _of_image(options: Parsed, hostname: str, env: Mapping[str, str], image: Con
     from runtime.images.merge import merge
 
     found = merge(image, _asked(options, hostname).replace(env=env))
-    return {"user": user(found.user), "args": list(found.args), "env": list(found.env), "cwd": found.workdir}
+    return {
+        "user": _user(options, found.user),
+        "args": list(found.args),
+        "env": list(found.env),
+        "cwd": found.workdir,
+    }
 
 
 def granted(options: Parsed) -> tuple[str, ...]:
@@ -133,17 +109,56 @@ def user(asked: str) -> dict[str, Any]:
     return {"uid": 0, "gid": 0, "additionalGids": [], "username": asked}
 
 
+def _user(options: Parsed, asked: str) -> dict[str, Any]:
+    """Return OCI's user with further groups, which are looked up inside, too, and its mask."""
+    groups, mask = list(options["group_add"]), options["umask"]
+    return {**user(asked), **({"groups": groups} if groups else {}), **({} if mask is None else {"umask": mask})}
+
+
 def host_name(options: Parsed, id_: str) -> str:
     """Return the host name inside."""
+    if options["uts"] == "host":
+        return os.uname().nodename
     return options["hostname"] or joined.hostname(options, id_[: validate.MAX_HOSTNAME])
+
+
+def _labels(options: Parsed) -> dict[str, str]:
+    if not (options["label"] or options["label_file"]):
+        return {}
+    from runtime.config import notes  # what few ask for
+
+    return notes.labels(options)
+
+
+def _stop_signal(image: Resolved) -> str:
+    """Return the signal that an image says is to end it; raises an Error for one there isn't."""
+    found = image.config.stop_signal
+    if found:
+        try:
+            signals.number(found)
+        except Error as error:
+            text = f"image {image.name or image.id[:12]}: StopSignal {error.message}"
+            raise RunError(text, "give --stop-signal TERM") from error
+    return found
+
+
+NOTES = ("label", "label_file", "annotation")
+
+
+def _notes(options: Parsed, of_image: Mapping[str, str]) -> dict[str, str]:
+    from runtime.config import notes  # what few ask for
+
+    return notes.notes(options, of_image)
 
 
 def _annotations(options: Parsed, network: Wish | None, image: Resolved | None) -> dict[str, str]:
     """Return those that say how it is asked to end, whether it begins again, and what it is connected to."""
-    signal = options["stop_signal"] or (image.config.stop_signal if image else "")
+    signal = options["stop_signal"] or (_stop_signal(image) if image else "")
     seconds = options["stop_timeout"]
     restart = options["restart"]
+    of_image = image.config.labels if image else {}
     return {
+        **(_notes(options, of_image) if of_image or any(options[name] for name in NOTES) else {}),
         **({RESTART: restart} if restart and restart != "no" else {}),
         **(logs.said(options["log_opt"]) if options["log_opt"] else {}),
         **({STOP_SIGNAL: signal} if signal else {}),
@@ -169,24 +184,16 @@ def config(
     ``filtered`` is ``linux.seccomp``, None to leave it out; ``mounted`` are the mounts that are asked for.
     """
     asked = volumes.places(options) if mounted is None else mounted
-    hostname = host_name(options, id_)
+    hostname, spaces = host_name(options, id_), joined.kinds(options, time=time)
     return {
         "ociVersion": OCI_VERSION,
         "root": {"path": "rootfs", "readonly": options["read_only"]},
         "process": _process(options, hostname, caller, image),
         "annotations": _annotations(options, network, image),
         "hostname": hostname,
-        "mounts": [*_mounts(options), *(place.mount for place in asked)],
-        "linux": {
-            "namespaces": joined.kinds(options, time=time),
-            "rootfsPropagation": "rprivate",
-            **({"cgroupsPath": f"/pyproc/{id_}"} if manager(options) == "cgroupfs" else {}),
-            "resources": resources.build(options),
-            "devices": devices.host_nodes() if options["privileged"] else devices.default_nodes(),
-            "maskedPaths": [] if options["privileged"] else list(MASKED),
-            "readonlyPaths": [] if options["privileged"] else list(READ_ONLY),
-            **({"seccomp": filtered} if filtered is not None else {}),
-        },
+        **({"domainname": options["domainname"]} if options["domainname"] else {}),
+        "mounts": [*linux.mounts(options), *(place.mount for place in asked)],
+        "linux": linux.build(options, id_, spaces=spaces, filtered=filtered),
     }
 
 
@@ -277,6 +284,7 @@ def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] |
         detach=options["detach"],
         interactive=options["interactive"],
         init=options["init"],
+        pid_file=os.path.abspath(options["pidfile"]) if options["pidfile"] else "",
         remove=options["rm"],
         proc_view=options["proc_view"],
         root=os.path.abspath(options["root"]),

@@ -27,6 +27,14 @@ MIN_NANO_CPUS = units.NANO_CPUS // 100
 """The kernel takes no quota under 1 ms, which is 0.01 of the usual period of 100 ms."""
 SHARES = (2, 262144)
 """What cpu.shares can hold (kernel/sched/core.c, MIN_SHARES and MAX_SHARES)."""
+MIN_QUOTA_USEC = 1000
+RANGES = (
+    ("cpu_period", 1000, 1_000_000),
+    ("memory_swappiness", -1, 100),
+    ("oom_score_adj", -1000, 1000),
+    ("blkio_weight", 10, 1000),
+)
+"""What the kernel takes (sched-bwc.rst, memory.rst, proc(5)), and Docker."""
 MAX_HOSTNAME = 64
 
 
@@ -136,6 +144,19 @@ def cpu(options: Parsed, facts: Facts) -> None:
             raise RunError(f"{option} {asked!r}: the host has no {beyond[0]}", f"its {what} are {have}")
 
 
+def tuning(options: Parsed, _facts: Facts) -> None:
+    """What the kernel takes in a range is in it, and CPU time is said once."""
+    if options["cpus"] is not None and (options["cpu_quota"], options["cpu_period"]) != (None, None):
+        raise RunError("--cpus with --cpu-quota or --cpu-period: it says both", "leave one out")
+    for option, least, most in RANGES:
+        value = options[option]
+        if value is not None and not least <= value <= most:
+            flag = f"--{option.replace('_', '-')}"
+            raise RunError(f"{flag} {value}: out of range", f"give {least} to {most}")
+    if options["cpu_quota"] is not None and -1 != options["cpu_quota"] < MIN_QUOTA_USEC:
+        raise RunError(f"--cpu-quota {options['cpu_quota']}: too little for the kernel", "give at least 1000, or -1")
+
+
 def pids(options: Parsed, _facts: Facts) -> None:
     """A limit of processes is one the kernel can reach; 0 means none, as with Docker, and -1 too."""
     limit = options["pids_limit"]
@@ -155,14 +176,17 @@ def files(options: Parsed, facts: Facts) -> None:
 def workdir(options: Parsed, _facts: Facts) -> None:
     """A relative working directory would be relative to nothing."""
     asked = options["workdir"]
-    if asked is not None and not asked.startswith("/"):
+    if asked and not asked.startswith("/"):
         raise RunError(f"-w {asked!r}: not an absolute path", "begin it with /")
 
 
 def user(options: Parsed, _facts: Facts) -> None:
     """USER[:GROUP] has a user, and its numbers are ones the kernel has; names are looked up at the start."""
+    for group in options.values.get("group_add", ()):
+        if not group or (group.isdigit() and users.number(group) is None) or set(group) & set(":,/ "):
+            raise RunError(f"--group-add {group!r}: not a group", "write it by name or number")
     asked = options["user"]
-    if asked is None:
+    if not asked:
         return
     who, colon, group = asked.partition(":")
     for part in (who, group) if colon else (who,):
@@ -174,7 +198,9 @@ def user(options: Parsed, _facts: Facts) -> None:
 def hostname(options: Parsed, _facts: Facts) -> None:
     """A host name fits the kernel and the lines of /etc/hosts."""
     asked = options["hostname"]
-    if asked is not None and not (is_name(asked) and len(asked) <= MAX_HOSTNAME):
+    if options["uts"] == "host" and (asked or options["domainname"]):
+        raise RunError("-h with --uts host: it would rename the host", "leave one out")
+    if asked and not (is_name(asked) and len(asked) <= MAX_HOSTNAME):
         raise RunError(f"-h {asked!r}: not a host name", "use letters, digits, - and ., 64 at most")
 
 
@@ -192,7 +218,18 @@ def security(text: str) -> tuple[str, bool | str]:
         return name_, value
     if name_ == "no-new-privileges":
         return name_, units.boolean(value if separator else "true", "--security-opt no-new-privileges")
-    raise RunError(f"--security-opt {text!r}: unknown option", "there are no-new-privileges, seccomp and apparmor")
+    if text in ("label=disable", "label:disable"):  # which is so: no SELinux labels are set
+        return "label", "disable"
+    if text in ("systempaths=unconfined", "systempaths:unconfined"):
+        return "unmask", "ALL"
+    if name_ in ("mask", "unmask") and value:
+        if wrong := [path for path in value.split(":") if path != "ALL" and not path.startswith("/")]:
+            raise RunError(f"--security-opt {text!r}: {wrong[0]!r} is not an absolute path", "begin it with /")
+        return name_, value
+    raise RunError(
+        f"--security-opt {text!r}: unknown option",
+        "there are no-new-privileges, seccomp, apparmor, mask, unmask, systempaths=unconfined and label=disable",
+    )
 
 
 def stopping(options: Parsed, _facts: Facts) -> None:
@@ -208,7 +245,7 @@ def stopping(options: Parsed, _facts: Facts) -> None:
             raise RunError(f"--stop-signal {error.message}", error.hint) from error
 
 
-CHECKS = (streams, name, memory, cpu, pids, files, workdir, user, hostname, privileges, stopping)
+CHECKS = (streams, name, memory, cpu, tuning, pids, files, workdir, user, hostname, privileges, stopping)
 
 
 def check(options: Parsed, facts: Facts) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from lxcfs_py.errors import Error
 from lxcfs_py.record import Record
-from runtime import units, volumes
+from runtime import state, units, volumes
 from runtime.errors import RunError
 from runtime.volumes import Volume
 
@@ -23,6 +24,10 @@ ATTRIBUTES = ("nosuid", "suid", "nodev", "dev", "noexec", "exec")
 """Podman's words after the last colon of ``-v``."""
 NOTHING = ("rw", "z", "Z", "cached", "delegated", "consistent")
 """What changes nothing here: no SELinux labels are set, and files are always consistent."""
+SHM = "/dev/shm"
+"""The host's, with --ipc host: no volume."""
+WRITABLE = ("/run", "/tmp", "/var/tmp")
+"""What Podman leaves writable in a container that is read-only."""
 KINDS = ("bind", "volume", "tmpfs")
 KEYS = {
     "type": "", "source": "", "target": "", "readonly": "", "consistency": "",
@@ -67,6 +72,8 @@ def _destination(path: str, said: str) -> str:
 
 
 def _bound(said: str, source: str, target: str, options: Iterable[str]) -> Place:
+    if source.partition("/")[0] in (".", ".."):  # as a shell's user means it
+        source = os.path.abspath(source)
     if not source.startswith("/"):
         raise RunError(f"{said}: the source must be an absolute path", f"write {os.path.abspath(source)}")
     kept = list(options)
@@ -223,6 +230,28 @@ def mount(text: str, storage: str) -> Place:
     return _tmpfs(keys.said, keys.target, options)
 
 
+def inherited(text: str, root: str, storage: str) -> Iterator[Place]:
+    """Yield the volumes and binds of another container, ``NAME[:ro]``; raises an Error for none."""
+    said = f"--volumes-from {text!r}"
+    name, _, mode = text.partition(":")
+    if mode not in ("", "ro", *NOTHING):
+        raise RunError(f"{said}: unknown mode {mode!r}", "use ro or rw")
+    try:
+        config = state.config(state.get(root, name))
+    except Error as error:
+        raise RunError(f"{said}: {error.message}", error.hint) from error
+    for mount in config.get("mounts", ()):
+        target, source = mount["destination"], mount.get("source", "")
+        if mount.get("type") == "bind" and target != SHM:
+            kept = [*mount["options"], *(["rro" if "rbind" in mount["options"] else "ro"] if mode == "ro" else [])]
+            named = volumes.name_of(storage, source)
+            yield Place(
+                said,
+                {**mount, "options": kept},
+                Volume(named, data=source, target=target, copy=False) if named else None,
+            )
+
+
 def places(options: Parsed, of_image: Iterable[str] = ()) -> list[Place]:
     """Return all of them, outer directories before inner ones; a place named twice is an Error.
 
@@ -241,6 +270,12 @@ def places(options: Parsed, of_image: Iterable[str] = ()) -> list[Place]:
             if target in found:
                 raise RunError(f"{target!r}: two mounts for one place", "leave one -v, --mount or --tmpfs out")
             found[target] = place
+    for text in options["volumes_from"]:
+        for place in inherited(text, options["root"], storage):
+            found.setdefault(place.mount["destination"], place)
+    if options["read_only"] and options["read_only_tmpfs"]:
+        for path in WRITABLE:
+            found.setdefault(path, _tmpfs("--read-only-tmpfs", path, ["exec", "mode=1777"]))
     for path in of_image:
         said = f"VOLUME {path!r} of the image"
         if (target := _destination(path if path.startswith("/") else f"/{path}", said)) not in found:

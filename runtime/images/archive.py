@@ -81,15 +81,20 @@ class Directory:
 
     def text(self, name: str) -> bytes:
         """Return a small file's content."""
-        data = b"".join(self.pieces(name))
-        if len(data) > manifest.MAX_TEXT_BYTES:
-            raise Error(f"{self.what}/{name}: too large", "the image is damaged or hostile")
+        data = b""
+        for piece in self.pieces(name):
+            data += piece
+            if len(data) > manifest.MAX_TEXT_BYTES:
+                raise Error(f"{self.what}/{name}: too large", "the image is damaged or hostile")
         return data
 
     def pieces(self, name: str) -> Iterator[bytes]:
         """Yield a file's content."""
         try:
-            with open(f"{self.what}/{name}", "rb") as file:
+            descriptor = os.open(f"{self.what}/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(descriptor, "rb") as file:
+                if os.fstat(descriptor).st_mode & 0o170000 != 0o100000:  # S_IFMT, S_IFREG: others may never end
+                    raise Error(f"{self.what}/{name}: not a file", "the image is damaged or hostile")
                 while data := file.read(CHUNK):
                     yield data
         except OSError as error:

@@ -65,6 +65,10 @@ def _volume(config: Mapping[str, Any], text: str, line: str) -> dict[str, Any]:
     return {"Volumes": {**(config.get("Volumes") or {}), **{w: {} for w in (words or _words(text, line))}}}
 
 
+def _on_build(config: Mapping[str, Any], text: str, _line: str) -> dict[str, Any]:
+    return {"OnBuild": [*(config.get("OnBuild") or ()), text]}
+
+
 def _expose(config: Mapping[str, Any], text: str, line: str) -> dict[str, Any]:
     ports = {}
     for word in _words(text, line):
@@ -85,6 +89,7 @@ INSTRUCTIONS: dict[str, Callable[[Mapping[str, Any], str, str], dict[str, Any]]]
     "ENV": _env,
     "EXPOSE": _expose,
     "LABEL": _label,
+    "ONBUILD": _on_build,
     "STOPSIGNAL": lambda _config, text, _line: {"StopSignal": text},
     "USER": lambda _config, text, _line: {"User": text},
     "VOLUME": _volume,

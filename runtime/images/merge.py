@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from lxcfs_py import json_text
 from lxcfs_py.record import Record
 from runtime.errors import RunError
 from runtime.process import environment
@@ -23,13 +24,14 @@ class Asked(Record):
 
     args: tuple[str, ...] = ()
     entrypoint: str | None = None
-    """One word; "" for none, whatever the image has."""
+    """One word, or a JSON array of words; "" for none, whatever the image has."""
     env: Mapping[str, str] = {}
     user: str | None = None
     workdir: str | None = None
     stop_signal: str | None = None
     tty: bool = False
     hostname: str = ""
+    labels: Mapping[str, str] = {}
 
 
 class Merged(Record):
@@ -45,15 +47,25 @@ class Merged(Record):
     """Where the image wants data to be kept, as absolute paths."""
 
 
+def words(entrypoint: str) -> tuple[str, ...]:
+    """Return the words of an entrypoint that was given, as Podman reads it: one, or those of a JSON array."""
+    if entrypoint.startswith("["):
+        try:
+            found = json_text.loads(entrypoint.encode())
+        except ValueError:
+            found = None
+        if isinstance(found, list) and all(isinstance(word, str) for word in found):
+            return tuple(found)
+    return (entrypoint,) if entrypoint else ()
+
+
 def arguments(config: Config, args: Sequence[str], entrypoint: str | None) -> tuple[str, ...]:
     """Return the command line; raises an Error if neither says one.
 
     Whoever gives an entrypoint means it with the arguments given: the image's Cmd was made for the image's.
     """
-    if entrypoint is not None:
-        found = (*((entrypoint,) if entrypoint else ()), *args)
-    else:
-        found = (*config.entrypoint, *(args or config.cmd))
+    usual = (*config.entrypoint, *(args or config.cmd))
+    found = usual if entrypoint is None else (*words(entrypoint), *args)
     if not found:
         raise RunError("no command given, and the image has none", "write it after the options: -- COMMAND")
     return found
@@ -73,13 +85,14 @@ def kept(config: Config, asked: Asked, env: Iterable[str], volumes: Iterable[str
     given = {f"HOSTNAME={asked.hostname}", f"PATH={environment.PATH}", f"TERM={TERM}"} - set(config.env)
     entrypoint, cmd = config.entrypoint, asked.args or config.cmd
     if asked.entrypoint is not None:
-        entrypoint, cmd = ((asked.entrypoint,) if asked.entrypoint else ()), asked.args
+        entrypoint, cmd = words(asked.entrypoint), asked.args
     return {
         "Entrypoint": list(entrypoint),
         "Cmd": list(cmd),
         "Env": [item for item in env if item not in given],
         "User": asked.user or config.user,
         "WorkingDir": asked.workdir or config.workdir,
+        "Labels": {**config.labels, **asked.labels},
         "Volumes": {place: {} for place in (*config.volumes, *volumes)},
     }
 

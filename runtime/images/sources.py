@@ -7,7 +7,7 @@ import os
 from lxcfs_py import json_text
 from lxcfs_py.errors import Error, reason
 from runtime.errors import RunError
-from runtime.images import add, manifest, reference, stream
+from runtime.images import add, change, manifest, reference, stream
 from runtime.images.archive import Archive, Directory
 from runtime.images.manifest import CONFIG, LAYER, Descriptor, Manifest
 
@@ -68,10 +68,16 @@ def _layer_name(digest: str) -> str:
 
 
 class Import:
-    """One import into a store; ``called`` is the name that is asked for, "" for the image's own."""
+    """One import into a store; ``called`` is the name that is asked for, "" for the image's own.
 
-    def __init__(self, store: Store, called: str, progress: Progress) -> None:
+    ``changes`` (``change.apply``) and ``message`` are for a root's tar, which says nothing of itself.
+    """
+
+    def __init__(
+        self, store: Store, called: str, progress: Progress, changes: Sequence[str] = (), message: str = ""
+    ) -> None:
         self.store, self.progress = store, progress
+        self.said, self.message = change.apply({}, changes), message
         self.called = str(reference.parse(called)) if called else ""
 
     def run(self, path: str) -> list[str]:
@@ -84,16 +90,19 @@ class Import:
                 return self._oci(Directory(path), path)
             plain = ""
             try:
-                if path == "-":
-                    path = plain = self._spool()
-                return self._file(path, "standard input" if plain else path)
+                what = path
+                if path == "-" or (os.path.exists(path) and not os.path.isfile(path)):  # <(...) of a shell
+                    what = "standard input" if path == "-" else path
+                    path = plain = self._spool("" if path == "-" else path)
+                return self._file(path, what)
             finally:
                 if plain:
                     os.unlink(plain)
 
-    def _spool(self) -> str:
+    def _spool(self, pipe: str) -> str:
+        """Write what comes through a pipe, "" for the standard input, to a file, and return its path."""
         path = self.store.temporary()
-        with open(path, "xb") as file, open(0, "rb", closefd=False) as source:
+        with open(path, "xb") as file, open(pipe or 0, "rb", closefd=bool(pipe)) as source:
             while data := source.read(stream.CHUNK):
                 file.write(data)
         return path
@@ -104,6 +113,9 @@ class Import:
                 kind, program = shape(info.name for info in tar.entries()), tar.program
         except OSError as error:
             raise Error(reason(error), "name a file that can be read") from error
+        if kind != ROOTFS and (self.said or self.message):
+            hint = "leave it out; pyproc-run it and pyproc commit --change make another image"
+            raise Error(f"{what}: --change and --message are for a root's tar, and this is an image", hint)
         if kind == ROOTFS:
             return [self._rootfs(path, what, program)]
         plain = self._expanded(path, what) if program else ""
@@ -220,7 +232,8 @@ class Import:
             {
                 "architecture": manifest.machine(),
                 "os": "linux",
-                "config": {},
+                "config": self.said,
+                **({"history": [{"comment": self.message}]} if self.message else {}),
                 "rootfs": {"type": "layers", "diff_ids": [diff_id]},
             }
         )

@@ -28,6 +28,9 @@ MAGIC = (
 """What compressed files begin with, and the program (and Debian's package) that reads them, on another CPU."""
 MIN_LIMIT_BYTES, MAX_RATIO = 1 << 30, 200
 """What a compressed layer may become: a gibibyte in any case, and 200 times its size (text shrinks to a tenth)."""
+KERNELS = (0, 4096)
+"""What files of procfs and sysfs say their size is, whatever they hold."""
+MAX_KERNELS_BYTES = 16 << 20
 MAX_ENTRIES = 5_000_000
 END = ("EOFHeaderError", "EmptyHeaderError")
 """tarfile's own words for an archive's end, with a mark and without one."""
@@ -183,3 +186,34 @@ class Stream:
                     self._header = 0
         except tarfile.TarError as error:
             raise Error(f"{what}: not a tar archive, or damaged ({error})", "get the archive again") from None
+
+
+class Out:
+    """What tarfile asks of a file it writes to; that of a pipe can't tell where it is."""
+
+    def __init__(self, out: IO[bytes]) -> None:
+        self.out, self.position = out, 0
+
+    def tell(self) -> int:
+        """Return how much was written."""
+        return self.position
+
+    def write(self, data: bytes) -> int:
+        """Write all of it."""
+        self.position += len(data)
+        return self.out.write(data)
+
+
+def measured(file: IO[bytes], size: int, what: str) -> tuple[IO[bytes], int]:
+    """Return what has a file's content, and how much that is: a file of the kernel's tells no size, and is read here.
+
+    Raises an Error for one that is far longer than it says.
+    """
+    if size not in KERNELS:
+        return file, size
+    import io
+
+    data = file.read(MAX_KERNELS_BYTES + 1) or b""
+    if len(data) > MAX_KERNELS_BYTES:
+        raise Error(f"{what}: it is longer than it says", "stop what writes to it")
+    return io.BytesIO(data), len(data)

@@ -80,14 +80,19 @@ class Label(Record):
     text: str
 
 
-def image(path: str, machine: str, label: Label | None = None) -> bytes:
-    """Return the program, an ELF file of one segment (elf(5))."""
+def image(path: str, machine: str, label: Label | None = None, *, init: bool = False) -> bytes:
+    """Return the program, an ELF file of one segment (elf(5)); ``init``: it is PID 1, and its child the command."""
     number, code = CODE[machine]
     why = f"is {label.text.removeprefix('exec ')!r} still known to the kernel, and it" if label else "is it"
     text = f"pyproc: exec {path}: can't be executed; {why} a program of this machine, with its interpreter there?\n"
     encoded = text.encode("utf-8", "surrogateescape")
     body = bytes.fromhex(code) + pack("=I", len(encoded)) + encoded
-    return program.elf(number, (_labelling(label, machine) if label else b"") + body)
+    before = b""
+    if init:
+        from runtime.kernel import init as reaper  # few want one
+
+        before = bytes.fromhex(reaper.CODE[machine])
+    return program.elf(number, before + (_labelling(label, machine) if label else b"") + body)
 
 
 def _labelling(label: Label, machine: str) -> bytes:
@@ -99,12 +104,12 @@ def _labelling(label: Label, machine: str) -> bytes:
     return bytes.fromhex(code) + jump(len(data)) + data
 
 
-def make(path: str, label: Label | None = None) -> int:
+def make(path: str, label: Label | None = None, *, init: bool = False) -> int:
     """Return the program's descriptor, -1 where there can be none: this machine or its kernel has no such thing."""
     machine = os.uname().machine
     if machine not in CODE:
         return -1
-    return program.in_memory("pyproc", image(path, machine, label))
+    return program.in_memory("pyproc", image(path, machine, label, init=init))
 
 
 def by(descriptor: int) -> str | int:

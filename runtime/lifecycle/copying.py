@@ -17,7 +17,7 @@ from lxcfs_py.record import Record
 from runtime.images import entry as entries
 from runtime.images.entry import Entry, refuse
 from runtime.images.pack import seconds
-from runtime.images.stream import CHUNK, Stream
+from runtime.images.stream import CHUNK, Out, Stream, measured
 from runtime.images.unpack import Unpack
 from runtime.kernel import beheld
 from runtime.kernel.attributes import OVERLAY
@@ -46,22 +46,6 @@ def kept(place: Place, attribute: str) -> bool:
     return place.maps == (ids.SAME, ids.SAME) or attribute.startswith("user.")
 
 
-class _Out:
-    """What tarfile asks of a file it writes to; that of a pipe can't tell where it is."""
-
-    def __init__(self, out: IO[bytes]) -> None:
-        self.out, self.position = out, 0
-
-    def tell(self) -> int:
-        """Return how much was written."""
-        return self.position
-
-    def write(self, data: bytes) -> int:
-        """Write all of it."""
-        self.position += len(data)
-        return self.out.write(data)
-
-
 class Packer:
     """Writes files to a tar."""
 
@@ -69,7 +53,7 @@ class Packer:
         """``place`` is where the files are: owners are told as they are called there."""
         self.place = place
         form: dict[str, Any] = {"format": tarfile.PAX_FORMAT, "encoding": "utf-8", "errors": "surrogateescape"}
-        there: Any = _Out(out)
+        there: Any = Out(out)
         self.tar = tarfile.TarFile(fileobj=there, mode="w", copybufsize=CHUNK, **form)
         self._first: dict[tuple[int, int], str] = {}
         """The first name of each file that has several."""
@@ -148,10 +132,10 @@ class Packer:
                 info.type, info.linkname = tarfile.LNKTYPE, first
                 self.tar.addfile(info)
                 return
-            info.size = about.st_size
             info.pax_headers = {**info.pax_headers, **self._attributes(file.fileno())}
             try:
-                self.tar.addfile(info, file)
+                content, info.size = measured(file, about.st_size, info.name)
+                self.tar.addfile(info, content)
             except BrokenPipeError:  # who reads has left
                 raise
             except OSError as error:

@@ -31,11 +31,15 @@ else:
     import _socket
 
 
+MOST = 300
+"""Letters of a step that an error shows."""
+
+
 def _imports(create: Create) -> None:
     """Import what may be needed where nothing can be imported."""
     spec = create.request.spec
     if create.request.init:
-        from runtime.lifecycle import init  # noqa: F401
+        from runtime.kernel import init  # noqa: F401
     if spec["process"]["terminal"]:
         from runtime.process import terminal  # noqa: F401
     if spec["hooks"]:
@@ -71,7 +75,9 @@ def enter(create: Create, doors: Sequence[str]) -> None:
             step.execute(tree)
         except OSError as error:
             at = f"{error.filename}: " if error.filename else ""
-            raise RunError(f"{step.describe()}: {at}{said(error)}", "see --dry-run for all steps") from error
+            what = step.describe()
+            what = what if len(what) <= MOST else f"{what[:MOST]}..."
+            raise RunError(f"{what}: {at}{said(error)}", "see --dry-run for all steps") from error
         stop_at(number, create.theirs)
     command = users.complete(spec["process"])
     uid = command["user"]["uid"]
@@ -133,9 +139,4 @@ def _execute(
 
     load = filter_.loader(starter, heard=word == GO) if filter_ is not None else lambda: None
 
-    fork = None
-    if request.init:
-        from runtime.lifecycle import init
-
-        fork = init.fork
-    runner.apply(command, file, load, request.preserve_fds, fork)
+    runner.apply(command, file, load, request.preserve_fds, init=request.init)

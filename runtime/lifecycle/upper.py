@@ -10,8 +10,11 @@ from lxcfs_py.errors import Error, reason
 from lxcfs_py.record import Record
 from runtime import places, state
 from runtime.images import resolve
+from runtime.kernel import syscalls as sc
 from runtime.lifecycle import oci
 from runtime.root import rootfs
+from runtime.root.mounts import Overlay, Propagation
+from runtime.root.tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +62,24 @@ def parts(found: State) -> list[Part]:
     return [
         Part(name, rootfs.upper(base, name), (rootfs.init(base, name), *lowers)) for name, lowers in known.items()
     ]
+
+
+def merged(found: State) -> int:
+    """Return the root that its image, or directory, and its changes show, mounted for this process alone.
+
+    What the runtime has made there, and what is mounted, is not in it.
+    """
+    part = parts(found)[0]
+    if len(part.lowers) < 2:
+        raise Error(
+            f"container {found.id!r}: its root is the host's", f"pyproc cp {found.id}:/PATH takes a part of it"
+        )
+    sc.unshare(sc.CLONE_NEWNS)
+    tree = Tree()
+    Propagation("/", sc.MS_PRIVATE | sc.MS_REC).execute(tree)
+    place, options = f"{found.storage}/root", ("ro", "nodev", *rootfs.PLAIN[places.unprivileged()])
+    Overlay("overlay", place, "overlay", options, lowers=(part.upper, *part.lowers[1:])).execute(tree)
+    return tree.open(place, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def use(found: State) -> dict[str, Any]:

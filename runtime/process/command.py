@@ -141,21 +141,20 @@ def _into(path: str, *, make: bool) -> None:
 
 
 def apply(
-    process: Mapping[str, Any],
-    command: str,
-    load: Callable[[], None],
-    preserved: int = 0,
-    fork: Callable[[], None] | None = None,
+    process: Mapping[str, Any], command: str, load: Callable[[], None], preserved: int = 0, *, init: bool = False
 ) -> NoReturn:
     """Become the command, a file that ``look`` has found; raises RunError if it can't be executed.
 
     ``load`` loads the system call filter: at the very end, unless that takes a right which is given up before
     (without no_new_privs CAP_SYS_ADMIN, seccomp(2)). ``preserved`` descriptors
-    from 3 on stay open, beside the standard streams. ``fork`` returns in the process that is to become the command.
+    from 3 on stay open, beside the standard streams. With ``init`` this process becomes a reaper of the same rights,
+    and the command is its child.
     """
     variables = dict(item.partition("=")[::2] for item in process["env"])
     label = labels.opened(process)
-    program = stub.make(process["args"][0], label)  # before a filter may forbid it
+    program = stub.make(process["args"][0], label, init=init)  # before a filter may forbid it
+    if init and program < 0:
+        raise RunError("--init: this kernel executes nothing that is in memory (vm.memfd_noexec)", "leave it out")
     place = stub.by(program) if program >= 0 and not label else program
     for number in range(3, 3 + preserved):
         os.set_inheritable(number, True)
@@ -170,8 +169,6 @@ def apply(
         load()
     for ignored in (_signal.SIGPIPE, _signal.SIGXFSZ):  # by Python, and execve would keep that
         _signal.signal(ignored, _signal.SIG_DFL)
-    if fork is not None:
-        fork()
     try:
         stub.refuse(command, process["args"], variables)
         stub.execute(place, command, process["args"], variables)

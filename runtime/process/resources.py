@@ -32,7 +32,14 @@ def _memory(options: Parsed) -> dict[str, int]:
     limit, swap = options["memory"], options["memory_swap"]
     if limit is not None and swap in (None, 0):
         swap = 2 * limit  # Docker's default: as much swap as memory
-    named = (("limit", limit), ("reservation", options["memory_reservation"]), ("swap", swap))
+    swappiness = options["memory_swappiness"]
+    named = (
+        ("limit", limit),
+        ("reservation", options["memory_reservation"]),
+        ("swap", swap),
+        ("swappiness", None if swappiness == -1 else swappiness),
+        ("disableOOMKiller", options["oom_kill_disable"] or None),
+    )
     return {key: value for key, value in named if value is not None}
 
 
@@ -45,6 +52,8 @@ def _cpu(options: Parsed) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if options["cpus"] is not None:
         found |= quota(options["cpus"])
+    if options["cpu_quota"] is not None or options["cpu_period"] is not None:
+        found |= {"quota": options["cpu_quota"] or -1, "period": options["cpu_period"] or PERIOD_USEC}
     for key, name in (("shares", "cpu_shares"), ("cpus", "cpuset_cpus"), ("mems", "cpuset_mems")):
         if options[name] is not None:
             found[key] = options[name]
@@ -64,11 +73,13 @@ def _throttle(option: str, path: str, rate: int) -> dict[str, int]:
 
 def build(options: Parsed) -> dict[str, Any]:
     """Return ``linux.resources`` (config-linux.md); raises an Error for an io limit of what is no disk."""
-    io = {
+    io: dict[str, Any] = {
         key: [_throttle(name, path, rate) for path, rate in options[name]]
         for name, key, _ in THROTTLES
         if options[name]
     }
+    if options["blkio_weight"]:
+        io["weight"] = options["blkio_weight"]
     pids = options["pids_limit"]
     parts: dict[str, Any] = {
         "memory": _memory(options),

@@ -14,7 +14,7 @@ from runtime.kernel import mountapi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 MAX_ID = 2**32 - 2
@@ -92,6 +92,17 @@ def resolve(user: str, passwd: bytes, group: bytes) -> Identity:
     return identity.replace(gid=gid, gids=(gid,))
 
 
+def _added(names: Iterable[str], group: bytes) -> Iterator[int]:
+    """Yield the ids of groups; raises an Error for a name that the container does not know."""
+    for name in names:
+        gid = _group(name, group)
+        if gid is None:
+            raise RunError(
+                f"--group-add {name!r}: not in the container's /etc/group", "name one that is, or a number"
+            )
+        yield gid
+
+
 def read(path: str) -> bytes:
     """Return the regular file's content, b"" where there is none: not every root has these files.
 
@@ -118,7 +129,9 @@ def complete(process: dict[str, Any], etc: str = "/etc") -> dict[str, Any]:
     asked = process["user"]
     passwd = read(f"{etc}/passwd")
     if "username" in asked:
-        who = resolve(asked["username"], passwd, read(f"{etc}/group"))
+        groups = read(f"{etc}/group")
+        who = resolve(asked["username"], passwd, groups)
+        who = who.replace(gids=tuple(dict.fromkeys((*who.gids, *_added(asked.get("groups", ()), groups)))))
     else:
         entry = _user(str(asked["uid"]), passwd)
         gids = tuple(asked.get("additionalGids", ()))

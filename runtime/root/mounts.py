@@ -131,7 +131,7 @@ class Mount(Step):
             copy = copy if copy >= 0 else _source(*where)
             self._attributes(copy, effect)
         whole = copy < 0 or os.fstat(copy).st_mode & 0o170000 == 0o040000  # S_IFMT, S_IFDIR
-        place = tree.directory(self.target) if whole else tree.file(self.target)
+        place = tree.place(self.target, whole=whole)
         try:
             if tree.path != "/":
                 self.judge(tree, place, copy)

@@ -33,6 +33,7 @@ from runtime.root.steps import (
     Link,
     Loopback,
     Node,
+    OomScore,
     Step,
     Text,
 )  # fmt: skip
@@ -243,6 +244,10 @@ def _hooks(request: Request, channel: Channel, pid_known: dict[str, Any]) -> lis
     return found
 
 
+def _named(spec: Mapping[str, Any]) -> bool:
+    return bool(spec["hostname"] or spec["domainname"])
+
+
 def build(
     request: Request, base: str, cgroup: str, facts: Facts, channel: Channel, state: dict[str, Any] | None = None
 ) -> list[Step]:
@@ -270,7 +275,7 @@ def build(
         *([CgroupNamespace()] if "cgroup" in plan.fresh else []),
         *([Kernel(labels.KEYCREATE, label)] if persistent and label else []),
         *([Keyring(f"_ses.{request.id}")] if persistent else []),
-        *([Kernel("/proc/self/oom_score_adj", str(process["oomScoreAdj"]))] if "oomScoreAdj" in process else []),
+        *([OomScore("/proc/self/oom_score_adj", str(process["oomScoreAdj"]))] if "oomScoreAdj" in process else []),
         Propagation("/", before),
         *root,
         *([Gather(tuple(sources)), BecomeRoot(groups(linux))] if user else [Await(channel.go)]),  # as late as can be
@@ -284,6 +289,6 @@ def build(
         *(Mask(path, files) for path in (*linux["maskedPaths"], *facts.masked)),
         *(map(Freeze, readonly) if spec["root"]["readonly"] else ()),
         Pivot(request.no_pivot, after),
-        *([Hostname(spec["hostname"], spec["domainname"])] if spec["hostname"] or spec["domainname"] else []),
+        *([Hostname(spec["hostname"], spec["domainname"])] if "uts" in kinds and _named(spec) else []),
         *([Loopback()] if "network" in plan.fresh else []),
     ]

@@ -11,6 +11,7 @@ import errno
 import os
 
 from lxcfs_py.record import Record
+from runtime import places
 from runtime.errors import RunError
 from runtime.kernel import syscalls as sc
 
@@ -160,6 +161,23 @@ class Label(Step):
         place = tree.open(self.path)
         os.setxattr(f"/proc/self/fd/{place}", "security.selinux", self.label.encode())
         os.close(place)
+
+
+class OomScore(Kernel):
+    """Say how soon this process is killed when memory lacks."""
+
+    def execute(self, tree: Tree) -> None:
+        """Write it; while we are not dumpable the file is root's, and an ordinary user can't open it (proc(5))."""
+        try:
+            super().execute(tree)
+        except PermissionError:
+            if not places.unprivileged():
+                raise
+            sc.prctl(sc.PR_SET_DUMPABLE, 1)
+            try:
+                super().execute(tree)
+            finally:
+                sc.prctl(sc.PR_SET_DUMPABLE, 0)
 
 
 class CgroupNamespace(Step):

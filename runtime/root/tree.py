@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
+from runtime.errors import RunError
 from runtime.kernel import mountapi
 
 MAX_LINKS = 40
@@ -42,6 +43,19 @@ class Tree:
             return self.open(path)
         except (FileNotFoundError, NotADirectoryError):
             return -1
+
+    def place(self, path: str, *, whole: bool) -> int:
+        """Return a descriptor of the directory, if it is to be a ``whole`` one, or file, to mount something on."""
+        try:
+            found = self.directory(path) if whole else self.file(path)
+        except NotADirectoryError:
+            found = self.exists(path)
+            if found < 0:  # what is above it is a file
+                raise
+        if (os.fstat(found).st_mode & 0o170000 == 0o040000) != whole:  # S_IFMT, S_IFDIR
+            what = ("a directory can't lie on a file", "a file can't lie on a directory")[not whole]
+            raise RunError(f"mount {path}: {what}", "name another place")
+        return found
 
     def directory(self, path: str, mode: int = 0o755, links: int = MAX_LINKS) -> int:
         """Return a descriptor of the directory, made with those above it where there is none.

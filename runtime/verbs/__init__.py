@@ -24,7 +24,7 @@ VERBS = (
     "port", "prune", "ps", "pull", "push", "rename", "restart", "resume", "rmi", "run", "spec", "start", "state",
     "stats", "stop", "system", "tag", "top", "update", "volume", "wait",
 )  # fmt: skip
-ALIASES = {"ls": "list", "rm": "delete", "unpause": "resume"}
+ALIASES = {"load": "import", "ls": "list", "rm": "delete", "save": "export", "unpause": "resume"}
 
 
 class Verb(Record):
@@ -115,6 +115,10 @@ def resolve(name: str) -> str:
     verb = ALIASES.get(name, name)
     if verb in VERBS:
         return verb
+    from runtime import foreign
+
+    if remedy := foreign.VERBS.get(name):
+        raise RunError(f"{name!r} is a command that pyproc does not have", remedy)
     from difflib import get_close_matches
 
     close = get_close_matches(name, [*VERBS, *ALIASES], n=1)

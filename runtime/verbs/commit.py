@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+CHANGE = Option(("-c", "--change"), "Change what the image says, by a line of a Dockerfile", "LINE", many=True)
 VERB = Verb(
     "commit",
     "Make an image of a container: what it has changed, on its image. Volumes and binds are no part of it.",
@@ -23,7 +24,7 @@ VERB = Verb(
     2,
     (
         Option(("-a", "--author"), "Who made it", "TEXT"),
-        Option(("-c", "--change"), "Change what the image says, by a line of a Dockerfile", "LINE", many=True),
+        CHANGE,
         Option(("-m", "--message"), "What it is for", "TEXT"),
         Option(
             ("-p", "--pause"),

@@ -76,7 +76,10 @@ class Source:
             self.at = place.open(path, os.O_PATH)
         else:
             parent = place.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY)
-            self.at = beheld.look(self.name, parent)
+            try:
+                self.at = beheld.look(self.name, parent)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, path) from error
             self.parent = parent
         kind = os.fstat(self.at).st_mode & 0o170000
         self.is_directory = kind == 0o040000
@@ -99,6 +102,8 @@ def target(place: Place, path: str, source: Source) -> tuple[int, bytes]:
     try:
         return place.open(path, os.O_RDONLY | os.O_DIRECTORY), source.name
     except NotADirectoryError:
+        if path.endswith("/"):
+            raise Error(f"{path}: not a directory", "leave out the / at its end to replace the file") from None
         if source.is_directory:
             raise Error(f"{path}: a file is there, which no directory can replace", "name another") from None
     except FileNotFoundError:

@@ -35,6 +35,7 @@ VERB = Verb(
         options.USER,
         Option(("-g", "--additional-gids"), "Add a supplementary group", "GID", "count", many=True),
         Option(("-c", "--cap"), "Add a capability", "NAME", many=True),
+        Option(("--privileged",), "Give it all capabilities; the container's filter still holds", kind="flag"),
         Option(("--no-new-privs",), "Set no_new_privs", kind="flag"),
         Option(("--apparmor",), "AppArmor profile (default: the container's)", "PROFILE"),
         Option(("--process-label",), "SELinux label (default: the container's)", "LABEL"),
@@ -64,14 +65,17 @@ def process(config: Mapping[str, Any], parsed: Parsed, caller: Mapping[str, str]
     if parsed["cwd"]:
         changes["cwd"] = parsed["cwd"]
     if parsed["user"]:
-        changes["user"] = spec.user(parsed["user"])
+        kept = {key: own["user"][key] for key in ("groups", "umask") if key in own["user"]}
+        changes["user"] = {**spec.user(parsed["user"]), **kept}
     if parsed["additional_gids"]:
         user = changes.get("user", own["user"])
         changes["user"] = {**user, "additionalGids": [*user["additionalGids"], *parsed["additional_gids"]]}
-    if parsed["cap"]:
+    if parsed["cap"] or parsed["privileged"]:
         from runtime.process import capabilities
 
         added = [capabilities.canonical(name, "--cap") for name in parsed["cap"]]
+        if parsed["privileged"]:
+            added = list(capabilities.resolve(("ALL",), ()))
         sets = ("bounding", "effective", "permitted")
         more = {key: sorted({*own["capabilities"].get(key, ()), *added}) for key in sets}
         changes["capabilities"] = {**own["capabilities"], **more}

@@ -1,4 +1,4 @@
-"""``pyproc export``: write an image to an archive."""
+"""``pyproc export``: write an image to an archive, or a container's files to a tar."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from runtime.verbs.pull import QUIET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import IO, Any
+
+    from runtime.command_line import Parsed
+    from runtime.images.progress import Progress
+    from runtime.images.store import Store
 
 VERB = Verb(
     "export",
-    "Write an image to an archive.",
-    "IMAGE",
+    "Write an image to an archive; or a container's files to a tar, where no image has that name.",
+    "IMAGE|ID",
     1,
     1,
     (
@@ -37,29 +42,59 @@ VERB = Verb(
 )
 
 
+def _source(parsed: Parsed, store: Store, progress: Progress) -> tuple[str, Callable[[IO[bytes]], None]]:
+    """Return the id of what is named, and what writes it."""
+    from runtime import state
+    from runtime.images import catalog, export
+
+    name = parsed.rest[0]
+    try:
+        entries = catalog.find(store.entries(), name)
+    except Error:
+        if not state.exists(parsed["root"], name):
+            raise
+        return name, lambda out: _files(parsed, name, out)
+    return catalog.id_(entries[0]), lambda out: export.export(store, entries, parsed["format"], out, progress)
+
+
+def _files(parsed: Parsed, name: str, out: IO[bytes]) -> None:
+    from runtime.images.pack import Pack
+    from runtime.lifecycle import finding, upper
+
+    with finding.Locked(parsed, name) as held:
+        found = held.load()
+        root = upper.merged(found)
+        try:
+            with upper.Still(held.root, found, held.let_go, pause=bool(found.cgroup)):
+                Pack(root).write(out)
+        finally:
+            os.close(root)
+
+
 def run(args: Sequence[str]) -> int:
     """Write it; a file has its name only when it is complete."""
     parsed = VERB.read(args)
     if parsed is None:
         return 0
-    from runtime.images import catalog, export
     from runtime.images.progress import Progress
     from runtime.images.store import Store
+    from runtime.images.stream import Out
 
     store, path = Store(parsed["storage"]), parsed["output"]
-    entries = catalog.find(store.entries(), parsed.rest[0])
     progress = Progress(quiet=parsed["quiet"])
+    id_, write = _source(parsed, store, progress)
     if path == "-":
         if os.isatty(1):
             raise Error("the standard output is a terminal", "write to a file with -o FILE, or into a pipe")
         if parsed["json"]:
             raise Error("--json and the archive can't both go to the standard output", "give -o FILE")
-        export.export(store, entries, parsed["format"], sys.stdout.buffer, progress)
+        there: Any = Out(sys.stdout.buffer)
+        write(there)
         return 0
     new = f"{path}.{os.getpid()}.new"
     try:
         with open(new, "xb") as file:
-            export.export(store, entries, parsed["format"], file, progress)
+            write(file)
         os.rename(new, path)
     except OSError as error:
         raise Error(reason(error), "name a file that can be written") from error
@@ -69,6 +104,6 @@ def run(args: Sequence[str]) -> int:
     if parsed["json"]:
         import json
 
-        found = {"id": catalog.id_(entries[0]), "file": os.path.abspath(path), "bytes": os.path.getsize(path)}
+        found = {"id": id_, "file": os.path.abspath(path), "bytes": os.path.getsize(path)}
         sys.stdout.write(json.dumps(found) + "\n")
     return 0

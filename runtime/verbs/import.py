@@ -6,8 +6,10 @@ import os
 import sys
 
 from lxcfs_py.errors import Error
+from runtime.command_line import Option
 from runtime.options import JSON
 from runtime.verbs import Verb
+from runtime.verbs.commit import CHANGE
 from runtime.verbs.pull import QUIET
 
 TYPE_CHECKING = False
@@ -17,10 +19,16 @@ if TYPE_CHECKING:
 VERB = Verb(
     "import",
     "Make images of an archive, an OCI directory or a root's tar; - is the standard input.",
-    "FILE [NAME]",
-    1,
+    "[FILE [NAME]]",
+    0,
     2,
-    (QUIET, JSON),
+    (
+        Option(("-i", "--input"), "The same as FILE (default: -)", "FILE"),
+        CHANGE,
+        Option(("-m", "--message"), "Note about it, for a root's tar", "TEXT"),
+        QUIET,
+        JSON,
+    ),
     mapped=True,
 )
 
@@ -34,10 +42,13 @@ def run(args: Sequence[str]) -> int:
     from runtime.images.sources import Import
     from runtime.images.store import Store
 
-    path, called = parsed.rest[0], "".join(parsed.rest[1:])
+    said = [parsed["input"], *parsed.rest] if parsed["input"] else [*parsed.rest]
+    path, called = said[0] if said else "-", "".join(said[1:2])
     if path == "-" and os.isatty(0):
         raise Error("- is the terminal", "hand in an archive: ... | pyproc import -")
-    ids = Import(Store(parsed["storage"]), called, Progress(quiet=parsed["quiet"])).run(path)
+    ids = Import(
+        Store(parsed["storage"]), called, Progress(quiet=parsed["quiet"]), parsed["change"], parsed["message"] or ""
+    ).run(path)
     if parsed["json"]:
         import json
 

@@ -6,6 +6,7 @@ import gzip
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from contextlib import contextmanager
@@ -262,7 +263,10 @@ def test_export(own: Box, tmp_path: Path) -> None:
         own.pyproc("export", "h.io/it:1", "-o", str(path), "--format", kind)
         with (tmp_path / "again").open("wb") as file:
             command = [BIN / "pyproc", "export", *own.places, "--format", kind, id_[:12]]
-            subprocess.run(command, stdout=file, check=True)
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as writing:  # as into another program
+                assert writing.stdout is not None
+                shutil.copyfileobj(writing.stdout, file)
+            assert writing.returncode == 0
         assert (tmp_path / "again").read_bytes() == path.read_bytes()
         assert json.loads(do("skopeo", "inspect", "--config", f"{kind}:{path}"))["config"]["Cmd"] == ["/n"]
         with podman(path, "h.io/it:1") as at:
@@ -282,3 +286,11 @@ def test_verbs_have_help() -> None:
         text = do(BIN / "pyproc", name, "--help")
         assert verb.summary.split(";")[0].split(".")[0][:30] in text
         assert all(option.flags[-1] in text for option in verb.options)
+
+
+def test_through_a_pipe(box: Box) -> None:
+    """What can't be looked at twice, as a shell's <(...), is an archive as any other."""
+    path = put(box, "a", docker_archive([BASE], "a"))
+    line = 'exec "$0" "${@:2}" -i <(cat "$1")'
+    done = do("bash", "-c", line, BIN / "pyproc", path, "load", *box.places)
+    assert images(box) == {"docker.io/library/a:latest": done.strip()}

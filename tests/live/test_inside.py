@@ -116,14 +116,25 @@ def test_pid_1(clean: Box) -> None:
     assert (zombies, pid > 1, done.returncode) == (0, True, 7)
 
 
-def test_the_reaper_has_no_more_rights(clean: Box) -> None:
-    """With --init PID 1 has the command's user, capabilities and filter: with CAP_SYS_PTRACE it can be taken over."""
-    script = "for pid in 1 self; do grep -E '^(Uid|Gid|Groups|Cap|Seccomp:|NoNewPrivs)' /proc/$pid/status; done"
-    options = ("--init", "--proc-view", "off", "--cap-add", "SYS_PTRACE", "--cap-drop", "CHOWN", "-u", "7:8")
-    for more in ((), ("--security-opt", "no-new-privileges")):
-        lines = clean.run("--rm", *options, *more, "--", "sh", "-c", script).stdout.splitlines()
-        assert lines[: len(lines) // 2] == lines[len(lines) // 2 :]
-        assert "Uid:\t7\t7\t7\t7" in lines and "Seccomp:\t2" in lines
+def test_an_image_in_place_of_a_command(clean: Box) -> None:
+    """Who writes it as after docker run is told how an image is named; the exit code is that of what is not there."""
+    done = clean.run("--rm", "--", "nosuchimage", "sh", check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (127, 1)
+    assert done.stderr.endswith("or is nosuchimage an image? pyproc-run --image nosuchimage\n")
+    assert "an image?" not in clean.run("--rm", "--", "/nosuch", check=False).stderr
+
+
+def test_pid_1_has_no_more_than_the_command(clean: Box) -> None:
+    """The reaper has the command's user, rights, filter and environment, and nothing of the caller's."""
+    script = (
+        "for p in 1 self; do tr '\\0' '\\n' </proc/$p/environ;"
+        " grep -E '^(Uid|Gid|Groups|Cap|NoNew|Seccomp)' /proc/$p/status; echo; done;"
+        " ls /proc/1/fd | wc -l; cat /proc/1/comm"
+    )
+    options = ("--rm", "--init", "-u", "12:34", "--cap-add", "SYS_PTRACE", "--security-opt", "no-new-privileges")
+    first, own, rest = clean.run(*options, "--", "sh", "-c", script, CALLERS="secret").stdout.split("\n\n")
+    assert first.replace("_=", "") == own.replace("PWD=/\n", "") and "Uid:\t12" in first and "secret" not in first
+    assert rest.split() == ["0", "pyproc-init"]
 
 
 def test_its_own_files_of_etc(clean: Box) -> None:

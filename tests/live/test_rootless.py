@@ -443,6 +443,24 @@ def test_the_hosts_network(mine: User) -> None:
 
 @pytest.mark.needs_layers
 @pytest.mark.anywhere
+def test_what_the_kernel_is_asked(mine: User) -> None:
+    """Limits, settings, groups, devices and spaces of the host's are a user's to choose, too."""
+    options = (
+        "--ipc host --uts host --ulimit core=0 --sysctl net.ipv4.ip_forward=1 --umask 077 --oom-score-adj 500"
+        " --device /dev/fuse --group-add 77 --init"
+    )
+    script = (
+        "cat /proc/sys/net/ipv4/ip_forward /proc/self/oom_score_adj; ulimit -c; umask; id -G; hostname;"
+        " stat -c %t:%T /dev/fuse; cat /proc/1/comm"
+    )
+    done = mine.run("--rm", *options.split(), "--", "sh", "-c", script)
+    assert done.stdout.split() == ["1", "500", "0", "0077", "0", "77", os.uname().nodename, "a:e5", "pyproc-init"]
+    assert mine.run("--rm", "--shm-size", "1m", "--", "df", "/dev/shm").stdout.split()[-5] == "1024"
+    refused = mine.run("--rm", "--device", "/dev/fuse:/dev/other", "--", "true", check=False)
+    assert (refused.returncode, "write /dev/fuse" in refused.stderr) == (125, True)
+
+
+@pytest.mark.anywhere
 def test_images(mine: User, tmp_path: Path) -> None:
     """An image is imported, run with the owners and deletions of its layers, written out again and removed."""
     busybox = Path("/bin/busybox").read_bytes()

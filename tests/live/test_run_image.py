@@ -129,3 +129,12 @@ def test_the_same_files_as_podman(clean: Box, it: str) -> None:
     script = "stat -c '%n %F %a %u %g' /bin/* /etc/passwd /etc/group /data /data/* /tmp"
     with podman(clean.base / "it.tar", "it") as at:
         assert clean.run("--rm", "--image", it, "--", script).stdout == do("chroot", at, "/bin/sh", "-c", script)
+
+
+def test_a_signal_there_is_not(clean: Box) -> None:
+    """An image that is to be stopped by no signal there is can't be run without another; nothing is left."""
+    (clean.base / "odd.tar").write_bytes(archive("odd:latest", StopSignal="NOPE"))
+    clean.pyproc("import", str(clean.base / "odd.tar"))
+    done = clean.run("--image", "odd", "--", "true", check=False)
+    assert (done.returncode, "StopSignal 'NOPE': no such signal" in done.stderr) == (125, True)
+    assert clean.run("--rm", "--image", "odd", "--stop-signal", "TERM", "--", "exit 0").returncode == 0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxcfs_py.errors import Error
-from runtime import options
+from runtime import foreign, options, verbs
 
 
 def given_values(line: str) -> dict[str, Any]:
@@ -70,6 +70,11 @@ def test_the_command_keeps_its_own_options(line: str, command: tuple[str, ...]) 
     [
         ("--memroy 1m true", "unknown option --memroy; did you mean --memory?"),
         ("--frob host true", "unknown option --frob; pyproc-run --help lists them"),
+        (
+            "--gpus all true",
+            "--gpus is an option that pyproc-run does not have; give the nodes by --device, as /dev/dri, and the"
+            " libraries by -v",
+        ),
         ("-x true", "unknown option -x; pyproc-run --help lists them"),
         ("-ix true", "unknown option -x; pyproc-run --help lists them"),
         ("-m", "-m needs a value; write -m SIZE"),
@@ -88,18 +93,44 @@ def test_refused(line: str, message: str) -> None:
     assert caught.value.exit_code == 125
 
 
-ASKED_FOR = """--name --rm -d --detach -i -t -m --memory --memory-swap --memory-reservation --cpus --cpu-shares
---cpuset-cpus --cpuset-mems --pids-limit --device-read-bps --device-write-bps --device-read-iops
---device-write-iops -v --volume --tmpfs -e --env --env-file -w --workdir -u --user -h --hostname
---read-only --cap-add --cap-drop --security-opt --network -p --publish -P --publish-all --expose --ip
---ip6 --mac-address --network-alias --dns --dns-search --dns-option --add-host --pid --init --rootfs
---proc-view --root --storage --dry-run --version --help"""
+OF_VERBS = {"--platform"}
+"""What remedies name of pyproc's verbs."""
+ASKED_FOR = """--name --rm -d --detach -i -t -m --memory --memory-swap --memory-reservation --cpus
+--cpu-shares --cpuset-cpus --cpuset-mems --pids-limit --device-read-bps --device-write-bps --device-read-iops
+--device-write-iops -v --volume --tmpfs -e --env --env-file -w --workdir -u --user -h --hostname --read-only
+--cap-add --cap-drop --security-opt --network -p --publish -P --publish-all --expose --ip --ip6 --mac-address
+--network-alias --dns --dns-search --dns-option --add-host --ulimit --sysctl --device --device-cgroup-rule
+--shm-size --ipc --uts --cgroupns
+--domainname -l --label --label-file --annotation --group-add --umask --cidfile --pidfile -c --cpu-quota --cpu-period
+--memory-swappiness --oom-kill-disable --oom-score-adj --blkio-weight --read-only-tmpfs
+--volumes-from --pid --init --rootfs --proc-view --root --storage --dry-run --version
+--help"""
 
 
 def test_all_options_are_there() -> None:
     """The documented options exist under their documented spellings."""
     known = {flag for option in options.RUN for flag in option.flags}
     assert set(ASKED_FOR.split()) <= known
+
+
+def test_what_is_said_of_other_options() -> None:
+    """What is said of options of docker's and podman's is said of none that is here, and names none that isn't."""
+    known = {flag for option in options.RUN for flag in option.flags}
+    assert not known & foreign.OPTIONS.keys()
+    for flag, remedy in foreign.OPTIONS.items():
+        assert "\n" not in remedy and not remedy.endswith("."), flag
+        ours = remedy.partition("pyproc ")[0].partition("by ")[0] if "env -" in remedy else remedy
+        named = {word.strip(",;:()'").partition("=")[0] for word in ours.split() if word.startswith("--")}
+        assert named <= known | OF_VERBS, (flag, named - known)
+
+
+def test_what_is_said_of_other_commands() -> None:
+    """The same of commands."""
+    assert not foreign.VERBS.keys() & {*verbs.VERBS, *verbs.ALIASES}
+    with pytest.raises(Error, match="'login' is a command that pyproc does not have; skopeo does it"):
+        verbs.resolve("login")
+    with pytest.raises(Error, match="unknown command 'inspec'; did you mean inspect"):
+        verbs.resolve("inspec")
 
 
 def test_no_spelling_is_used_twice() -> None:

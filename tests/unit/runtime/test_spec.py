@@ -56,6 +56,13 @@ def test_environment_refused(line: str) -> None:
         config(line)
 
 
+def test_a_zero_byte(tmp_path: Path) -> None:
+    """No variable can hold one: the file is named."""
+    (tmp_path / "env").write_bytes(b"A=1\0B\n")
+    with pytest.raises(Error, match=r"env: 'A=1.x00B': a zero byte"):
+        config(f"--env-file {tmp_path}/env")
+
+
 def test_process() -> None:
     """The command is what was typed; the user is looked up inside; privileges are Docker's."""
     process = config("-t -u bob -w /tmp")["process"]

@@ -21,7 +21,7 @@ OURS = {
     "lxcfs_py.cgroup.v1",
     "lxcfs_py.cgroup.v2",
     "runtime.help",
-    "runtime.lifecycle.init",
+    "runtime.kernel.init",
     "runtime.process.terminal",
     "runtime.verbs",
 }

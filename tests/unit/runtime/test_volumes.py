@@ -35,6 +35,16 @@ def one(parsed: Parsed) -> asked.Place:
 
 
 @pytest.mark.parametrize(
+    ("text", "path"), [(".", "."), ("./a b", "a b"), ("../x", "../x"), ("..", ".."), ("./a/../b/", "b")]
+)
+def test_from_where_one_is(text: str, path: str) -> None:
+    """A source that begins with . or .. is meant from the working directory on, with -v and --mount."""
+    there = os.path.abspath(path)
+    assert one(options.parse(["-v", f"{text}:/d", "true"])).source == there
+    assert one(options.parse(["--mount", f"type=bind,src={text},dst=/d", "true"])).source == there
+
+
+@pytest.mark.parametrize(
     ("line", "source", "words"),
     [
         ("-v /a:/d", "/a", "rbind rprivate"),
