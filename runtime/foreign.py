@@ -129,7 +129,6 @@ VERBS = {
     "service": _CLUSTER,
     "stack": _CLUSTER,
     "swarm": _CLUSTER,
-    "system": "pyproc info tells how all is, pyproc prune frees space",
     "trust": _SIGNATURES,
     "unmount": "nothing is mounted outside of containers",
     "unshare": "pyproc enters your user namespace by itself where it has to",
