@@ -61,6 +61,13 @@ class User(Apart):
         return files + [f"process {pid}" for pid in processes()]
 
 
+def words(process: Path) -> list[str]:
+    """Return a process's command line."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return (process / "cmdline").read_text(errors="replace").split("\0")
+    return []
+
+
 def processes() -> list[int]:
     """Return those of the user and its ids."""
     found = []
@@ -71,6 +78,8 @@ def processes() -> list[int]:
         except (FileNotFoundError, ProcessLookupError):
             continue
         real = int(text.partition("Uid:")[2].split()[0])
+        if "lxcfs_py.seccomp.agent" in words(path):  # it is the daemon's, and goes when it has rested a while
+            continue
         if any(each == UID or FIRST <= each < FIRST + COUNT for each in (uid, real)) and "State:\tZ" not in text:
             found.append(int(path.name))
     return found
