@@ -75,6 +75,11 @@ class Desk:
         self.ended = False
         """Whether its time is over, as a user's is: who comes now gets another."""
 
+    @property
+    def stuck(self) -> bool:
+        """Whether a user's agents are held up for ever, one after the other, so that it gets no further one yet."""
+        return bool(self.uid) and len(self._abandoned) >= users.MOST_ABANDONED
+
     def free(self, most: int) -> int:
         """Return a slot that nothing is in, -1 if there are ``most``."""
         return next((at for at in range(most) if at not in self.held and at not in self.coming), -1)
@@ -142,8 +147,8 @@ class Desk:
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS) if self.uid else PAUSE_SECONDS
             else:
                 pause = PAUSE_SECONDS
-            while self.uid and len(self._abandoned) >= users.MOST_ABANDONED:
-                await trio.sleep(WATCH_SECONDS)
+            while self.stuck:
+                await trio.sleep(PAUSE_SECONDS)
                 self._abandoned = [each for each in self._abandoned if each.poll() is None]
 
     @property

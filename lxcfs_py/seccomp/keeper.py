@@ -175,7 +175,7 @@ class Keeper:
         desk = self._users.get(uid)
         if desk is not None and not why:
             everyone = sum(len(each.held) + len(each.coming) for each in self._users.values())
-            why = users.refusal(uid, len(desk.held), len(desk.coming), everyone, self._most)
+            why = users.refusal(uid, len(desk.held), len(desk.coming), everyone, self._most, stuck=desk.stuck)
         if desk is None or why:
             self._log(f"seccomp: a listener is refused: {why}")
             with connection, suppress(OSError):

@@ -19,7 +19,7 @@ class _Vector(ctypes.Structure):
 
 
 def by_file(proc: str, tid: int, waits: Callable[[], bool], address: int, data: bytes) -> bool:
-    """Write by /proc/PID/mem: what is opened stays the process's that had the number; raises OSError, OverflowError."""
+    """Write by /proc/PID/mem, which stays that of the process it was opened of; raises OSError, OverflowError."""
     memory = os.open(f"{proc}/{tid}/mem", os.O_WRONLY | os.O_CLOEXEC)
     try:
         return waits() and os.pwrite(memory, data, address) == len(data)

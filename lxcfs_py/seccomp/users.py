@@ -45,11 +45,14 @@ def is_account(uid: int) -> bool:
     return True
 
 
-def refusal(uid: int, listeners: int, coming: int, all_users: int, most: int) -> str:
+def refusal(uid: int, listeners: int, coming: int, all_users: int, most: int, *, stuck: bool) -> str:
     """Return why a user gets no further place, "" if it does.
 
-    It has ``listeners`` and ``coming`` connections, all users together ``all_users`` of both, of ``most`` places.
+    It has ``listeners`` and ``coming`` connections, all users together ``all_users`` of both, of ``most`` places;
+    ``stuck``: it gets no further agent.
     """
+    if stuck:
+        return f"agents of user {uid} wait for memory or files that never answer: end what has them"
     if coming >= MOST_COMING:
         return f"user {uid} has {coming} connections from which nothing came yet: try again"
     if listeners + coming >= MOST_LISTENERS:

@@ -106,6 +106,20 @@ def test_limits(user: User) -> None:
     assert not scopes()
 
 
+def test_calls(user: User) -> None:
+    """What asks the kernel and no file is told the scope's limits too, and what enters is; the service's agent is the
+    user.
+    """
+    script = "busybox free -m; getconf _PHYS_PAGES; nproc; sleep 1000"
+    assert user.quietly(RUN, "-d", "--name", "c", "-m", "64m", "--cpus", "1", "--", "sh", "-c", script) == 0
+    assert user(PYPROC, "exec", "c", "--", "sh", "-c", "getconf _PHYS_PAGES; nproc").stdout.split() == ["16384", "1"]
+    lines = user(PYPROC, "logs", "c").stdout.splitlines()
+    assert (lines[1].split()[:2], lines[-2:]) == (["Mem:", "64"], ["16384", "1"])
+    agents = host.run("pgrep", "-u", str(UID), "-f", "lxcfs_py.seccomp.agent").stdout.split()
+    assert len(agents) == 1
+    assert host.SERVICE in Path(f"/proc/{agents[0]}/cgroup").read_text()
+
+
 def test_memory_is_limited(user: User) -> None:
     """Who takes more than its limit is killed by the kernel."""
     script = "x = bytearray(100 << 20)"
