@@ -244,12 +244,15 @@ def test_copies(mine: User, running: bool) -> None:
 
 @pytest.mark.anywhere
 def test_what_is_not_to_be_had(mine: User) -> None:
-    """Refused: others' namespaces, the host's processes where no cgroup tells the container's, the system's units."""
+    """Refused: others' namespaces, the host's processes where no cgroup tells which, units of no systemd."""
     mine.run("-d", "--name", "c", "--", "sleep", "1000")
     for option, text in (
         ("--network=container:c", "the network namespace of another is its user namespace's"),
         ("--pid=container:c", "the pid namespace of another is its user namespace's"),
-        ("--restart=always", "--restart: the system's units are root's; leave it out; your own systemd can do it"),
+        (
+            "--restart=always",
+            f"--restart: no systemd of user {UID} serves at {mine.base}/xdg/systemd/private; loginctl enable",
+        ),
         ("--pid=host", "--pid host without a cgroup: nothing tells its processes; a systemd of your own gives one"),
     ):
         done = mine.run("-d", option, "--", "true", check=False)

@@ -120,6 +120,33 @@ def test_calls(user: User) -> None:
     assert host.SERVICE in Path(f"/proc/{agents[0]}/cgroup").read_text()
 
 
+def test_again(user: User, time_scale: float) -> None:
+    """--restart makes a unit of the user's own systemd, which the verbs look after; without lingering it is said."""
+    text = Path(f"/home/{NAME}/.config/systemd/user/pyproc-c.service")
+
+    def about(name: str) -> str:
+        return user("systemctl", "--user", "show", "--value", "-p", name, text.name).stdout.strip()
+
+    done = user(RUN, "-d", "--restart", "always", "--name", "c", "-m", "64m", "--", "sleep", "1000")
+    assert done.stdout == "c\n"
+    assert done.stderr == (
+        "pyproc-run: --restart always: from your first login to your last logout; "
+        f"to have it always: loginctl enable-linger {NAME}\n"
+    )
+    assert (about("ActiveState"), about("UnitFileState")) == ("active", "enabled")
+    assert user(PYPROC, "generate", "systemd", "c").stdout == text.read_text()
+    assert (SCOPE / "memory.max").read_text() == f"{64 << 20}\n"
+    first = user.state()["pid"]
+    os.kill(first, signal.SIGKILL)
+    host.wait(lambda: user.state()["status"] == "running" and user.state()["pid"] != first, time_scale, 60)
+    user(PYPROC, "stop", "-t", "0", "c")
+    assert (about("ActiveState") in ("inactive", "failed"), user.state()["status"]) == (True, "stopped")
+    user(PYPROC, "start", "c")
+    assert (about("ActiveState"), user.state()["status"]) == ("active", "running")
+    user(PYPROC, "rm", "--force", "c")
+    assert (about("LoadState"), text.exists()) == ("not-found", False)
+
+
 def test_memory_is_limited(user: User) -> None:
     """Who takes more than its limit is killed by the kernel."""
     script = "x = bytearray(100 << 20)"
@@ -241,3 +268,16 @@ def copies(pid: str) -> str:
         return os.readlink(f"/proc/{pid}/ns/user") if b"cp" in words else ""
     except OSError:
         return ""
+
+
+def test_without_a_system_bus(user: User) -> None:
+    """From outside of the user's systemd it takes the system's bus: without one the container runs, and is told so."""
+    host.systemctl("stop", "dbus.socket", "dbus.service")
+    try:
+        done = user(RUN, "--rm", "-m", "64m", "--", "true", check=False)
+        print(done)
+        asked = user(RUN, "--cgroup-manager=systemd", "--rm", "-m", "64m", "--", "true", check=False)
+        print(asked)
+        assert 0
+    finally:
+        host.systemctl("start", "dbus.socket", "dbus.service")
