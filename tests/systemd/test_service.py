@@ -58,7 +58,7 @@ def test_started(service: None) -> None:
 
 @pytest.mark.usefixtures("service")
 def test_for_root_alone() -> None:
-    """Sockets are root's alone but for that of users' listeners; the directory may be looked into; users are refused."""
+    """Sockets are root's but for that of users' listeners; the directory may be looked into; users are refused."""
     for path, mode in (
         ("", 0o755),
         ("/control.sock", 0o600),
