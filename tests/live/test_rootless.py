@@ -559,3 +559,34 @@ def test_a_killed_start_takes_the_container_along(mine: User) -> None:
     started.stdout.close()
     wait_for(mine, lambda: not processes())
     mine.run("--rm", "--", "true")
+
+
+@pytest.mark.needs_layers
+@pytest.mark.anywhere
+def test_a_day(mine: User) -> None:
+    """A changed container is looked at, saved while it runs, renamed, and goes; what is root's says whose it is."""
+    busybox = Path("/bin/busybox").read_bytes()
+    archive = mine.base / "home/day.tar"
+    layer = tar(member("bin", "dir", uid=0, gid=0), member("bin/busybox", data=busybox, mode=0o755, uid=0, gid=0))
+    archive.write_bytes(docker_archive([layer], "me/day:1", Cmd=["/bin/busybox"]))
+    mine.pyproc("import", "-q", str(archive))
+    script = "/bin/busybox touch /new && while /bin/busybox sleep 0.1; do /bin/busybox echo tick; done"
+    mine.run("-d", "--name", "one", "--image", "me/day:1", "--", "/bin/busybox", "sh", "-c", script)
+    wait_for(mine, lambda: "tick" in mine.pyproc("logs", "one").stdout)
+    assert "A /new" in mine.pyproc("diff", "one").stdout.splitlines()
+    assert "sleep 0.1" in mine.pyproc("top", "one").stdout
+    refused = mine.pyproc("commit", "one", "me/day:2", check=False)
+    assert (refused.returncode, "it has no cgroup of its own; give --pause=false" in refused.stderr) == (1, True)
+    mine.pyproc("commit", "--pause=false", "one", "me/day:2")
+    assert mine.pyproc("stats", "--no-stream", "one").stdout.splitlines()[1].split()[0] == "one"
+    mine.pyproc("restart", "-t", "0", "one")
+    mine.pyproc("stop", "-t", "0", "one")
+    mine.pyproc("rename", "one", "two")
+    assert mine.pyproc("inspect", "--format", "{{.State.Status}}", "two").stdout == "exited\n"
+    mine.pyproc("rm", "two")
+    done = mine.run("--rm", "--image", "me/day:2", "--", "/bin/busybox", "ls", "/new")
+    assert done.stdout == "/new\n"
+    refused = mine.pyproc("network", "ls", check=False)
+    assert refused.returncode == 125
+    assert "interfaces of the host are root's to make; --network slirp4netns needs no root" in refused.stderr
+    mine.pyproc("rmi", "me/day:1", "me/day:2")
