@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from lxcfs_py import sockets
+from lxcfs_py.procfs import status
 from lxcfs_py.seccomp import protocol, users
 from lxcfs_py.seccomp.desk import PAUSE_SECONDS, Desk
 
@@ -54,6 +55,8 @@ class Keeper:
         self._root = Desk(0, calls, host, (messages, loads), self._put, log)
         self._users: dict[int, Desk] = {}
         self._strangers = 0
+        with open(f"{host.proc}/self/status", "rb") as file:
+            self._capabilities = status.effective(file.read())
         self._listening, self._listening_to_users = self._restore()
 
     def _restore(self) -> tuple[sockets.Listening, sockets.Listening]:
@@ -195,7 +198,7 @@ class Keeper:
         finally:
             self._strangers -= 1
         there = {each for each, desk in self._users.items() if not desk.ended}
-        why = users.stranger(uid, there, account=account)
+        why = users.stranger(uid, there, self._capabilities, account=account)
         if not why and uid not in there:
             memory = os.memfd_create(f"lxcfs-py-calls-{uid}", os.MFD_CLOEXEC)
             os.ftruncate(memory, protocol.MEMORY_BYTES)

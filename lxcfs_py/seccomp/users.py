@@ -28,6 +28,8 @@ NOGROUP = 65534
 """Its group: over its containers it has all rights by its user id, which their namespaces belong to."""
 PEER = struct.Struct("=3i")
 """struct ucred (unix(7), SO_PEERCRED)."""
+CAPABILITIES = 1 << 6 | 1 << 7
+"""CAP_SETGID and CAP_SETUID, which it takes to become a user."""
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
 
 
@@ -62,10 +64,15 @@ def refusal(uid: int, listeners: int, coming: int, all_users: int, most: int, *,
     return ""
 
 
-def stranger(uid: int, users: Collection[int], *, account: bool) -> str:
-    """Return why someone who is not among the users that have an agent gets none, "" if he does."""
+def stranger(uid: int, users: Collection[int], capabilities: int, *, account: bool) -> str:
+    """Return why someone who is not among the users that have an agent gets none, "" if he does.
+
+    ``capabilities`` are the daemon's.
+    """
     if not uid:
         return "root has a socket of its own, seccomp.sock"
+    if capabilities & CAPABILITIES != CAPABILITIES:
+        return "the daemon may not become a user: have root give it CAP_SETUID and CAP_SETGID"
     if not account:
         return "who connects has no account on this host"
     if len(users) >= MOST_USERS:

@@ -92,7 +92,7 @@ def users(proc: str = "/proc", system_bus: str = SYSTEM_BUS) -> str:
         try:
             connect(system_bus).close()
         except OSError as error:
-            hint = "have root start dbus, or begin it there: systemd-run --user --scope -p Delegate=yes ..."
+            hint = "have root start dbus, or have your systemd start it: systemd-run --user pyproc-run ..."
             why = f"your systemd can't take in what is started in {own}: no message bus: {reason(error)}"
             raise OutsideError(why, hint) from error
     return found

@@ -44,18 +44,19 @@ def test_who_gets_a_place(listeners: int, coming: int, others: int, most: int, s
 
 
 @pytest.mark.parametrize(
-    ("uid", "count", "account", "why"),
+    ("uid", "count", "capabilities", "account", "why"),
     [
-        (7, 0, True, ""),
-        (7, users.MOST_USERS - 1, True, ""),
-        (7, users.MOST_USERS, True, "users are served at once"),
-        (7, 0, False, "no account"),
-        (0, 0, True, "seccomp.sock"),
+        (7, 0, 0xC0, True, ""),
+        (7, users.MOST_USERS - 1, 0x1FFFFFFFFFF, True, ""),
+        (7, users.MOST_USERS, 0xC0, True, "users are served at once"),
+        (7, 0, 0xC0, False, "no account"),
+        (7, 0, 0x80, True, "have root give it CAP_SETUID and CAP_SETGID"),
+        (0, 0, 0xC0, True, "seccomp.sock"),
     ],
 )
-def test_strangers(uid: int, count: int, account: bool, why: str) -> None:
-    """Users with an account get an agent, so many at once; root has its own."""
-    said = users.stranger(uid, range(100, 100 + count), account=account)
+def test_strangers(uid: int, count: int, capabilities: int, account: bool, why: str) -> None:
+    """Users with an account get an agent, so many at once, if the daemon may become them; root has its own."""
+    said = users.stranger(uid, range(100, 100 + count), capabilities, account=account)
     assert why in said and bool(said) is bool(why)
 
 
