@@ -147,6 +147,9 @@ class Desk:
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS) if self.uid else PAUSE_SECONDS
             else:
                 pause = PAUSE_SECONDS
+            if pause == LONGEST_PAUSE_SECONDS and not self.held and not self.coming:
+                self.ended = True  # it is killed whenever it begins, and nobody needs it
+                return
             while self.stuck:
                 await trio.sleep(PAUSE_SECONDS)
                 self._abandoned = [each for each in self._abandoned if each.poll() is None]

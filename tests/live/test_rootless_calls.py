@@ -175,6 +175,15 @@ def test_programs(mine: Users) -> None:
     assert mine.run("--rm", "-u", "7:8", "--", "sh", "-c", NUMBERS).stdout.split() == ["16384", "1"]
 
 
+def test_by_the_root_of_a_user_namespace(mine: Users) -> None:
+    """Who is root of a user namespace already, as engines without root are, is who he is outside."""
+    inside = ("unshare", "--user", "--map-auto", "--map-root-user", str(BIN / "pyproc-run"))
+    places = ("--root", f"{mine.base}/xdg/inner", "--storage", f"{mine.base}/home/inner")
+    line = [*mine.enter, *inside, *places, "--rm", "--", "sh", "-c", NUMBERS]
+    done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60 * mine.scale)
+    assert (done.stdout.split(), done.stderr) == (["16384", "1"], "")
+
+
 def test_whose_agent_it_is(mine: Users) -> None:
     """It is the user, without any right beyond, last in line for the processor and first to go for want of memory."""
     mine.start("--", "sleep", "1000")

@@ -201,11 +201,20 @@ def test_an_agent_that_is_killed_again_and_again() -> None:
 
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0.02))
         os.close(found.memory)
+        assert not found.ended
         return [after - before for before, after in zip(found.begun, found.begun[1:], strict=False)]
 
     mine, roots = pauses(7), pauses(0)
     assert mine == sorted(mine) and len(mine) < 8
     assert max(roots) < desk.QUICK_SECONDS and len(roots) > 20
+
+
+def test_an_agent_that_is_killed_and_not_needed() -> None:
+    """A user's place is free again."""
+    found = Agents(7, "exit")
+    trio.run(found.serve, clock=trio.testing.MockClock(autojump_threshold=0.02))
+    os.close(found.memory)
+    assert found.ended and len(found.begun) < 12
 
 
 def test_seen_loads() -> None:
