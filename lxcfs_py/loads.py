@@ -203,6 +203,19 @@ class Loads:
         self._map[place] = 0
 
 
+class Seen(Loads):
+    """The table, for who may not write: 0 for a container that nobody else has asked for."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._map = mmap.mmap(descriptor, _at(PLACES), prot=mmap.PROT_READ)
+
+    def load(self, container: Container) -> Load:
+        """See ``LoadStore``."""
+        place = self._find(digest(container.key), free=False)
+        return self.at(place) if place >= 0 else Load(0)
+
+
 def _at(place: int) -> int:
     return PLACES + place * PLACE_BYTES
 

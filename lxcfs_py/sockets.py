@@ -29,7 +29,7 @@ class Listening(Record):
             os.unlink(self.path)
 
 
-def listen(path: str) -> Listening:
+def listen(path: str, mode: int = 0o600) -> Listening:
     """Listen at a path, for root alone; a socket that was there is replaced, in one step. Raises OSError."""
     directory, name = os.path.split(path)
     os.makedirs(directory, mode=0o755, exist_ok=True)
@@ -38,7 +38,7 @@ def listen(path: str) -> Listening:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     at = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     temporary = f"{name}.{os.getpid()}"
-    mask = os.umask(0o177)
+    mask = os.umask(~mode & 0o777)
     try:
         listening.bind(f"/proc/self/fd/{at}/{temporary}")
         listening.listen(128)

@@ -112,9 +112,9 @@ LABELS = (
 NETWORK = (
     Option(
         ("--net", "--network"),
-        "Network: loopback only (default), the host's, ours with a bridge, another container's, a CNI one",
-        "none|host|bridge|NAME[:ip=ADDRESS,...]|container:NAME|cni:NAME",
-        choices=("none", "host", "bridge"),
+        "Network: loopback only (default), the host's, one with a bridge, a program's, another container's, CNI's",
+        "none|host|bridge|NAME[:ip=ADDRESS,...]|slirp4netns|container:NAME|cni:NAME",
+        choices=("none", "host", "bridge", "slirp4netns"),
         many=True,
         open=True,
     ),

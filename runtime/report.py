@@ -25,6 +25,8 @@ STOP = "PYPROC_TEST_STOP"
 GO, UNHEARD = b"go", b"unheard"
 """What ``runtime.lifecycle.start`` says to ``entry``: go on; and go on, but nobody answers what the filter would have
 answered."""
+NETWORK = b"network"
+"""What the first process says with a descriptor of its network namespace."""
 
 
 def send(report: _socket.socket, message: bytes, descriptor: int = -1) -> None:
@@ -92,6 +94,7 @@ class Report:
         self.pid = 0
         self.master = -1
         self.error: Error | None = None
+        self.network = -1
         self.listener = -1
         """The descriptor by which calls of the child can be answered."""
         self.on_listener: Callable[[int, int], None] = lambda listener, _pid: os.close(listener)
@@ -104,6 +107,8 @@ class Report:
             if not message:
                 return b""
             word, _, rest = message.partition(b" ")
+            if word == NETWORK:
+                self.network = int.from_bytes(rights[0][2][:4], "little")
             if word in until:
                 return word
             if word == b"terminal":

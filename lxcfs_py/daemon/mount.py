@@ -14,7 +14,7 @@ from lxcfs_py import announcement
 from lxcfs_py.errors import Error, reason
 from lxcfs_py.fuse import protocol
 from lxcfs_py.procfs import mountinfo
-from lxcfs_py.seccomp.protocol import socket_path
+from lxcfs_py.seccomp.protocol import socket_path, users_socket_path
 
 if TYPE_CHECKING:
     from lxcfs_py.host import Host
@@ -52,8 +52,9 @@ def forget(path: str, host: Host) -> None:
     if announcement.serves(host, found):
         raise Error(f"{path}: the daemon {found.pid} serves there", "stop it first")
     announcement.withdraw(host, found.pid)
-    with suppress(FileNotFoundError):
-        os.unlink(socket_path(host))
+    for path in (socket_path(host), users_socket_path(host)):
+        with suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def is_dead(path: str) -> bool:

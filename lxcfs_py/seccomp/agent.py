@@ -1,4 +1,4 @@
-"""The agent: answers the calls of all containers, one of each in turn. It may die at any instruction.
+"""The agent: answers calls of root's or a user's containers, one of each in turn. It may die at any instruction.
 
 Run as ``python -m lxcfs_py.seccomp.agent`` by the keeper, with descriptors and the host's paths as arguments.
 
@@ -12,7 +12,8 @@ memory, and the next agent begins it anew; the third leaves it to the kernel, sh
 caller's memory may be a file of a file system that never answers (FUSE): what writes there can't even be killed. An
 agent that is held up is replaced too, and that listener's calls are the kernel's from then on.
 
-An agent whose supervisor has ended serves on, until the next one's is ready and ends it.
+An agent whose supervisor has ended serves on, until the next one's is ready and ends it. One of a user's is that user
+(``users.become``): it can write where the user could, and no more; the listeners come by way of it (``arrivals``).
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ from lxcfs_py import container as containers
 from lxcfs_py import log, process, sockets
 from lxcfs_py.files import Files
 from lxcfs_py.host import Host
-from lxcfs_py.loads import Loads
+from lxcfs_py.loads import Loads, Seen
 from lxcfs_py.record import Record
-from lxcfs_py.seccomp import protocol
+from lxcfs_py.seccomp import memory, protocol, users
 from lxcfs_py.seccomp.answers import Answers
+from lxcfs_py.seccomp.arrivals import Arrivals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,20 +67,22 @@ class Agent:
     def __init__(
         self,
         control: int,
-        memory: int,
+        slots: int,
         host: Host,
         answers: Answers,
         tell: Callable[[str, Exception], None],
         *,
         held_up: bool,
+        write: Callable[[str, int, Callable[[], bool], int, bytes], bool] = memory.by_file,
     ) -> None:
         self._control = socket.socket(fileno=control)
-        self._held_up = held_up
-        self._map = mmap.mmap(memory, protocol.MEMORY_BYTES)
+        self._held_up, self._write = held_up, write
+        self._map = mmap.mmap(slots, protocol.MEMORY_BYTES)
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         self._proc, self._answers, self._tell = host.proc, answers, tell
         self._poll = select.epoll()
         self._listeners: dict[int, Listener] = {}
+        self._arrivals = Arrivals(self._poll, self._control)
         stage, _, count = os.environ.get(STOP, "").partition(":")
         self._stop, self._left = stage, int(count or 0)
 
@@ -89,7 +93,11 @@ class Agent:
         while kept or self._listeners:
             for descriptor, event in self._poll.poll():
                 listener = self._listeners.get(descriptor)
-                if listener is None:
+                if descriptor in self._arrivals:
+                    self._pulse(busy=True)
+                    self._arrivals.take(descriptor)
+                    self._pulse(busy=False)
+                elif listener is None:
                     kept = self.take()
                 elif event & select.EPOLLIN:
                     self.serve(listener)
@@ -113,6 +121,9 @@ class Agent:
         slot, id_ = protocol.parse_place(data)
         if not descriptors:
             self._tell(id_, OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+            return True
+        if slot & protocol.CALLER:
+            self._arrivals.begin(slot & ~protocol.CALLER, descriptors[0])
             return True
         listener = Listener(descriptors[0], slot, id_)
         self._listeners[listener.descriptor] = listener
@@ -184,17 +195,17 @@ class Agent:
         self._test_stop("computed")
         if answer is None:
             return None
-        memory = os.open(f"{self._proc}/{call.tid}/mem", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            if not _valid(listener, call):  # its number might be another's by now, opened in its place
-                return None
+
+        def waits() -> bool:
+            """Say whether it does still: its number might be another's by now."""
             self._test_stop("opened")
-            if os.pwrite(memory, answer.data, answer.address) != len(answer.data):
+            return _valid(listener, call)
+
+        try:
+            if answer.data and not self._write(self._proc, call.tid, waits, answer.address, answer.data):
                 return None
         except (OSError, OverflowError):  # a bad address: the kernel says EFAULT
             return None
-        finally:
-            os.close(memory)
         self._test_stop("written")
         return answer.value
 
@@ -218,16 +229,16 @@ def _valid(listener: Listener, call: protocol.Call) -> bool:
     return True
 
 
-def succeed(memory: int, host: Host) -> bool:
+def succeed(slots: int, host: Host) -> bool:
     """End the agent before us, and take its place; return False if it can't be ended: a caller holds it up."""
-    fcntl.lockf(memory, fcntl.LOCK_EX, 1)
+    fcntl.lockf(slots, fcntl.LOCK_EX, 1)
     try:
-        before = os.pread(memory, protocol.AGENT.size, protocol.AGENT_AT)
+        before = os.pread(slots, protocol.AGENT.size, protocol.AGENT_AT)
         ended = _end(host, *protocol.AGENT.unpack(before))
         own = os.getpid(), containers.start_ticks(host, Files(1), os.getpid()) or 0
-        os.pwrite(memory, protocol.AGENT.pack(*own), protocol.AGENT_AT)
+        os.pwrite(slots, protocol.AGENT.pack(*own), protocol.AGENT_AT)
     finally:
-        fcntl.lockf(memory, fcntl.LOCK_UN, 1)
+        fcntl.lockf(slots, fcntl.LOCK_UN, 1)
     return ended
 
 
@@ -262,19 +273,25 @@ def ended(pidfd: int, state: Callable[[], str]) -> bool:
 
 def main(words: list[str]) -> int:
     """Be the agent."""
-    control, memory, messages, loads = map(int, words[:4])
+    control, slots, messages, loads = map(int, words[:4])
     lines = socket.socket(fileno=messages)
     host = Host(*words[4:8])
 
+    uid = int(words[8])
+
     def tell(id_: str, error: Exception) -> None:
+        id_ = f"user {uid}" if uid else id_  # not what a user calls it
         try:
             lines.send(log.pack(log.Line(log.cause(error), id_, "seccomp")), socket.MSG_DONTWAIT)
         except OSError:  # the supervisor is away or behind: a line less
             return
 
-    answers = Answers(host, Loads(loads))
-    held_up = not succeed(memory, host) or words[8:] == ["held-up"]
-    Agent(control, memory, host, answers, tell, held_up=held_up).run()
+    answers = Answers(host, Seen(loads) if uid else Loads(loads), registered=not uid)
+    if uid:
+        users.become(uid)
+    held_up = not succeed(slots, host) or words[9:] == ["held-up"]
+    write = memory.by_number if uid else memory.by_file
+    Agent(control, slots, host, answers, tell, held_up=held_up, write=write).run()
     return 0
 
 

@@ -30,9 +30,13 @@ class Answer(Record):
 
 
 class Answers:
-    """Decides what calls are answered; None leaves them to the kernel."""
+    """Decides what calls are answered; None leaves them to the kernel.
 
-    def __init__(self, host: Host, loads: LoadStore) -> None:
+    ``registered``: whether listeners can be those of registered containers, as root's are.
+    """
+
+    def __init__(self, host: Host, loads: LoadStore, *, registered: bool = True) -> None:
+        self._registered = registered
         self._reader = Reader(host, Files(MOST_FILES), loads=loads)
         self._callers = Callers(host, self._reader.files)
         self._known: dict[str, Container] = {}
@@ -43,6 +47,8 @@ class Answers:
 
     def container(self, id_: str, tid: int) -> Container | None:
         """Return the container of that id if it is registered, else the one the caller is in."""
+        if not self._registered:
+            return self._callers.container(tid)
         host, files = self._reader.host, self._reader.files
         found = self._known.get(id_)
         if found is None or containers.start_ticks(host, files, found.init_pid) != found.init_start_ticks:

@@ -1,7 +1,7 @@
-"""The keeper, a part of the supervisor: takes listeners from runtimes, holds them, and keeps an agent running.
+"""The keeper, a part of the supervisor: takes listeners from runtimes, and holds them at the desks of their users.
 
-What it holds is in a store too, so that the next supervisor's keeper has it. The agent of the one before serves until
-the next keeper's is ready to, and ends it.
+What it holds is in a store too, so that the next supervisor's keeper has it. The agents of the one before serve until
+the next keeper's are ready to, and end them.
 """
 
 from __future__ import annotations
@@ -10,104 +10,131 @@ import array
 import os
 import resource
 import socket
-import subprocess
-import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
 from lxcfs_py import sockets
-from lxcfs_py.record import Record
-from lxcfs_py.seccomp import protocol
+from lxcfs_py.procfs import status
+from lxcfs_py.seccomp import protocol, users
+from lxcfs_py.seccomp.desk import PAUSE_SECONDS, Desk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from lxcfs_py.host import Host
-    from lxcfs_py.store import Store
+    from lxcfs_py.store import Kept, Store
 
 SPARE = 256
 """Descriptors that are left for other things."""
 STATE_SECONDS = 10.0
 """How long a runtime may take to send what it connected for."""
-QUICK_SECONDS, PAUSE_SECONDS = 1.0, 0.2
-"""An agent that lived for less than the first is begun again after the second."""
-WATCH_SECONDS = 5.0
-"""An agent that is at the same call at two looks this far apart is held up."""
-KIND = "anon_inode:seccomp notify"
-
-
-class Held(Record):
-    """A listener."""
-
-    descriptor: int
-    id: str
+MOST_STRANGERS = 8
+"""Of how many it is looked up at once who they are."""
+MEMORY = -1
+"""In the place of a slot: the memory of a user's desk."""
 
 
 class Keeper:
     """Holds every listener as long as a process has its filter.
 
-    ``messages`` is where the agent's log lines go, ``loads`` the descriptor of the table of load averages, ``calls``
-    that of the slots.
+    ``messages`` is where the agents' log lines go, ``loads`` the descriptor of the table of load averages, ``calls``
+    that of root's slots.
     """
 
     def __init__(
         self, host: Host, messages: int, loads: int, calls: int, store: Store, log: Callable[[str], None]
     ) -> None:  # fmt: skip
-        self._host, self._messages, self._loads, self._log = host, messages, loads, log
-        self._memory, self._store = calls, store
-        os.ftruncate(self._memory, protocol.MEMORY_BYTES)
+        self._host, self._messages, self._log = host, messages, log
+        self._loads_seen = os.open(f"/proc/self/fd/{loads}", os.O_RDONLY | os.O_CLOEXEC)
+        self._store = store
+        os.ftruncate(calls, protocol.MEMORY_BYTES)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         self._most = min(protocol.SLOTS, hard - SPARE if hard != resource.RLIM_INFINITY else protocol.SLOTS)
-        self._held: dict[int, Held] = {}
-        self._listening = self._restore()
-        self._control: trio.socket.SocketType | None = None
-        self._passed: set[int] = set()
-        self._held_up = False
-        self._abandoned: list[subprocess.Popen[bytes]] = []
-        self.agent_pid = 0
-        """0 while there is none."""
+        self._root = Desk(0, calls, host, (messages, loads), self._put, log)
+        self._users: dict[int, Desk] = {}
+        self._strangers = 0
+        with open(f"{host.proc}/self/status", "rb") as file:
+            self._capabilities = status.effective(file.read())
+        self._listening, self._listening_to_users = self._restore()
 
-    def _restore(self) -> sockets.Listening:
-        """Take over what the keeper before us held; return the socket, where runtimes may have come meanwhile."""
-        path, listening = protocol.socket_path(self._host), None
-        for slot, descriptor in self._store.kept():
-            if slot < 0:  # the socket, by its inode
-                if listening is None and os.path.exists(path) and os.stat(path).st_ino == -slot:
-                    listening = sockets.Listening(socket.socket(fileno=descriptor), path, -slot)
+    def _restore(self) -> tuple[sockets.Listening, sockets.Listening]:
+        """Take over what the keeper before us held; return the sockets, where runtimes may have come meanwhile."""
+        paths = (protocol.socket_path(self._host), 0o600), (protocol.users_socket_path(self._host), 0o666)
+        found: dict[str, sockets.Listening] = {}
+        listeners: list[tuple[int, int, int]] = []
+        for about, descriptor in self._store.kept():
+            uid, slot = about if isinstance(about, list) else (0, about)
+            if uid and slot == MEMORY:
+                if uid in self._users:
+                    os.close(self._users[uid].memory)
+                self._users[uid] = self._desk(uid, descriptor)
+            elif slot >= 0:
+                listeners.append((uid, slot, descriptor))
+            else:  # a socket, by its inode
+                path = next((path for path, _ in paths if os.path.exists(path) and os.stat(path).st_ino == -slot), "")
+                if path and path not in found:
+                    found[path] = sockets.Listening(socket.socket(fileno=descriptor), path, -slot)
                 else:
                     os.close(descriptor)
-                continue
-            if slot in self._held:  # the one before had gone, or this is it once more
-                os.close(self._held[slot].descriptor)
-            data = os.pread(self._memory, protocol.SLOT_BYTES, slot * protocol.SLOT_BYTES)
-            self._held[slot] = Held(descriptor, protocol.slot_id(data))
-        if listening is None:
-            listening = sockets.listen(path)
-            self._store.put(-listening.inode, listening.socket.fileno())
-        return listening
+        for uid, slot, descriptor in listeners:
+            desk = self._users.get(uid) if uid else self._root
+            if desk is None:  # (its memory didn't come: there were more than may be open)
+                os.close(descriptor)
+            else:
+                desk.restore(slot, descriptor)
+        for path, mode in paths:
+            if path not in found:
+                found[path] = sockets.listen(path, mode)
+                self._store.put(-found[path].inode, found[path].socket.fileno())
+        return found[paths[0][0]], found[paths[1][0]]
 
     @property
     def listeners(self) -> int:
         """How many are held."""
-        return len(self._held)
+        return sum(len(desk.held) for desk in self._desks)
+
+    @property
+    def agent_pid(self) -> int:
+        """Root's agent; 0 while there is none."""
+        return self._root.agent_pid
+
+    @property
+    def _desks(self) -> tuple[Desk, ...]:
+        return self._root, *self._users.values()
+
+    def _desk(self, uid: int, memory: int) -> Desk:
+        return Desk(uid, memory, self._host, (self._messages, self._loads_seen), self._put, self._log)
 
     async def serve(self) -> None:
-        """Do all of it until it is cancelled; the agent is left to serve what it has."""
+        """Do all of it until it is cancelled; the agents are left to serve what they have."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keep_agent)
-            nursery.start_soon(self._accept, nursery)
+            nursery.start_soon(self._root.serve)
+            for desk in self._users.values():
+                nursery.start_soon(self._serve_user, desk)
+            nursery.start_soon(self._accept, self._listening, nursery, self._take)
+            nursery.start_soon(
+                self._accept, self._listening_to_users, nursery, lambda each: self._admit(each, nursery)
+            )
 
-    async def _accept(self, nursery: trio.Nursery) -> None:
-        listening = trio.socket.from_stdlib_socket(self._listening.socket)
+    async def _accept(
+        self,
+        listening: sockets.Listening,
+        nursery: trio.Nursery,
+        act: Callable[[trio.socket.SocketType], Awaitable[None]],
+    ) -> None:
+        ours = trio.socket.from_stdlib_socket(listening.socket)
         while True:
             try:
-                connection, _ = await listening.accept()
+                connection, _ = await ours.accept()
             except OSError as error:
                 self._log(f"seccomp: accept: {error}")
                 await trio.sleep(PAUSE_SECONDS)
                 continue
-            nursery.start_soon(self._take, connection)
+            nursery.start_soon(act, connection)
+
+    # Root's.
 
     async def _take(self, connection: trio.socket.SocketType) -> None:
         """Read what one runtime sends: a state and descriptors, to the end."""
@@ -129,139 +156,96 @@ class Keeper:
 
     async def _keep(self, sent: protocol.Sent | None, descriptors: list[int]) -> None:
         """Hold the listener among these, close the others, and have the agent serve it."""
-        slot = -1
+        slot, listener = -1, -1
         for number, descriptor in enumerate(descriptors):
-            if sent is not None and number == sent.listener and slot < 0 and self._is_listener(descriptor):
-                slot = next((at for at in range(self._most) if at not in self._held), -1)
-            if slot >= 0 and slot not in self._held and sent is not None:
-                os.pwrite(self._memory, protocol.begin_slot(sent.id), slot * protocol.SLOT_BYTES)
-                self._held[slot] = Held(descriptor, sent.id)
-                self._put(slot)
+            if sent is not None and number == sent.listener and protocol.is_listener(descriptor):
+                slot = self._root.free(self._most) if self.listeners < self._most else -1
+            if slot >= 0 and listener < 0:
+                listener = descriptor
             else:
                 os.close(descriptor)
-        if slot < 0:
+        if slot < 0 or sent is None:
             self._log(f"seccomp: {sent.id if sent else 'a runtime'} sent no listener, or there are {self._most}")
             return
-        await self._pass(slot)
+        await self._root.hold(slot, listener, sent.id)
 
-    def _put(self, slot: int) -> None:
-        """Put a listener into the store; the dead leave it now and then."""
+    # Users'.
+
+    async def _admit(self, connection: trio.socket.SocketType, nursery: trio.Nursery) -> None:
+        """Have a user's agent take what it brings, or say why not."""
+        uid = users.peer(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, users.PEER.size))
+        why = await self._begin(uid, nursery)
+        desk = self._users.get(uid)
+        if desk is not None and not why:
+            everyone = sum(len(each.held) + len(each.coming) for each in self._users.values())
+            why = users.refusal(uid, len(desk.held), len(desk.coming), everyone, self._most, stuck=desk.stuck)
+        if desk is None or why:
+            self._log(f"seccomp: a listener is refused: {why}")
+            with connection, suppress(OSError):
+                await connection.send(why.encode())
+            return
+        await desk.receive(desk.free(users.MOST_LISTENERS), connection, STATE_SECONDS)
+
+    async def _begin(self, uid: int, nursery: trio.Nursery) -> str:
+        """Begin a user's desk, if there is none yet; return why there can't be one, "" if there is."""
+        if uid in self._users and not self._users[uid].ended:
+            return ""
+        if self._strangers >= MOST_STRANGERS:
+            return "too many users come at once: try again"
+        self._strangers += 1
+        try:  # (it may take a network's answer)
+            account = await trio.to_thread.run_sync(users.is_account, uid, abandon_on_cancel=True)
+        finally:
+            self._strangers -= 1
+        there = {each for each, desk in self._users.items() if not desk.ended}
+        why = users.stranger(uid, there, self._capabilities, account=account)
+        if not why and uid not in there:
+            memory = os.memfd_create(f"lxcfs-py-calls-{uid}", os.MFD_CLOEXEC)
+            os.ftruncate(memory, protocol.MEMORY_BYTES)
+            desk = self._users[uid] = self._desk(uid, memory)
+            self._put(desk, MEMORY)
+            nursery.start_soon(self._serve_user, desk)
+        return why
+
+    async def _serve_user(self, desk: Desk) -> None:
+        await desk.serve()
+        os.close(desk.memory)
+        if self._users.get(desk.uid) is desk:
+            del self._users[desk.uid]
+
+    # For the next keeper.
+
+    def _put(self, desk: Desk, slot: int) -> None:
+        """Put what is in a slot into the store; the dead leave it now and then."""
+        about, descriptor = _kept(desk, slot)
         try:
-            if self._store.is_long(len(self._held)):
-                own = -self._listening.inode, self._listening.socket.fileno()
-                self._store.renew(lambda: [own, *((at, held.descriptor) for at, held in self._held.items())])
+            if self._store.is_long(self.listeners):
+                self._store.renew(lambda: list(self._all()))
             else:
-                self._store.put(slot, self._held[slot].descriptor)
+                self._store.put(about, descriptor)
         except OSError as error:
-            held = self._held[slot]
-            self._log(f"seccomp: {held.id}: its calls fail when the daemon ends: the store is full: {error}")
+            id_ = desk.held[slot].id if slot in desk.held else f"user {desk.uid}"
+            self._log(f"seccomp: {id_}: its calls fail when the daemon ends: the store is full: {error}")
 
-    @staticmethod
-    def _is_listener(descriptor: int) -> bool:
-        return os.readlink(f"/proc/self/fd/{descriptor}") == KIND
-
-    async def _pass(self, slot: int) -> None:
-        """Send a listener to the agent; the next one gets it anyway if this one has just died."""
-        held, control = self._held.get(slot), self._control
-        if held is None or control is None or slot in self._passed:
-            return
-        self._passed.add(slot)
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [held.descriptor]))]
-        try:
-            await control.sendmsg([protocol.place(slot, held.id)], rights)
-        except (OSError, trio.ClosedResourceError):
-            return
-
-    async def _keep_agent(self) -> None:
-        while True:
-            since = trio.current_time()
-            try:
-                await self._serve_by_agent()
-                self._log("seccomp: the agent ended; another one starts")
-            except OSError as error:
-                self._log(f"seccomp: no agent: {error}")
-            if trio.current_time() - since < QUICK_SECONDS:
-                await trio.sleep(PAUSE_SECONDS)
-
-    async def _serve_by_agent(self) -> None:
-        """Start an agent and give it all there is, until it ends; raises OSError if it can't be started."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with trio.socket.from_stdlib_socket(ours) as control:
-            with theirs:
-                agent = self._spawn(theirs)
-            self._control, self._held_up, self.agent_pid = control, False, agent.pid
-            self._passed.clear()
-            try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._release, control, nursery.cancel_scope)
-                    nursery.start_soon(self._watch, nursery.cancel_scope)
-                    for slot in list(self._held):
-                        await self._pass(slot)
-                await self._end(agent)
-            finally:
-                self._control, self.agent_pid = None, 0
-                if agent not in self._abandoned:
-                    agent.returncode = agent.returncode or 0  # if we were cancelled it stays; nobody waits for it
-
-    async def _end(self, agent: subprocess.Popen[bytes]) -> None:
-        """Kill an agent, if it has not gone by itself; one that is held up ends whenever it is let go."""
-        agent.kill()
-        if agent.poll() is None:
-            pidfd = os.pidfd_open(agent.pid)
-            try:
-                with trio.move_on_after(PAUSE_SECONDS):
-                    await trio.lowlevel.wait_readable(pidfd)
-            finally:
-                os.close(pidfd)
-        self._abandoned = [each for each in (*self._abandoned, agent) if each.poll() is None]
-
-    async def _watch(self, scope: trio.CancelScope) -> None:
-        """End this agent's time when it is held up."""
-        before = 0
-        while True:
-            await trio.sleep(WATCH_SECONDS)
-            pulse = int.from_bytes(os.pread(self._memory, 8, protocol.PULSE_AT), sys.byteorder)
-            if pulse % 2 and pulse == before:
-                self._held_up = True
-                scope.cancel()
-                return
-            before = pulse
-
-    def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
-        descriptors = (control.fileno(), self._memory, self._messages, self._loads)
-        host = self._host
-        words = (*map(str, descriptors), host.proc, host.sys, host.cgroup, host.run)
-        words += ("held-up",) if self._held_up else ()
-        return subprocess.Popen(
-            [sys.executable, "-m", "lxcfs_py.seccomp.agent", *words],
-            pass_fds=descriptors,
-            stdin=subprocess.DEVNULL,
-            cwd="/",
-            start_new_session=True,  # the terminal's Ctrl-C is not for it
-        )
-
-    async def _release(self, control: trio.socket.SocketType, scope: trio.CancelScope) -> None:
-        """Close the listeners the agent says are of no more use, until it ends."""
-        while True:
-            try:
-                data = await control.recv(protocol.STATE_BYTES)
-            except OSError:
-                data = b""
-            if not data:
-                scope.cancel()
-                return
-            slot, _ = protocol.parse_place(data)
-            held = self._held.pop(slot, None)
-            self._passed.discard(slot)
-            if held is not None:
-                os.close(held.descriptor)
+    def _all(self) -> Iterator[Kept]:
+        for listening in (self._listening, self._listening_to_users):
+            yield -listening.inode, listening.socket.fileno()
+        for desk in self._desks:
+            yield from (_kept(desk, slot) for slot in ((MEMORY,) if desk.uid else ()))
+            yield from (_kept(desk, slot) for slot in desk.held)
 
     def close(self, *, keep: bool) -> None:
-        """Close everything but what is kept for the next; the agent goes on until its last container has ended."""
-        if keep:
-            self._listening.socket.close()
-        else:
-            self._listening.close()
-        for held in self._held.values():
-            os.close(held.descriptor)
+        """Close everything but what is kept for the next; the agents go on until their last container has ended."""
+        for listening in (self._listening, self._listening_to_users):
+            if keep:
+                listening.socket.close()
+            else:
+                listening.close()
+        for desk in self._desks:
+            desk.close()
         self._store.close()
+
+
+def _kept(desk: Desk, slot: int) -> Kept:
+    descriptor = desk.memory if slot == MEMORY else desk.held[slot].descriptor
+    return ([desk.uid, slot] if desk.uid else slot), descriptor

@@ -6,6 +6,7 @@ The runtime's part is OCI's (runtime-spec, config-linux.md, "The Container Proce
 
 from __future__ import annotations
 
+import os
 from _struct import Struct
 
 from lxcfs_py import json_text
@@ -82,10 +83,30 @@ def socket_path(host: Host) -> str:
     return f"{host.run}{SOCKET}"
 
 
+USERS_SOCKET = "/lxcfs-py/seccomp-users.sock"
+
+
+def users_socket_path(host: Host) -> str:
+    """Return where the keeper listens to ordinary users: as the other one, but it speaks first.
+
+    It says ``READY``, and then takes the state; or it says in a sentence why it doesn't, and closes.
+    """
+    return f"{host.run}{USERS_SOCKET}"
+
+
+READY = b"ready"
 STATE_BYTES = 1 << 16
 """The longest state that is read."""
 FDS = 8
 LISTENER_NAME = "seccompFd"
+
+
+KIND = "anon_inode:seccomp notify"
+
+
+def is_listener(descriptor: int) -> bool:
+    """Say whether a descriptor is a listener; raises OSError."""
+    return os.readlink(f"/proc/self/fd/{descriptor}") == KIND
 
 
 class Sent(Record):
@@ -147,8 +168,15 @@ def slot_id(data: bytes) -> str:
     return data[ID_AT : ID_AT + ID_BYTES].rstrip(b"\0").decode("utf-8", "surrogateescape")
 
 
+CALLER = 1 << 31
+"""With a slot: what comes with it is no listener yet, but the connection of a user who brings one."""
+
+
 def place(slot: int, id_: str = "") -> bytes:
-    """Return a message: the keeper's with a listener, or the agent's, that the listener's last process has ended."""
+    """Return a message: the keeper's with a listener, or the agent's, that the listener's last process has ended.
+
+    An agent of a user's is sent connections too, and sends the listeners that came by them.
+    """
     return _SLOT.pack(slot) + id_.encode("utf-8", "surrogateescape")
 
 

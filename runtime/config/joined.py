@@ -23,6 +23,8 @@ HOSTS = {"uts": "uts", "ipc": "ipc", "cgroup": "cgroupns"}
 FILES = {"network": "net", "pid": "pid"}
 """What they are called in /proc/PID/ns."""
 GATEWAY = "host-gateway"
+RESOLVER = "10.0.2.3"
+"""Where slirp4netns(1) answers for the host's name servers."""
 USUAL = defaults(declared.NETWORK)
 NOT_SHARED = ("dns", "dns_search", "dns_option", "add_host", "hostname")
 """What a container can't have of its own in another's network, as its files of /etc are the other's."""
@@ -146,6 +148,8 @@ def names(options: Parsed) -> Names:
                 raise RunError(f"{flag} with --network {whose}: it shares that one's", "leave it out")
         return Names(shared=_etc(there))
     servers = tuple(_address(text, "--dns") for text in options["dns"])
+    if "slirp4netns" in options["network"] and not servers:
+        servers = (RESOLVER,)
     return Names(_hosts(options)[0], servers, options["dns_search"], options["dns_option"])
 
 
@@ -162,8 +166,8 @@ def wish(options: Parsed, hostname_: str, exposed: tuple[str, ...] = ()) -> Wish
     found = network.read(options.values, mode(options), hostname_, gateways, exposed)
     if gateways and found is None:
         raise RunError(f"--add-host {gateways[0]}:{GATEWAY}: it has no gateway", "use --network bridge")
-    if found is not None and places.unprivileged():
-        hint = "use --network host or none, or ask root"
+    if found is not None and not found.by_program and places.unprivileged():
+        hint = "use --network slirp4netns, host or none, or ask root"
         raise RunError(f"--network {options['network'][0]}: interfaces of the host are root's to make", hint)
     return found
 

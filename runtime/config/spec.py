@@ -260,8 +260,9 @@ def build(options: Parsed, host: Host | None = None, caller: Mapping[str, str] |
     mounted = volumes.places(options, image.config.volumes if image else ())
     time = os.path.exists(f"{host.proc}/self/ns/time")
     filtered = wanted(options)
-    if options["proc_view"] != "off" and not places.unprivileged(host.proc) and seccomp.offered():
-        filtered = seccomp.answered(filtered, host)
+    root = not places.unprivileged(host.proc)
+    if options["proc_view"] != "off" and (agent := seccomp.answering(host, root=root)):
+        filtered = seccomp.answered(filtered, agent)
     environment = os.environ if caller is None else caller
     found = config(
         options, id_, environment, time=time, filtered=filtered, image=image, network=network, mounted=mounted

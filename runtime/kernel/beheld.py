@@ -19,7 +19,12 @@ def read(place: int) -> int:
     """Open what was looked at for reading; raises OSError if it is no regular file (any more)."""
     if os.fstat(place).st_mode & 0o170000 != 0o100000:  # S_IFMT, S_IFREG
         raise FileNotFoundError(errno.ENOENT, "another is there now")
-    return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    path = f"/proc/self/fd/{place}"
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        error.filename = os.readlink(path)  # what people know it by
+        raise
 
 
 def change_mode(name: str | bytes, directory: int, mode: int) -> None:

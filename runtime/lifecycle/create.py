@@ -26,7 +26,7 @@ from runtime.config import bundle
 from runtime.errors import RunError
 from runtime.lifecycle import entry, oci, prepare
 from runtime.process import cgroups, labels, namespaces
-from runtime.report import Report, guarded, stop_at
+from runtime.report import NETWORK, Report, guarded, stop_at
 from runtime.root import plan
 
 TYPE_CHECKING = False
@@ -191,7 +191,17 @@ class Create:
         if self.request.network:
             from runtime.network import connect
 
-            connect.connect(self.request.network, self.request.storage, self.state, f"{self.base}/etc/hosts")
+            where = self.request.storage, self.state, f"{self.base}/etc/hosts"
+            connect.connect(self.request.network, *where, self._namespace)
+
+    def _namespace(self) -> int:
+        """Return a descriptor of its network namespace: nobody else can look into it for one."""
+        if not self.said.read(self.report, (NETWORK,)):
+            raise self._died()
+        return self.said.network
+
+    def _died(self) -> Exception:
+        return self.said.error or RunError("the container's first process died", "is its memory limit too low?")
 
     def _names(self) -> None:
         """Tell it who is in its network: its files of /etc are there now."""
@@ -220,8 +230,7 @@ class Create:
                 self._hooks()
                 self._say()
             if not word:
-                died = RunError("the container's first process died", "is its memory limit too low?")
-                raise self.said.error or died
+                raise self._died()
             self._names()
             if self.request.console_socket:
                 from runtime.root import console

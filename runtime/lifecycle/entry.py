@@ -13,7 +13,7 @@ from runtime.errors import RunError, said
 from runtime.kernel import syscalls as sc
 from runtime.process import command as runner
 from runtime.process import scheduling, users
-from runtime.report import GO, guarded, send, stop_at
+from runtime.report import GO, NETWORK, guarded, send, stop_at
 from runtime.root.tree import Tree
 from runtime.state import CREATED
 
@@ -56,6 +56,8 @@ def enter(create: Create, doors: Sequence[str]) -> None:
     create.child = 0
     sc.prctl(sc.PR_SET_PDEATHSIG, 9)  # a start that is cut off leaves nothing running
     sc.prctl(sc.PR_SET_DUMPABLE, 0)
+    if create.request.network is not None and create.request.network.by_program:
+        _tell_network(create.theirs)
     create.report.close()
     os.close(create.say_go)  # ours, so that the parent's end is the last
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
@@ -104,6 +106,13 @@ def enter(create: Create, doors: Sequence[str]) -> None:
     create.theirs.close()
     starter = _wait(create.listener)
     guarded(starter, lambda: _execute(create, command, file, filter_, starter))
+
+
+def _tell_network(report: _socket.socket) -> None:
+    """Hand out our network namespace, which others can't take."""
+    namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    send(report, NETWORK, namespace)
+    os.close(namespace)
 
 
 def _own_streams(uid: int) -> None:

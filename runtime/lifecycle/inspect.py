@@ -66,7 +66,7 @@ def _networks(root: str, found: State) -> dict[str, Any]:
     from runtime.lifecycle import again
     from runtime.network import told
 
-    book = told.book([found.annotations])
+    book = told.book([found])
     asked = again.read(found.storage) if found.storage and NETWORK in found.annotations else None
     remembered = asked.network.ends if asked is not None and asked.network is not None else ()
     return told.settings(book, book.all_of(root, found.key), remembered)

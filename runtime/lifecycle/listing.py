@@ -130,8 +130,8 @@ def networks(found: Mapping[str, Any], book: Book | None = None) -> list[str]:
     """Return the networks it is in, and what it was to have."""
     from runtime.network import told
 
-    known = book if book is not None else told.book([found["annotations"]])
     state_ = found["_state"]
+    known = book if book is not None else told.book([state_] if state_ else ())
     there = told.settings(known, known.all_of(os.path.dirname(state_.directory), state_.key)) if state_ else {}
     return list(dict.fromkeys((*there.get("Networks", ()), mode(found["annotations"], config(found)))))
 
@@ -184,7 +184,7 @@ class Rows:
         from runtime.network import told
 
         if self.known is None:
-            self.known = told.book(each["annotations"] for each in self.found)
+            self.known = told.book(each["_state"] for each in self.found if each["_state"])
         return self.known
 
     def row(self, found: Mapping[str, Any]) -> listed.Lazy:

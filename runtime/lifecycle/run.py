@@ -127,6 +127,8 @@ def _by_systemd(request: Request) -> None:
         finally:
             os.close(held)
         raise
+    if told := service.linger(asked):
+        os.write(2, f"pyproc-run: --restart {asked}: {told}\n".encode())
 
 
 def _sweep(create: Create) -> None:

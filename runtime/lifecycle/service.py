@@ -1,4 +1,5 @@
-"""Containers that systemd starts again: their units, and the way there (systemd.service(5)).
+"""Containers that systemd starts again, the system's or an ordinary user's: their units, and the way there
+(systemd.service(5)).
 
 What a unit starts makes the container, says so (Type=notify), and becomes its holder: the main process from the
 beginning to the end, with the container's exit code, however soon that comes.
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from runtime.state import State
 
 UNITS = "/etc/systemd/system"
+LINGER = "/var/lib/systemd/linger"
+"""Has a file for each user whose systemd starts with the system's, and doesn't end with the last logout."""
 POLICIES = {"no": "no", "on-failure": "on-failure", "always": "always", "unless-stopped": "always"}
 """Docker's word, and systemd's."""
 BOOT = ("always", "unless-stopped")
@@ -30,9 +33,7 @@ UNIT = """\
 [Unit]
 Description=Container {name}
 Documentation=man:pyproc(8)
-Wants=lxcfs-py.service network-online.target
-After=lxcfs-py.service network-online.target
-StartLimitIntervalSec={interval}
+{needs}StartLimitIntervalSec={interval}
 StartLimitBurst={burst}
 
 [Service]
@@ -46,8 +47,10 @@ TimeoutStopSec={stop}
 KillMode=mixed
 
 [Install]
-WantedBy=multi-user.target
+WantedBy={target}
 """
+NEEDS = "Wants=lxcfs-py.service network-online.target\nAfter=lxcfs-py.service network-online.target\n"
+"""Of the system's; a user's systemd knows neither, and begins after both."""
 
 
 def policy(text: str) -> tuple[str, int]:
@@ -71,6 +74,8 @@ def unit(found: State, asked: str, grace: float | None, program: str) -> str:
     root = os.path.dirname(found.directory)
     return UNIT.format(
         name=found.id,
+        needs="" if places.rootless() else NEEDS,
+        target="default.target" if places.rootless() else "multi-user.target",
         policy=asked,
         quoted=quoted(root),
         storage=quoted(os.path.dirname(os.path.dirname(found.storage))),
@@ -89,19 +94,38 @@ def name(found: State) -> str:
     A colon is in no container's name, so that no unit has two.
     """
     root = os.path.dirname(found.directory)
-    if root == places.STATE:
+    if root == places.state():
         return f"pyproc-{found.id}.service"
     from _blake2 import blake2b
 
     return f"pyproc-{found.id}:{blake2b(os.fsencode(root), digest_size=4).hexdigest()}.service"
 
 
+def units() -> str:
+    """Return the directory of our units: root's, or an ordinary user's own (systemd.unit(5))."""
+    if not places.rootless():
+        return UNITS
+    configuration = os.environ.get("XDG_CONFIG_HOME", "")
+    if not configuration.startswith("/"):
+        configuration = os.path.expanduser("~/.config")
+    return f"{configuration}/systemd/user"
+
+
+def _runs() -> bool:
+    """Say whether the systemd serves whose units are ours."""
+    from runtime.systemd import bus
+
+    return os.path.exists(bus.socket_path()) if places.rootless() else os.path.isdir(BOOTED)
+
+
 def refuse_without_systemd() -> None:
-    """Raise an Error where systemd does not run, and for ordinary users, whose it is not."""
-    if places.rootless():
-        hint = "leave it out; your own systemd can do it: systemd-run --user -p Restart=always pyproc-run ..."
-        raise RunError("--restart: the system's units are root's", hint)
-    if not os.path.isdir(BOOTED):
+    """Raise an Error where no systemd serves us."""
+    if places.rootless() and not _runs():
+        from runtime.systemd import bus
+
+        hint = "loginctl enable-linger starts it; or leave it out"
+        raise RunError(f"--restart: no systemd of user {places.USER} serves at {bus.socket_path()}", hint)
+    if not _runs():
         raise RunError(
             "--restart: systemd does not run on this host, and nothing else would start it again", "leave it out"
         )
@@ -110,23 +134,29 @@ def refuse_without_systemd() -> None:
 def _systemctl(*arguments: str) -> None:
     import subprocess
 
-    done = subprocess.run(["systemctl", "--quiet", *arguments], capture_output=True, text=True, check=False)
+    variables, user = dict(os.environ), ["--user"] if places.rootless() else []
+    if user:
+        variables["XDG_RUNTIME_DIR"] = places.session()  # su(1) may not have set it
+    line = ["systemctl", *user, "--quiet", *arguments]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, env=variables)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"it exited with {done.returncode}"]
-        raise Error(f"systemctl {' '.join(arguments)}: {said[0]}", f"journalctl -u {arguments[-1]} says more")
+        log = " ".join(("journalctl", *user, "-u", arguments[-1]))
+        raise Error(f"{' '.join(('systemctl', *user, *arguments))}: {said[0]}", f"{log} says more")
 
 
 def managed(found: State) -> str:
     """Return the name of the unit that looks after a container, "" where none does, or it is the one that asks."""
-    if RESTART not in found.annotations or BY_SYSTEMD in os.environ or not os.path.isdir(BOOTED):
+    if RESTART not in found.annotations or BY_SYSTEMD in os.environ or not _runs():
         return ""
-    return name(found) if os.path.exists(f"{UNITS}/{name(found)}") else ""
+    return name(found) if os.path.exists(f"{units()}/{name(found)}") else ""
 
 
 def install(found: State, text: str) -> None:
     """Write a container's unit and start it; leaves nothing of it if it does not start."""
     called, word = name(found), policy(found.annotations[RESTART])[0]
-    with open(f"{UNITS}/{called}", "x", encoding="utf-8") as file:
+    os.makedirs(units(), exist_ok=True)
+    with open(f"{units()}/{called}", "x", encoding="utf-8") as file:
         file.write(text)
     try:
         _systemctl("daemon-reload")
@@ -141,15 +171,28 @@ def install(found: State, text: str) -> None:
 def renew(found: State, text: str) -> None:
     """Write a container's unit, anew or for the first time: it holds from now on, for what it has started at once."""
     called, word = name(found), policy(found.annotations[RESTART])[0]
-    new = not os.path.exists(f"{UNITS}/{called}")
-    write_text(f"{UNITS}/{called}", text.encode(), 0o644)
+    os.makedirs(units(), exist_ok=True)
+    new = not os.path.exists(f"{units()}/{called}")
+    write_text(f"{units()}/{called}", text.encode(), 0o644)
     try:
         _systemctl("daemon-reload")
         _systemctl("enable" if word in BOOT else "disable", called)
     except BaseException:
         if new:
-            os.unlink(f"{UNITS}/{called}")
+            os.unlink(f"{units()}/{called}")
         raise
+
+
+def linger(text: str, directory: str = LINGER) -> str:
+    """Return what a user is to be told of when its systemd, and so the container, runs; "" for nothing."""
+    if not places.rootless() or policy(text)[0] not in BOOT:
+        return ""
+    from runtime.process import ids
+
+    called = ids.name(places.USER)
+    if os.path.exists(f"{directory}/{called}"):
+        return ""
+    return f"from your first login to your last logout; to have it always: loginctl enable-linger {called}"
 
 
 def start(found: State, called: str) -> None:
@@ -175,7 +218,7 @@ def remove(found: State) -> None:
         except Error:
             continue
     try:
-        os.unlink(f"{UNITS}/{called}")
+        os.unlink(f"{units()}/{called}")
     except FileNotFoundError:
         return
     _systemctl("daemon-reload")

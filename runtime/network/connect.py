@@ -1,22 +1,27 @@
-"""Connects a container to its network, and undoes it: ``bridge`` does it, or ``cni``."""
+"""Connects a container to its network, and undoes it: ``bridge`` does it, ``cni`` or ``slirp``."""
 
 from __future__ import annotations
 
 import os
 
-from runtime.network import cni
+from runtime.network import cni, slirp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runtime.network.wish import Wish
     from runtime.state import State
 
 
-def connect(wish: Wish, storage: str, found: State, hosts: str) -> None:
+def connect(wish: Wish, storage: str, found: State, hosts: str, namespace: Callable[[], int]) -> None:
     """Connect a container whose first process is there; raises an Error, and then ``disconnect`` is to be called.
 
-    ``hosts`` will be its /etc/hosts, as the host sees it.
+    ``hosts`` will be its /etc/hosts, as the host sees it; ``namespace`` returns a descriptor of its own.
     """
+    if wish.by_program:
+        slirp.connect(wish, found, namespace())
+        return
     if wish.cni:
         cni.add(wish, found, hosts)
         return
@@ -28,6 +33,9 @@ def connect(wish: Wish, storage: str, found: State, hosts: str) -> None:
 
 def tell(found: State) -> None:
     """Write a container's own name and those of its network into its /etc/hosts, now that this is there."""
+    if slirp.used(found):
+        slirp.tell(found)
+        return
     if cni.used(found):
         cni.tell(found)
         return
@@ -38,6 +46,9 @@ def tell(found: State) -> None:
 
 def disconnect(found: State) -> None:
     """Take away what it has of any network."""
+    if slirp.used(found):
+        slirp.disconnect(found)
+        return
     if cni.used(found):
         cni.delete(found)
         return

@@ -7,11 +7,12 @@ from runtime.request import NETWORK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from runtime.network.leases import Book, Lease
     from runtime.network.wish import End
+    from runtime.state import State
 
 
 def published(leases: Iterable[Lease]) -> Iterator[tuple[str, str, int]]:
@@ -67,11 +68,16 @@ def settings(book: Book, leases: Iterable[Lease], remembered: Iterable[End] = ()
     return {"Ports": found, **{key: first[key] for key in NOWHERE}, "Networks": networks}
 
 
-def book(annotations: Iterable[Mapping[str, str]]) -> Book:
-    """Return the leases that hold; if nobody of those with these annotations has a network, without looking."""
+def book(containers: Iterable[State]) -> Book:
+    """Return the leases that hold of these containers; without looking if none of them has a network."""
     from runtime import places
-    from runtime.network import bridge, leases
+    from runtime.network import bridge, leases, slirp
 
-    if places.unprivileged() or not any(NETWORK in each for each in annotations):
-        return leases.Book()
-    return bridge.current()
+    connected = [each for each in containers if NETWORK in each.annotations]
+    by_program = [each for each in connected if slirp.used(each)]
+    known = len(by_program) < len(connected) and not places.unprivileged()
+    found = bridge.current() if known else leases.Book()
+    if not by_program:
+        return found
+    networks = {**found.networks, slirp.NAME: slirp.NETWORK}
+    return found.replace(networks=networks, leases=(*found.leases, *map(slirp.lease, by_program)))

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 DEFAULT = "bridge"
 """The network that is always there."""
 CNI = "cni:"
-ONLY = ("publish", "publish_all", "ip", "ip6", "mac_address", "network_alias")
+SLIRP = "slirp4netns"
+"""It is a program's, with one address and no neighbours."""
+ADDRESSES = ("ip", "ip6", "mac_address", "network_alias")
+ONLY = ("publish", "publish_all", *ADDRESSES)
 """The options that need a network of the container's own."""
 WORD = units.WORD | frozenset("_.-")
 MAX_INTERFACE = 15
@@ -43,11 +46,13 @@ class Wish(Record):
     hostname: str = ""
     gateways: tuple[str, ...] = ()
     """Names for the gateway (``--add-host NAME:host-gateway``)."""
+    by_program: bool = False
+    """It is slirp4netns(1)."""
 
 
 def is_name(text: str) -> bool:
     """Say whether a text can be the name of a network or a host."""
-    return 0 < len(text) <= 63 and text[0] not in "-." and WORD.issuperset(text)
+    return 0 < len(text) <= 63 and text[0] not in "-." and WORD.issuperset(text) and text != SLIRP
 
 
 def interface(text: str, option: str) -> str:
@@ -156,6 +161,18 @@ def _single(options: Mapping[str, Any], found: tuple[End, ...]) -> End:
     return found[0].replace(**fields)
 
 
+def _alone(options: Mapping[str, Any], gateways: tuple[str, ...]) -> None:
+    """Raise an Error for what a program's network can't have."""
+    if others := [text for text in options["network"] if text != SLIRP]:
+        raise RunError(f"--network {SLIRP} and {others[0]}: it is the only one", "choose one")
+    for option in ADDRESSES:
+        if options[option]:
+            flag = f"--{option.replace('_', '-')}"
+            raise RunError(f"{flag} with --network {SLIRP}: it has one address, and nobody beside it", "leave it out")
+    if gateways:
+        raise RunError(f"--add-host {gateways[0]}:host-gateway: {SLIRP} leads to none", "leave it out")
+
+
 def read(
     options: Mapping[str, Any], mode: str, hostname: str, gateways: tuple[str, ...] = (), exposed: Iterable[str] = ()
 ) -> Wish | None:
@@ -170,6 +187,12 @@ def read(
                 raise RunError(f"{flag} with --network {mode}: it has no address of its own", "use --network bridge")
         return None
     said = options["network"]
+    published = tuple(map(ports.parse, options["publish"]))
+    if options["publish_all"]:
+        published += ports.remaining((*exposed, *options["expose"]), published)
+    if SLIRP in said:
+        _alone(options, gateways)
+        return Wish((End(SLIRP),), ports=published, hostname=hostname, by_program=True)
     cni = any(text.startswith(CNI) for text in said)
     if cni and len({*said}) > 1:
         raise RunError(f"--network {said[0]} and {said[1]}: one by CNI plugins is the only one",
@@ -188,9 +211,6 @@ def read(
     taken = [end.interface for end in several if end.interface]
     if len({*taken}) < len(taken):
         raise RunError(f"interface_name={taken[-1]}: said of two networks", "each needs its own")
-    published = tuple(map(ports.parse, options["publish"]))
-    if options["publish_all"]:
-        published += ports.remaining((*exposed, *options["expose"]), published)
     return Wish(
         tuple(
             end.replace(aliases=(*end.aliases, *aliases)) if cni or end.name != DEFAULT else end for end in several

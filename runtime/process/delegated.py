@@ -52,9 +52,11 @@ def place(proc: str, layout: Layout, request: Request) -> tuple[Layout, str, Uni
             home = scope.users(proc)
             unit = cgroups.scoped(request, layout)
             return _offering(layout, home, "cgroup.controllers"), home + unit.path, unit
-        except bus.UnreachableError:
+        except bus.UnreachableError as error:
             if request.manager:
                 raise
+            if isinstance(error, scope.OutsideError):  # it isn't that there is none
+                os.write(2, f"pyproc: {error}\n".encode("utf-8", "replace"))
     own = None if request.manager == "disabled" else top(proc, layout)
     return *below(layout, asked, request.id, own), None
 

@@ -121,7 +121,7 @@ def _text(path: str) -> str:
         return ""
 
 
-def _name(uid: int) -> str:
+def name(uid: int) -> str:
     """Return the user's login name, as newuidmap(1) looks for it; its number where it has none."""
     from pwd import getpwuid  # what a name service knows too
 
@@ -140,7 +140,7 @@ def helper(name: str) -> str:
 def own() -> Own:
     """Return what we, an ordinary user, can give."""
     uid, gid = os.geteuid(), os.getegid()
-    owners = (_name(uid), str(uid))
+    owners = (name(uid), str(uid))
     uids, gids = (ranges(_text(f"{ETC}/{file}"), owners) for file in ("subuid", "subgid"))
     lacking = [file for file, found in (("/etc/subuid", uids), ("/etc/subgid", gids)) if not found]
     lacking = [f"{' and '.join(lacking)} leave {owners[0]} none"] if lacking else []

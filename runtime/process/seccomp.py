@@ -40,6 +40,8 @@ FLAGS = (
 )
 ASKED = {"names": list(protocol.CALLS), "action": NOTIFY}
 """The entry that has the agent asked. It comes first, and the first one without conditions counts."""
+READY_SECONDS, SENTENCE_BYTES = 20, 500
+"""How long it may take until an ordinary user's agent is there, and the longest sentence why not."""
 ARCHITECTURES = {
     "x86_64": ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"),
     "aarch64": ("SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"),
@@ -66,10 +68,10 @@ def architectures() -> tuple[str, ...]:
     return ARCHITECTURES.get(os.uname().machine, ())
 
 
-def answered(base: Mapping[str, Any] | None, host: Host) -> dict[str, Any]:
+def answered(base: Mapping[str, Any] | None, path: str) -> dict[str, Any]:
     """Return ``linux.seccomp`` that also has the daemon's agent asked; None as ``base`` forbids nothing.
 
-    One that has an agent of its own stays as it is: there can be one listener.
+    One that has an agent of its own stays as it is: there can be one listener. ``path`` is the socket.
     """
     found = dict(base or {"defaultAction": ALLOW, "architectures": list(architectures()), "syscalls": []})
     rows = found.get("syscalls") or []
@@ -78,9 +80,19 @@ def answered(base: Mapping[str, Any] | None, host: Host) -> dict[str, Any]:
     return {
         **found,
         "flags": list(dict.fromkeys((*(found.get("flags") or ()), *FLAGS))),
-        "listenerPath": protocol.socket_path(host),
+        "listenerPath": path,
         "syscalls": [ASKED, *rows],
     }
+
+
+def answering(host: Host, *, root: bool) -> str:
+    """Return the socket where the daemon's agent is asked, "" if it can't be: a daemon that serves users has one."""
+    if not offered():
+        return ""
+    if root:
+        return protocol.socket_path(host)
+    path = protocol.users_socket_path(host)
+    return path if os.path.exists(path) else ""
 
 
 def unanswered(seccomp: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -93,7 +105,23 @@ def unanswered(seccomp: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _is_answered(seccomp: Mapping[str, Any]) -> bool:
     rows, path = seccomp.get("syscalls") or [], seccomp.get("listenerPath") or ""
-    return rows[:1] == [ASKED] and str(path).endswith(protocol.SOCKET)
+    return rows[:1] == [ASKED] and str(path).endswith((protocol.SOCKET, protocol.USERS_SOCKET))
+
+
+def _reached(path: str) -> _socket.socket:
+    """Return a connection to an agent that takes a listener; raises OSError with what it says if it doesn't."""
+    found = connect(path)
+    if path.endswith(protocol.USERS_SOCKET):
+        try:
+            found.settimeout(READY_SECONDS)
+            said = found.recv(SENTENCE_BYTES)
+            found.settimeout(None)
+            if not said.startswith(protocol.READY):
+                raise OSError(errno.ECONNREFUSED, said.decode("utf-8", "replace") or "the daemon closed", path)
+        except BaseException:
+            found.close()
+            raise
+    return found
 
 
 class Filter(Record):
@@ -123,7 +151,7 @@ class Filter(Record):
     def connect(self) -> _socket.socket | None:
         """Return a connection to the agent, None if there is none and need not be; raises OSError."""
         try:
-            return connect(self.seccomp["listenerPath"])
+            return _reached(self.seccomp["listenerPath"])
         except OSError as error:
             self._missed(error)
             return None
@@ -173,7 +201,7 @@ class Filter(Record):
             send(agent, state, listener)
         except (BrokenPipeError, ConnectionResetError):
             agent.close()
-            agent = connect(self.seccomp["listenerPath"])
+            agent = _reached(self.seccomp["listenerPath"])
             try:
                 send(agent, state, listener)
             except OSError as error:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import time
 
+from lxcfs_py.errors import reason
 from lxcfs_py.procfs import proc_cgroup
 from lxcfs_py.record import Record
 from runtime import units
 from runtime.errors import RunError
 from runtime.kernel import syscalls as sc
+from runtime.report import connect
 from runtime.systemd import properties as converted
 from runtime.systemd.bus import NO_SUCH_UNIT, UNIT_EXISTS, Bus, RefusedError, UnreachableError
 
@@ -28,6 +30,7 @@ SLICE, USERS, PREFIX = "system.slice", "user.slice", "pyproc"
 WORD = units.WORD | frozenset(":-_.\\@")
 """What a unit's name may have (systemd.unit(5))."""
 MAX_NAME = 255
+SYSTEM_BUS = "/run/dbus/system_bus_socket"
 SECONDS = 2.0
 """How long the unit of a container that has just ended may stay known."""
 
@@ -69,13 +72,29 @@ def manager(proc: str = "/proc", pid: int = 1) -> str:
         return proc_cgroup.parse(file.read()).get("", "").rpartition("/init.scope")[0]
 
 
-def users(proc: str = "/proc") -> str:
-    """Return the same of the user's own systemd; raises an Error where none serves."""
+class OutsideError(UnreachableError):
+    """A user's systemd serves, and can't take in what is not below it."""
+
+
+def users(proc: str = "/proc", system_bus: str = SYSTEM_BUS) -> str:
+    """Return the same of the user's own systemd; raises an Error where none serves that can take our processes.
+
+    From without they are moved by the system's systemd, which it asks over the system's bus.
+    """
     with Bus() as bus:
         pid, path = bus.peer(), bus.path
     found = manager(proc, pid) if pid else ""
     if not found:
         raise UnreachableError(f"{path}: no systemd that has a cgroup", "log in anew: was it restarted?")
+    with open(f"{proc}/self/cgroup", "rb") as file:
+        own = proc_cgroup.parse(file.read()).get("", "")
+    if not f"{own}/".startswith(f"{found}/"):
+        try:
+            connect(system_bus).close()
+        except OSError as error:
+            hint = "have root start dbus, or have your systemd start it: systemd-run --user pyproc-run ..."
+            why = f"your systemd can't take in what is started in {own}: no message bus: {reason(error)}"
+            raise OutsideError(why, hint) from error
     return found
 
 

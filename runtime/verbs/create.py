@@ -79,12 +79,12 @@ def prepared(asked: Request) -> Create:
         views = daemon.serving(host)
     if view == "require" and not views:
         raise RunError(f"annotations.{VIEW}: required, and no lxcfs-py daemon serves", "start one: lxcfs-py serve")
-    if views and not places.unprivileged(host.proc):
+    if views:
         from runtime.process import seccomp
 
-        if seccomp.offered():
+        if agent := seccomp.answering(host, root=not places.unprivileged(host.proc)):
             linux = asked.spec["linux"]
-            filtered = seccomp.answered(linux.get("seccomp"), host)
+            filtered = seccomp.answered(linux.get("seccomp"), agent)
             asked = asked.replace(spec={**asked.spec, "linux": {**linux, "seccomp": filtered}})
     found = Create(asked)
     found.prepare(views)

@@ -265,9 +265,7 @@ def run(args: Sequence[str]) -> int:
     if chosen is None:
         return 0
     if places.unprivileged():
-        raise RunError(
-            "network: interfaces of the host are root's to make", "use --network host or none, or ask root"
-        )
+        raise RunError("network: interfaces of the host are root's to make", "--network slirp4netns needs no root")
     verb, parsed = chosen
     for each, act in VERBS:
         if each.name == verb.name:

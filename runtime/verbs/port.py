@@ -26,7 +26,7 @@ def run(args: Sequence[str]) -> int:
     from runtime.network import told
 
     found = finding.get(parsed, parsed.rest[0])
-    ports = list(told.published(told.book([found.annotations]).all_of(parsed["root"], found.key)))
+    ports = list(told.published(told.book([found]).all_of(parsed["root"], found.key)))
     if parsed.rest[1:]:
         asked = parsed.rest[1] if "/" in parsed.rest[1] else f"{parsed.rest[1]}/tcp"
         ports = [port for port in ports if port[0] == asked]

@@ -63,9 +63,15 @@ def agents_during(running: subprocess.Popen[str], daemon: int) -> set[int]:
 
 def listeners(pid: int) -> int:
     """Return how many listeners a process holds."""
-    return sum(
-        "seccomp notify" in os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()
-    )
+    return sum("seccomp notify" in target(path) for path in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def target(link: Path) -> str:
+    """Return where a link leads, "" if it has gone."""
+    try:
+        return os.readlink(link)
+    except FileNotFoundError:
+        return ""
 
 
 def loop(box: Box, name: str, seconds: float) -> subprocess.Popen[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.systemd import host
 from tests.systemd.host import MOUNT, SERVICE
 
-EXPOSURE = 4.4
+EXPOSURE = 4.7
 """What deploy/systemd/lxcfs-py.service says that systemd-analyze security says of it."""
 
 

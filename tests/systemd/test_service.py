@@ -58,8 +58,14 @@ def test_started(service: None) -> None:
 
 @pytest.mark.usefixtures("service")
 def test_for_root_alone() -> None:
-    """The daemon's sockets are root's alone; its directory may be looked into, and a user that asks is refused."""
-    for path, mode in (("", 0o755), ("/control.sock", 0o600), ("/seccomp.sock", 0o600), ("/daemon.json", 0o644)):
+    """Sockets are root's but for that of users' listeners; the directory may be looked into; users are refused."""
+    for path, mode in (
+        ("", 0o755),
+        ("/control.sock", 0o600),
+        ("/seccomp.sock", 0o600),
+        ("/daemon.json", 0o644),
+        ("/seccomp-users.sock", 0o666),
+    ):
         found = os.stat(f"/run/lxcfs-py{path}")
         assert (oct(found.st_mode & 0o777), found.st_uid, found.st_gid) == (oct(mode), 0, 0), path
     done = host.run("setpriv", "--reuid=65534", "--clear-groups", host.BIN / "lxcfs-py", "status", check=False)

@@ -106,6 +106,47 @@ def test_limits(user: User) -> None:
     assert not scopes()
 
 
+def test_calls(user: User) -> None:
+    """What asks the kernel and no file is told the scope's limits too, and what enters is; the service's agent is the
+    user.
+    """
+    script = "busybox free -m; getconf _PHYS_PAGES; nproc; sleep 1000"
+    assert user.quietly(RUN, "-d", "--name", "c", "-m", "64m", "--cpus", "1", "--", "sh", "-c", script) == 0
+    assert user(PYPROC, "exec", "c", "--", "sh", "-c", "getconf _PHYS_PAGES; nproc").stdout.split() == ["16384", "1"]
+    lines = user(PYPROC, "logs", "c").stdout.splitlines()
+    assert (lines[1].split()[:2], lines[-2:]) == (["Mem:", "64"], ["16384", "1"])
+    agents = host.run("pgrep", "-u", str(UID), "-f", "lxcfs_py.seccomp.agent").stdout.split()
+    assert len(agents) == 1
+    assert host.SERVICE in Path(f"/proc/{agents[0]}/cgroup").read_text()
+
+
+def test_again(user: User, time_scale: float) -> None:
+    """--restart makes a unit of the user's own systemd, which the verbs look after; without lingering it is said."""
+    text = Path(f"/home/{NAME}/.config/systemd/user/pyproc-c.service")
+
+    def about(name: str) -> str:
+        return user("systemctl", "--user", "show", "--value", "-p", name, text.name).stdout.strip()
+
+    done = user(RUN, "-d", "--restart", "always", "--name", "c", "-m", "64m", "--", "sleep", "1000")
+    assert done.stdout == "c\n"
+    assert done.stderr == (
+        "pyproc-run: --restart always: from your first login to your last logout; "
+        f"to have it always: loginctl enable-linger {NAME}\n"
+    )
+    assert (about("ActiveState"), about("UnitFileState")) == ("active", "enabled")
+    assert user(PYPROC, "generate", "systemd", "c").stdout == text.read_text()
+    assert (SCOPE / "memory.max").read_text() == f"{64 << 20}\n"
+    first = user.state()["pid"]
+    os.kill(first, signal.SIGKILL)
+    host.wait(lambda: user.state()["status"] == "running" and user.state()["pid"] != first, time_scale, 60)
+    user(PYPROC, "stop", "-t", "0", "c")
+    assert (about("ActiveState") in ("inactive", "failed"), user.state()["status"]) == (True, "stopped")
+    user(PYPROC, "start", "c")
+    assert (about("ActiveState"), user.state()["status"]) == ("active", "running")
+    user(PYPROC, "rm", "--force", "c")
+    assert (about("LoadState"), text.exists()) == ("not-found", False)
+
+
 def test_memory_is_limited(user: User) -> None:
     """Who takes more than its limit is killed by the kernel."""
     script = "x = bytearray(100 << 20)"
@@ -227,3 +268,28 @@ def copies(pid: str) -> str:
         return os.readlink(f"/proc/{pid}/ns/user") if b"cp" in words else ""
     except OSError:
         return ""
+
+
+def test_without_a_system_bus(user: User, time_scale: float) -> None:
+    """From outside of the user's systemd one comes in by the system's bus: without one that is said."""
+    told = f"your systemd can't take in what is started in {own_cgroup()}: no message bus: "
+    remedy = "have root start dbus, or have your systemd start it: systemd-run --user pyproc-run"
+    host.systemctl("stop", "dbus.socket", "dbus.service")
+    try:
+        done = user(RUN, "--rm", "-m", "64m", "--", "true", check=False)
+        assert done.returncode == 0
+        assert told in done.stderr and remedy in done.stderr and "not limited" in done.stderr, done.stderr
+        done = user(RUN, "--cgroup-manager=systemd", "--rm", "--", "true", check=False)
+        assert (done.returncode, told in done.stderr, remedy in done.stderr) == (125, True, True), done.stderr
+        inside = ("systemd-run", "--user", "--quiet", "--collect", RUN, "--name", "c", "-m", "64m", "--")
+        user(*inside, "sleep", "1000")
+        host.wait(lambda: user(PYPROC, "state", "c", check=False).returncode == 0, time_scale)
+        host.wait(lambda: user.state()["status"] == "running", time_scale)
+        assert (SCOPE / "memory.max").read_text() == f"{64 << 20}\n"
+    finally:
+        host.systemctl("start", "dbus.socket", "dbus.service")
+
+
+def own_cgroup() -> str:
+    """Return the cgroup the tests are in."""
+    return Path("/proc/self/cgroup").read_text().strip().rpartition(":")[2]

@@ -300,6 +300,25 @@ def test_units_of_systemd(tmp_path: Path) -> None:
             service.policy(wrong)
 
 
+def test_units_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ordinary user's are its own systemd's, which begins with its login unless it lingers: that is said."""
+    assert service.units() == "/etc/systemd/system" and service.linger("always", str(tmp_path)) == ""
+    monkeypatch.setattr(places, "USER", os.geteuid() or 54321)
+    monkeypatch.setattr(places, "rootless", lambda: True)
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert service.units() == "/home/me/.config/systemd/user"
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/c")
+    assert service.units() == "/c/systemd/user"
+    text = service.unit(made(tmp_path), "always", 7, "/p")
+    assert "WantedBy=default.target\n" in text and "lxcfs-py.service" not in text
+    me = ids.name(places.USER)
+    assert service.linger("always", str(tmp_path)).endswith(f"loginctl enable-linger {me}")
+    assert service.linger("on-failure:3", str(tmp_path)) == ""
+    (tmp_path / me).touch()
+    assert service.linger("unless-stopped", str(tmp_path)) == ""
+
+
 @pytest.mark.parametrize(
     ("source", "target", "expected"),
     [

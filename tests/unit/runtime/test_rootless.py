@@ -14,7 +14,7 @@ from lxcfs_py.errors import Error
 from runtime import cli, options, places, volumes
 from runtime.config import rootless, spec
 from runtime.lifecycle import cleanup
-from runtime.process import delegated, ids
+from runtime.process import delegated, ids, resources
 from runtime.process import rootless as process_rootless
 from runtime.request import Request
 from runtime.root import mounts, plan, rootfs
@@ -263,6 +263,45 @@ def test_what_is_limited(tree: Layout) -> None:
     assert found == Limits(memory_bytes=1)
     assert set(missing) == {"cpu", "cpuset", "io", "misc"}
     assert set(delegated.enforced(asked, Layout({}))[1]) == {"memory", "cpu", "cpuset", "io", "misc"}
+
+
+LIMITING = {
+    "memory": (
+        "-m=64m",
+        "--memory-reservation=32m",
+        "-m=64m --memory-swap=128m",
+        "--memory-swappiness=5",
+        "--oom-kill-disable",
+    ),
+    "cpu": ("--cpus=0.5", "--cpu-shares=100", "--cpu-quota=50000", "--cpu-period=50000"),
+    "cpuset": ("--cpuset-cpus=0", "--cpuset-mems=0"),
+    "pids": ("--pids-limit=10",),
+    "io": (
+        "--blkio-weight=100",
+        *(f"--device-{what}=/dev/sda:1" for what in ("read-bps", "write-bps", "read-iops", "write-iops")),
+    ),
+}
+"""What limits a container, by the controller it takes."""
+
+
+@pytest.mark.parametrize(("controller", "line"), [(name, each) for name, lines in LIMITING.items() for each in lines])
+def test_each_limit_is_named(controller: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a cgroup every option that limits is said not to, and in one where its controller is missing."""
+    monkeypatch.setattr(resources, "_throttle", lambda _name, _path, rate: {"major": 8, "minor": 0, "rate": rate})
+    asked = resources.limits(resources.build(options.parse([*line.split(), "true"])))
+    assert delegated.enforced(asked, Layout({})) == (Limits(), (controller,))
+    other = Hierarchy(2, "/", controllers=tuple(LIMITING.keys() - {controller}))
+    assert delegated.enforced(asked, Layout({"": other})) == (Limits(), (controller,))
+    one = Hierarchy(2, "/", controllers=(controller,))
+    assert delegated.enforced(asked, Layout({"": one})) == (asked, ())
+
+
+def test_every_limit_has_a_row() -> None:
+    """An option that is declared among those that limit is among the rows above."""
+    names = [option.flags[-1] for option in options.RUN]
+    declared = names[names.index("--memory") : names.index("--device-write-iops") + 1]
+    written = " ".join(" ".join(lines) for lines in LIMITING.values()).replace("-m=", "--memory=")
+    assert [name for name in declared if name not in written] == ["--oom-score-adj"]  # which takes no cgroup
 
 
 def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

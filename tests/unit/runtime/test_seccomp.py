@@ -24,8 +24,8 @@ from runtime.process import capabilities, seccomp
 from tests.unit.runtime.bpf import I386, X32_BIT, X86_64, interpret
 
 ALLOW, NOTIFY, EPERM, ENOSYS = 0x7FFF0000, 0x7FC00000, 0x50001, 0x50026
-HOST = Host(run="/run")
-OPEN = seccomp.answered(None, HOST)
+SOCKET = protocol.socket_path(Host(run="/run"))
+OPEN = seccomp.answered(None, SOCKET)
 """Forbids nothing."""
 ARCHITECTURES = seccomp.ARCHITECTURES["x86_64"]
 STRICT = default.profile(capabilities.DEFAULT, ARCHITECTURES)
@@ -49,7 +49,7 @@ def test_only_two_calls_are_handed_over(
     base: dict[str, Any] | None, number: int, architecture: int, expected: int
 ) -> None:
     """sysinfo and sched_getaffinity go to the agent, whatever a profile says; sched_setaffinity and others do not."""
-    found = compiled(seccomp.answered(base, HOST))
+    found = compiled(seccomp.answered(base, SOCKET))
     assert found.notify
     assert found.flags == seccomp.SPEC_ALLOW | seccomp.WAIT_KILLABLE_RECV
     assert interpret(found.program, number, architecture) == expected
@@ -63,7 +63,7 @@ def test_nothing_is_forbidden(number: int, architecture: int) -> None:
 
 def test_it_is_ocis() -> None:
     """The configuration names the agent's socket and is plain JSON; without the agent it is as before."""
-    found = seccomp.answered(STRICT, HOST)
+    found = seccomp.answered(STRICT, SOCKET)
     assert json.loads(json.dumps(found)) == found
     assert found["listenerPath"] == "/run/lxcfs-py/seccomp.sock"
     assert found["syscalls"][0] == {"names": ["sysinfo", "sched_getaffinity"], "action": "SCMP_ACT_NOTIFY"}
@@ -77,7 +77,7 @@ def test_it_is_ocis() -> None:
 def test_a_profile_with_an_agent_of_its_own() -> None:
     """There can be one listener: theirs."""
     own = {**STRICT, "listenerPath": "/a", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}
-    assert seccomp.answered(own, HOST) == own
+    assert seccomp.answered(own, SOCKET) == own
     without = {key: value for key, value in own.items() if key != "listenerPath"}
     with pytest.raises(Error, match="without listenerPath"):
         seccomp.of({"linux": {"seccomp": without}}, "web", "/b")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from hypothesis import given
@@ -264,3 +264,41 @@ def test_another_order_of_bytes() -> None:
     """A message of a machine that counts the other way round is not taken for one of ours."""
     with pytest.raises(ValueError, match="big-endian"):
         message.parse(b"B" + struct.pack(">BBBIII", 1, 0, 1, 0, 1, 0))
+
+
+def test_who_is_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's systemd takes in what is below it; what isn't only if there is the system's bus."""
+
+    class Bus:
+        """Serves as process 5."""
+
+        path = "/private"
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            """Close nothing."""
+
+        def peer(self) -> int:
+            """Return the manager's pid."""
+            return 5
+
+    def process(name: str, cgroup: str) -> None:
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "cgroup").write_text(f"0::{cgroup}\n")
+
+    monkeypatch.setattr(scope, "Bus", Bus)
+    process("5", "/user.slice/user@7.service/init.scope")
+    missing = str(tmp_path / "bus")
+    process("self", "/user.slice/user@7.service/app.slice/a.service")
+    assert scope.users(str(tmp_path), missing) == "/user.slice/user@7.service"
+    process("self", "/user.slice/session-1.scope")
+    with pytest.raises(
+        scope.OutsideError, match=r"what is started in /user.slice/session-1.scope: no message bus: .*/bus"
+    ):
+        scope.users(str(tmp_path), missing)
+    with socket.socket(socket.AF_UNIX) as served:
+        served.bind(missing)
+        served.listen()
+        assert scope.users(str(tmp_path), missing) == "/user.slice/user@7.service"
