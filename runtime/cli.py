@@ -118,11 +118,14 @@ def _verb(argv: Sequence[str]) -> int:
     log.configure(before)
 
     module = __import__(f"runtime.verbs.{verbs.resolve(name)}", fromlist=("run",))  # importlib takes a millisecond
+    found = module.VERB.read((*before, *after))
+    if found is None:
+        return 0
     if module.VERB.mapped and places.rootless():
         from runtime.process import rootless
 
-        return rootless.inside(lambda: _guarded("pyproc", lambda: int(module.run((*before, *after)))))
-    return int(module.run((*before, *after)))
+        return rootless.inside(lambda: _guarded("pyproc", lambda: int(module.run(found))))
+    return int(module.run(found))
 
 
 def _act(program: str) -> int:

@@ -1,7 +1,7 @@
-"""The verbs of ``pyproc``, one module each: ``VERB`` describes it, ``run(args)`` does it.
+"""The verbs of ``pyproc``, one module each: ``VERB`` describes and reads its command line, ``run`` does it.
 
-``args`` are the options before the verb followed by what comes after it (``options.split``); what ``run``
-returns is the exit code, and what it raises as an Error is printed by ``runtime.cli``.
+``run`` is called with what ``VERB.read`` has made of the options before the verb and what comes after it. It returns
+the exit code, and what it raises as an Error is printed by ``runtime.cli``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from runtime.errors import RunError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import TypeAlias
 
     from runtime.command_line import Option, Parsed
+
+    Chosen: TypeAlias = "tuple[Verb, Parsed]"
 
 VERBS = (
     "attach", "cleanup", "commit", "cp", "create", "delete", "diff", "events", "exec", "export", "features",
@@ -86,7 +89,7 @@ class Group(Record):
         """The second words, as usage shows them."""
         return "|".join(verb.name for verb in self.verbs)
 
-    def read(self, args: Sequence[str]) -> tuple[Verb, Parsed] | None:
+    def read(self, args: Sequence[str]) -> Chosen | None:
         """Return which it is and its command line; None where help was asked for, and has been shown."""
         before, name, after = options.split(args)
         found = next((verb for verb in self.verbs if verb.name == name), None)
@@ -101,13 +104,12 @@ class Group(Record):
         parsed = found.replace(name=f"{self.name} {name}").read((*before, *after))
         return None if parsed is None else (found, parsed)
 
-    def act(self, args: Sequence[str], acts: Iterable[tuple[Verb, Callable[[Parsed], None]]]) -> int:
-        """Do what the second word says; each verb comes with what does it."""
-        chosen = self.read(args)
-        if chosen is not None:
-            verb, parsed = chosen
-            next(act for each, act in acts if each.name == verb.name)(parsed)
-        return 0
+
+def act(chosen: Chosen, acts: Iterable[tuple[Verb, Callable[[Parsed], None]]]) -> int:
+    """Do what a group's second word says; each verb comes with what does it."""
+    verb, parsed = chosen
+    next(do for each, do in acts if each.name == verb.name)(parsed)
+    return 0
 
 
 def resolve(name: str) -> str:

@@ -12,7 +12,7 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from runtime.command_line import Parsed
 
 VERB = Verb(
     "attach",
@@ -43,11 +43,8 @@ def keys(text: str | None) -> bytes:
     return bytes(found)
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Stay with it to its end, and return its exit code."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     leave = keys(parsed["detach_keys"])
     from runtime.lifecycle import attach, ending, hold, oci
     from runtime.verbs import kill

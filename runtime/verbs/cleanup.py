@@ -10,7 +10,7 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from runtime.command_line import Parsed
 
 VERB = Verb(
     "cleanup",
@@ -39,11 +39,8 @@ def _holder(root: str, storage: str, id_: str) -> int:
     return code
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Do it for each; one that runs is an Error."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     root = parsed["root"]
     if parsed["holder"]:
         return _holder(root, parsed["storage"], parsed.rest[0])

@@ -13,7 +13,7 @@ from runtime.verbs.pull import QUIET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from runtime.command_line import Parsed
 
 CHANGE = Option(("-c", "--change"), "Change what the image says, by a line of a Dockerfile", "LINE", many=True)
 VERB = Verb(
@@ -40,11 +40,8 @@ VERB = Verb(
 )
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Make it, and print its id."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from runtime.images import commit
     from runtime.images.progress import Progress
     from runtime.images.store import Store

@@ -14,8 +14,6 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from runtime.command_line import Parsed
     from runtime.lifecycle.copying import Packer
     from runtime.lifecycle.inside import Place
@@ -155,11 +153,8 @@ def copy(parsed: Parsed, one: Side, other: Side) -> None:
     copying.transfer(lambda packer: source.pack(packer, name), there, into.run)
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Copy."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     one, other = sides(*parsed.rest)
     sys.stdout.flush()  # what forks would write it twice
 

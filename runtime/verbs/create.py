@@ -13,8 +13,6 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from runtime.command_line import Parsed
     from runtime.lifecycle.create import Create
 
@@ -91,10 +89,7 @@ def prepared(asked: Request) -> Create:
     return found
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Make it."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     prepared(request(parsed, detach=True)).create()
     return 0

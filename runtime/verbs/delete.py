@@ -10,8 +10,6 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from runtime.command_line import Parsed
 
 VERB = Verb(
@@ -64,11 +62,8 @@ def delete(parsed: Parsed, text: str, *, force: bool, volumes: bool = False) -> 
         cleanup(found, volumes=volumes)
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Remove each; the first that can't be removed ends it."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     for text in parsed.rest:
         try:
             delete(parsed, text, force=parsed["force"], volumes=parsed["volumes"])

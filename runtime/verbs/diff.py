@@ -11,8 +11,9 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
+    from runtime.command_line import Parsed
     from runtime.lifecycle.upper import Part
 
 VERB = Verb(
@@ -46,11 +47,8 @@ def changes(part: Part) -> Iterator[tuple[str, bytes]]:
         os.close(upper)
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Print a line for each, in the order of the paths."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from runtime.lifecycle import upper
 
     found = finding.get(parsed, parsed.rest[0])

@@ -15,7 +15,7 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from runtime.command_line import Parsed
     from runtime.lifecycle.happening import Event
@@ -90,11 +90,8 @@ def _all(parsed: Parsed) -> int:
     return 0
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Print until the container ends, or once."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     if not parsed.rest:
         return _all(parsed)
     from lxcfs_py.cgroup import control

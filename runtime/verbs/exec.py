@@ -14,7 +14,7 @@ from runtime.verbs import Verb, kill
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any
 
     from runtime.command_line import Parsed
@@ -132,11 +132,8 @@ def wish(parsed: Parsed, config: Mapping[str, Any]) -> execute.Wish:
     return execute.Wish(process(config, parsed, os.environ), detach, empty, preserved, filters=kept)
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Run the command; with -d return as soon as it has begun."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     check(parsed)
     from runtime import places
 

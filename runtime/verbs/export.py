@@ -13,7 +13,7 @@ from runtime.verbs.pull import QUIET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import IO, Any
 
     from runtime.command_line import Parsed
@@ -71,11 +71,8 @@ def _files(parsed: Parsed, name: str, out: IO[bytes]) -> None:
             os.close(root)
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Write it; a file has its name only when it is complete."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from runtime.images.progress import Progress
     from runtime.images.store import Store
     from runtime.images.stream import Out

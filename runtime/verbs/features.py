@@ -13,8 +13,9 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
+
+    from runtime.command_line import Parsed
 
 VERB = Verb("features", "Print what this runtime understands, as OCI's JSON.", "", 0, 0)
 
@@ -57,11 +58,9 @@ def known() -> dict[str, Any]:
     }
 
 
-def run(args: Sequence[str]) -> int:
+def run(_parsed: Parsed) -> int:
     """Print it."""
-    parsed = VERB.read(args)
-    if parsed is not None:
-        import json
+    import json
 
-        sys.stdout.write(json.dumps(known(), indent=2) + "\n")
+    sys.stdout.write(json.dumps(known(), indent=2) + "\n")
     return 0

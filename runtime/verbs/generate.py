@@ -13,7 +13,7 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from runtime.command_line import Parsed
 
 VERB = Verb(
     "generate",
@@ -25,11 +25,8 @@ VERB = Verb(
 )
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Print it."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     if parsed.rest[0] != "systemd":
         raise RunError(f"generate {parsed.rest[0]!r}: unknown", "only systemd units can be generated")
     from runtime.lifecycle import again, ending, service

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from runtime.command_line import Parsed
+
 VERB = Verb(
     "history",
     "Tell how an image came to be, the last step first.",
@@ -43,11 +45,8 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Print the table or the JSON."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from lxcfs_py import json_text
     from runtime.images import catalog
     from runtime.images.progress import size

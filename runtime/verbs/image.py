@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from runtime import options
 from runtime.options import JSON
 from runtime.verbs import Group, Verb, export, history, images, inspect, prune, pull, push, rmi, tag
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from runtime.command_line import Parsed
     from runtime.images.manifest import Descriptor
     from runtime.images.store import Store
+    from runtime.verbs import Chosen
 
 INSPECT = Verb(
     "inspect",
@@ -76,12 +76,10 @@ def _inspect(parsed: Parsed) -> None:
     inspect.show(parsed, found)
 
 
-def run(args: Sequence[str]) -> int:
+def run(chosen: Chosen) -> int:
     """Do what the word after ``image`` says."""
-    before, word, after = options.split(args)
-    if word in OTHERS:
-        return int(OTHERS[word].run((*before, *after)))
-    chosen = VERB.read(args)
-    if chosen is not None:
-        _inspect(chosen[1])
+    verb, parsed = chosen
+    if verb.name in OTHERS:
+        return int(OTHERS[verb.name].run(parsed))
+    _inspect(parsed)
     return 0

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from runtime.command_line import Parsed
     from runtime.images.manifest import Descriptor
     from runtime.images.store import Store
 
@@ -119,11 +120,8 @@ def _placed(asked: listed.Asked, entries: Sequence[Descriptor], store: Store) ->
     ]
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Print the table, the ids, the JSON or the template's lines."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from runtime.images import catalog, prune
     from runtime.images.store import Store
 

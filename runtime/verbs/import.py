@@ -14,7 +14,7 @@ from runtime.verbs.pull import QUIET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from runtime.command_line import Parsed
 
 VERB = Verb(
     "import",
@@ -33,11 +33,8 @@ VERB = Verb(
 )
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Import them, and print their ids."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from runtime.images.progress import Progress
     from runtime.images.sources import Import
     from runtime.images.store import Store

@@ -10,10 +10,11 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from typing import Any
 
     from lxcfs_py.cgroup.layout import Layout
+    from runtime.command_line import Parsed
 
 VERB = Verb("info", "Show how the whole is: host, daemon, storage, containers, images.", "", 0, 0, (JSON,))
 
@@ -123,11 +124,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     yield from (f"warning: {text}" for text in warnings(found))
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Print it."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     found = gather(parsed["root"], parsed["storage"])
     if parsed["json"]:
         import json

@@ -12,7 +12,6 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
     from runtime.command_line import Parsed
@@ -47,11 +46,8 @@ def show(parsed: Parsed, found: list[dict[str, Any]]) -> None:
         sys.stdout.write(json.dumps(found, indent=None if parsed["json"] or parsed["format"] else 4) + "\n")
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Print a list, or a line for each by the template."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from runtime.lifecycle import inspect
 
     root = parsed["root"]

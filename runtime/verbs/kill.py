@@ -14,8 +14,8 @@ from runtime.verbs import Verb
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Sequence
 
+    from runtime.command_line import Parsed
     from runtime.state import State
 else:
     import _signal
@@ -91,11 +91,8 @@ def _thaw(found: State) -> None:
         control.thaw(there, found.cgroup)
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Send it."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     root = parsed["root"]
     signal = signals.number(parsed.rest[1] if len(parsed.rest) == 2 else parsed["signal"] or "TERM")
     found = finding.get(parsed, parsed.rest[0])

@@ -11,8 +11,10 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any
+
+    from runtime.command_line import Parsed
 
 HEADINGS = {**listing.HEADINGS, "ID": "ID", "State": "STATUS", "CreatedAt": "CREATED"}
 """As runc has them."""
@@ -20,11 +22,8 @@ LISTING = listing.CONTAINERS.replace(headings=HEADINGS, usual=("ID", "Pid", "Sta
 VERB = Verb("list", "List all containers, with their processes.", "", 0, 0, (*LISTING.options(), JSON))
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Print the table, the ids, the JSON or the template's lines."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     root = parsed["root"]
     found = listing.gather(root, parsed["storage"], LISTING.asked(parsed["filter"]))
     rows = listing.Rows(root, found, time.time_ns(), whole=parsed["no_trunc"])

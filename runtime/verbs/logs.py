@@ -14,8 +14,7 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from runtime.command_line import Parsed
     from runtime.lifecycle.log import Log
     from runtime.state import State
 
@@ -66,11 +65,8 @@ def _follow(log: Log, found: State, how: str, until: int | None) -> None:
         watch.drain()
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Print the log; with --follow until the container has ended or our reader has left."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from runtime.lifecycle import log as logs
 
     found = finding.get(parsed, parsed.rest[0])

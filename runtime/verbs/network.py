@@ -10,17 +10,18 @@ from runtime.command_line import Option
 from runtime.errors import RunError
 from runtime.lifecycle import finding
 from runtime.options import JSON
-from runtime.verbs import Group, Verb
+from runtime.verbs import Group, Verb, act
 from runtime.verbs.inspect import FORMAT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from runtime.command_line import Parsed
     from runtime.network.leases import Book
     from runtime.network.network import Network
+    from runtime.verbs import Chosen
 
 OPTIONS = ("mtu=N", "isolate=BOOL", "com.docker.network.bridge.name=NAME")
 LISTING = listed.Listing(
@@ -259,15 +260,8 @@ VERBS = (
 VERB = Group("network", "Connect containers with one another and the world.", tuple(verb for verb, _ in VERBS))
 
 
-def run(args: Sequence[str]) -> int:
+def run(chosen: Chosen) -> int:
     """Do what the word after ``network`` says."""
-    chosen = VERB.read(args)
-    if chosen is None:
-        return 0
     if places.unprivileged():
         raise RunError("network: interfaces of the host are root's to make", "--network slirp4netns needs no root")
-    verb, parsed = chosen
-    for each, act in VERBS:
-        if each.name == verb.name:
-            act(parsed)
-    return 0
+    return act(chosen, VERBS)

@@ -9,8 +9,6 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from runtime.command_line import Parsed
 
 VERB = Verb("pause", "Stop all processes of containers where they are.", "ID...", 1, None)
@@ -39,9 +37,7 @@ def _change(parsed: Parsed, text: str, *, freeze: bool) -> None:
     (control.freeze if freeze else control.thaw)(places.layout(found.cgroup), found.cgroup)
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Pause them."""
-    parsed = VERB.read(args)
-    if parsed is not None:
-        change(parsed, freeze=True)
+    change(parsed, freeze=True)
     return 0

@@ -11,18 +11,15 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from runtime.command_line import Parsed
 
 VERB = Verb(
     "port", "Show the ports a container publishes, or where one of them is.", "ID [PORT[/udp]]", 1, 2, (JSON,)
 )
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Print them, a line each."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from runtime.network import told
 
     found = finding.get(parsed, parsed.rest[0])

@@ -10,8 +10,6 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from runtime.command_line import Parsed
 
 VERB = Verb(
@@ -43,11 +41,8 @@ def ended(parsed: Parsed) -> list[str]:
     return gone
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Remove them, and say what went."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from runtime.images import catalog, prune
     from runtime.images.progress import size
     from runtime.images.store import Store

@@ -78,11 +78,8 @@ def processes(found: state.State, options: Sequence[str], *, as_json: bool) -> N
     sys.stdout.write(selected(done.stdout, pids))
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Show them."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     if not parsed.rest:
         containers(parsed)
     else:

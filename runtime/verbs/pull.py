@@ -12,8 +12,6 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from runtime.command_line import Parsed
     from runtime.images import registry
 
@@ -67,11 +65,8 @@ def access(parsed: Parsed, platform: str = "") -> registry.Options:
     )
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Pull each, and print its id."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from runtime.images import pull, reference
     from runtime.images.progress import Progress
     from runtime.images.store import Store

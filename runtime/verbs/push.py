@@ -9,16 +9,13 @@ from runtime.verbs.pull import ACCESS, access
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from runtime.command_line import Parsed
 
 VERB = Verb("push", "Put an image into a registry, under its name or another.", "IMAGE [NAME]", 1, 2, ACCESS)
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Push it, and print the digest it has there."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from runtime.errors import RunError
     from runtime.images import catalog, push, reference
     from runtime.images.store import Store

@@ -13,7 +13,6 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
     from runtime.command_line import Parsed
@@ -102,9 +101,7 @@ def _move(found: state.State, config: dict[str, Any], directory: str, new: str) 
     remove_tree(found.directory)
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Rename it."""
-    parsed = VERB.read(args)
-    if parsed is not None:
-        rename(parsed, *parsed.rest)
+    rename(parsed, *parsed.rest)
     return 0

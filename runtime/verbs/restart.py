@@ -8,16 +8,13 @@ from runtime.verbs import Verb, start, stop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from runtime.command_line import Parsed
 
 VERB = Verb("restart", "Stop containers and start them again.", "ID...", 1, None, (stop.SIGNAL, stop.TIME, JSON))
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Do it, one after the other; those that can't be started again are not stopped."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from runtime.config import joined
     from runtime.lifecycle import again
 

@@ -6,14 +6,12 @@ from runtime.verbs import Verb, pause
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from runtime.command_line import Parsed
 
 VERB = Verb("resume", "Let the processes of paused containers go on.", "ID...", 1, None)
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Resume them."""
-    parsed = VERB.read(args)
-    if parsed is not None:
-        pause.change(parsed, freeze=False)
+    pause.change(parsed, freeze=False)
     return 0

@@ -11,7 +11,7 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from runtime.command_line import Parsed
 
 VERB = Verb(
     "rmi",
@@ -27,11 +27,8 @@ VERB = Verb(
 )
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Remove each; the first that can't be removed ends it."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from runtime.images import catalog, prune
     from runtime.images.store import Store
 

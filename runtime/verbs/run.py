@@ -10,7 +10,7 @@ from runtime.verbs import Verb, create
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from runtime.command_line import Parsed
 
 VERB = Verb(
     "run",
@@ -22,11 +22,8 @@ VERB = Verb(
 )
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Run it; return the command's exit code."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from runtime.lifecycle import run as runner
 
     detach = parsed["detach"]

@@ -11,8 +11,9 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
+
+    from runtime.command_line import Parsed
 
 ROOTLESS = Option(("--rootless",), "For an ordinary user, with its own id as root", kind="flag")
 VERB = Verb("spec", "Write a config.json to begin with.", "", 0, 0, (options.BUNDLE, ROOTLESS))
@@ -41,11 +42,8 @@ def template(*, alone: bool = False) -> dict[str, Any]:
     return rootless.adapt(found, ids.Own(ids.rows(os.geteuid(), ()), ids.rows(os.getegid(), ())))
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Write it, unless there is one."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     import json
 
     path = f"{os.path.abspath(parsed['bundle'])}/config.json"

@@ -13,8 +13,6 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from runtime.command_line import Parsed
     from runtime.state import State
 
@@ -74,11 +72,8 @@ def _ended(found: State, held: finding.Locked, *, attach: bool, interactive: boo
     return run.run(request, again.Before(lock, found.replace(exit_code=outcome.of(found).exit_code)), as_json=as_json)
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Start each."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     attach, interactive = parsed["attach"] or parsed["interactive"], parsed["interactive"]
     if attach and len(parsed.rest) > 1:
         raise RunError("-a: there are several containers", "name one, or leave out -a")

@@ -10,7 +10,7 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from runtime.command_line import Parsed
 
 VERB = Verb("state", "Print a container's state as OCI's JSON.", "ID", 1, 1)
 
@@ -20,11 +20,8 @@ def text(value: object) -> str:
     return json_text.dumps(value).decode()
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Print it."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     root = parsed["root"]
     found = finding.get(parsed, parsed.rest[0])
     lines = (f"  {text(key)}: {text(value)}" for key, value in oci.describe(root, found).items())

@@ -125,14 +125,11 @@ def _shown(parsed: Parsed, history: Sequence[Sequence[Mapping[str, Any]]]) -> st
     return CLEAR + text if tty and not parsed["no_stream"] else text
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Show it again and again, or once, after a first look that is not shown: CPU time is used between two.
 
     What has been named has to run; where it is shown again and again, until the last of it has ended.
     """
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from runtime.lifecycle.usage import Reader, between
 
     root, reader = parsed["root"], Reader()

@@ -12,8 +12,6 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from runtime import state
     from runtime.command_line import Parsed
 
@@ -36,11 +34,8 @@ def stop(parsed: Parsed, text: str) -> state.State:
     return found
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Stop each, and print its id."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     for text in parsed.rest:
         os.write(1, listed.said(stop(parsed, text).id, as_json=parsed["json"]).encode())
     return 0

@@ -9,14 +9,15 @@ from runtime.command_line import Option
 from runtime.errors import RunError
 from runtime.listed import table
 from runtime.options import JSON
-from runtime.verbs import Group, Verb
+from runtime.verbs import Group, Verb, act
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from typing import Any
 
     from runtime.command_line import Parsed
+    from runtime.verbs import Chosen
 
 DETAILS = {
     "images": (("IMAGE ID", "NAMES", "SIZE", "SHARED", "UNIQUE", "CONTAINERS"),
@@ -154,6 +155,6 @@ VERB = Group(
 )
 
 
-def run(args: Sequence[str]) -> int:
+def run(chosen: Chosen) -> int:
     """Do what the word after ``system`` says."""
-    return VERB.act(args, VERBS)
+    return act(chosen, VERBS)

@@ -6,18 +6,14 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from runtime.command_line import Parsed
     from runtime.images.manifest import Descriptor
 
 VERB = Verb("tag", "Give an image further names; who had one of them before loses it.", "IMAGE NAME...", 2, None)
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Give them."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     from runtime.images import catalog, commit
     from runtime.images.store import Store
 

@@ -10,7 +10,7 @@ from runtime.verbs import Verb, ps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from runtime.command_line import Parsed
 
 VERB = Verb(
     "top",
@@ -23,11 +23,8 @@ VERB = Verb(
 )
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Show them."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     found = finding.get(parsed, parsed.rest[0])
     if (now := oci.status(parsed["root"], found)) == state.STOPPED:
         raise Error(f"container {found.id!r} has no processes: it is {now}", "pyproc start starts it")

@@ -11,7 +11,6 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
     from runtime.state import State
@@ -147,11 +146,8 @@ def update(parsed: Parsed, text: str, new: dict[str, Any]) -> None:
         again.renew(found)
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Change each."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     new = asked(parsed)  # not locked: who is to write it may take its time
     for text in parsed.rest:
         update(parsed, text, new)

@@ -8,7 +8,7 @@ from runtime import listed, units, volumes
 from runtime.command_line import Option
 from runtime.errors import RunError
 from runtime.options import JSON
-from runtime.verbs import Group, Verb
+from runtime.verbs import Group, Verb, act
 from runtime.verbs.inspect import FORMAT
 from runtime.volumes import Volume
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runtime.command_line import Parsed
+    from runtime.verbs import Chosen
 
 LABEL = Option(("--label",), "Note something about it", "NAME[=VALUE]", many=True)
 LISTING = listed.Listing(
@@ -137,6 +138,6 @@ VERBS = (
 VERB = Group("volume", "Keep data that outlives containers.", tuple(verb for verb, _ in VERBS), mapped=True)
 
 
-def run(args: Sequence[str]) -> int:
+def run(chosen: Chosen) -> int:
     """Do what the word after ``volume`` says."""
-    return VERB.act(args, VERBS)
+    return act(chosen, VERBS)

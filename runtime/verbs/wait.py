@@ -12,8 +12,6 @@ from runtime.verbs import Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from runtime.command_line import Parsed
     from runtime.state import State
 
@@ -53,11 +51,8 @@ def _code(parsed: Parsed, found: State) -> int:
     return NO_CODE if known is None or known.exit_code is None else known.exit_code
 
 
-def run(args: Sequence[str]) -> int:
+def run(parsed: Parsed) -> int:
     """Wait for one after the other; an exit code that nobody has written down is an Error."""
-    parsed = VERB.read(args)
-    if parsed is None:
-        return 0
     for found in [finding.get(parsed, text) for text in parsed.rest]:
         code = _code(parsed, found)
         text = json_text.dumps({"id": found.id, "exitCode": code}).decode() if parsed["json"] else f"{code}"
