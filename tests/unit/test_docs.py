@@ -1,4 +1,4 @@
-"""What the documents name is there: files, headings, tests, make targets and options; printed commands can be read."""
+"""What the documents name is there: files, headings, tests, targets, options; printed commands can be read."""
 
 from __future__ import annotations
 
