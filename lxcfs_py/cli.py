@@ -237,7 +237,7 @@ def hook() -> None:
     sys.exit(hook.main())
 
 
-@cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h"]})
+@cli.command(context_settings={"allow_interspersed_args": False})
 @click.argument("runtime")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def runtime(runtime: str, arguments: tuple[str, ...]) -> None:

@@ -78,7 +78,8 @@ def _check(check: str, good: bool, text: str, otherwise: str, remedy: str, level
 
 def _rights(facts: Facts) -> Iterator[Finding]:
     if facts.uid != 0:
-        yield Finding("root", FAIL, f"user {facts.uid} can neither serve nor run containers", "run it with sudo")
+        text = f"user {facts.uid} can't serve, and runs containers in a user namespace (docs/rootless.md)"
+        yield Finding("root", WARN, text, "run it with sudo to see what root can do")
         return
     yield Finding("root", OK, "this is root")
     for name, bit, level, without in CAPABILITIES:
@@ -88,9 +89,10 @@ def _rights(facts: Facts) -> Iterator[Finding]:
 
 def _kernel(facts: Facts) -> Iterator[Finding]:
     fuse = "load the module, as root: modprobe fuse; in a container: allow the device /dev/fuse"
-    if facts.fuse and facts.uid != 0:
-        fuse = "run it with sudo"
-    yield _check("/dev/fuse", not facts.fuse, "can be opened", facts.fuse, fuse, FAIL)
+    level = FAIL
+    if facts.fuse and facts.uid != 0:  # who serves is root
+        fuse, level = "run it with sudo", WARN
+    yield _check("/dev/fuse", not facts.fuse, "can be opened", facts.fuse, fuse, level)
     yield _check(
         "resend", version(facts.release) >= RESEND, f"kernel {facts.release} asks again what a killed worker held",
         f"kernel {facts.release}: a read that is under way when a worker is killed fails once with EIO",

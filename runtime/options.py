@@ -183,7 +183,7 @@ RUN = (
     Option(
         ("--security-opt",),
         "Security option: no-new-privileges, seccomp=FILE|unconfined, apparmor=PROFILE|unconfined, mask=PATH[:PATH],"
-        " unmask=ALL|PATH[:PATH], systempaths=unconfined",
+        " unmask=ALL|PATH[:PATH], systempaths=unconfined, label=disable",
         "OPTION",
         many=True,
     ),

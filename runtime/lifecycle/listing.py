@@ -8,6 +8,7 @@ from lxcfs_py import json_text
 from lxcfs_py.errors import Error
 from runtime import listed, state
 from runtime.config import joined
+from runtime.errors import RunError
 from runtime.lifecycle import oci, outcome
 from runtime.request import NETWORK
 
@@ -50,34 +51,52 @@ def ago(date: str, now_seconds: float) -> str:
 
 def image(found: state.State) -> str:
     """Return the name or id of the image it is made of, "" for none."""
+    name, id_ = _image(found)
+    return name or id_[:12]
+
+
+def _image(found: state.State) -> tuple[str, str]:
+    """Return the name and the id of the image it is made of, each "" for none."""
     if not found.storage:
-        return ""
+        return "", ""
     from runtime.images.resolve import USE
 
     try:
         with open(f"{found.storage}/{USE}", "rb") as file:
             about = json_text.loads(file.read())
-        return str(about["name"] or about["id"][:12])
+        return str(about["name"] or ""), str(about["id"])
     except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        return "", ""
 
 
-def is_image(called: str, asked: str) -> bool:
-    """Say whether an image that is called so is the one asked for, whose tag may be left out."""
-    return asked in (called, called.rpartition(":")[0])
+def is_image(called: str, asked: str, id_: str = "") -> bool:
+    """Say whether an image is the one asked for by its id, or by a name as people write it, with a tag or without."""
+    from runtime.images import reference
+
+    start = asked.removeprefix("sha256:")
+    if len(start) >= 4 and set(start) <= reference.HEX and (id_ or called).startswith(start):
+        return True
+    try:
+        one, other = reference.parse(called), reference.parse(asked)
+    except RunError:
+        return False
+    return str(one) == str(other) if ":" in asked.rpartition("/")[2] else one.repository == other.repository
 
 
 def describe(root: str, found: state.State) -> dict[str, Any]:
     """Return ``oci.describe``, the image, and when it began and ended ("" where it has not).
 
-    ``_nsec`` has when it was made, began and ended (0: never), ``_state`` its state (None if that can't be read).
+    ``_image`` is the image's id; ``_nsec`` has when it was made, began and ended (0: never), ``_state`` its state
+    (None if that can't be read).
     """
     what = oci.describe(root, found)
+    name, id_ = _image(found)
     ended = outcome.of(found).finished_nsec if what["status"] == state.STOPPED else 0
     begun = found.started_nsec
     return {
         **what,
-        "image": image(found),
+        "image": name or id_[:12],
+        "_image": id_,
         "started": oci.timestamp(begun) if begun else "",
         "finished": oci.timestamp(ended) if ended else "",
         "_nsec": (found.created_nsec, begun, ended),
@@ -149,7 +168,7 @@ CONTAINERS = listed.Listing(
         "name": lambda found, value: value in found["id"],
         "status": lambda found, value: found["status"] == (state.STOPPED if value == "exited" else value),
         "exited": lambda found, value: str(found.get("exitCode")) == value,
-        "ancestor": lambda found, value: is_image(found["image"], value),
+        "ancestor": lambda found, value: is_image(found["image"], value, found["_image"]),
         "label": lambda found, value: listed.labelled(found["annotations"], value),
         "volume": _mounted,
         "network": lambda found, value: value in networks(found),
@@ -243,7 +262,7 @@ def gather(root: str, storage: str = "", asked: listed.Asked = ()) -> list[dict[
                 found.append(
                     {
                         "id": id_, "pid": 0, "status": BROKEN, "created": "", "command": [], "image": "",
-                        "bundle": f"{root}/{id_}", "annotations": {}, "_nsec": (0, 0, 0), "_state": None,
+                        "_image": "", "bundle": f"{root}/{id_}", "annotations": {}, "_nsec": (0, 0, 0), "_state": None,
                     }
                 )  # fmt: skip
     placed = _placed(asked, found)

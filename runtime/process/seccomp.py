@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 
+from lxcfs_py.errors import reason
 from lxcfs_py.record import Record
 from lxcfs_py.seccomp import protocol
 from runtime.errors import RunError
@@ -159,7 +160,9 @@ class Filter(Record):
     def _missed(self, error: OSError) -> None:
         if self.must or not _is_answered(self.seccomp):
             raise error
-        os.write(2, f"pyproc: sysinfo(2) and sched_getaffinity(2) tell the host's figures: {error}\n".encode())
+        os.write(
+            2, f"pyproc: sysinfo(2) and sched_getaffinity(2) tell the host's figures: {reason(error)}\n".encode()
+        )
 
     def load(self, *, heard: bool = True) -> int:
         """Load it for the calling process and those it will make; return the listener, -1 for none.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FORMAT = Option(
     ("-f", "--format"),
-    "Only some values: '{{.State.Status}} {{json .Config.Env}} {{range .Mounts}}{{.Source}} {{end}}'",
+    "Only some values: '{{.Key.Key}} {{json .Key}} {{range .Key}}{{.Key}} {{end}}'",
     "json|TEMPLATE",
     choices=("json",),
     open=True,

@@ -46,7 +46,8 @@ def test_a_host_that_has_everything() -> None:
 @pytest.mark.parametrize(
     ("changes", "check", "level", "remedy"),
     [
-        ({"uid": 1000}, "root", "fail", "sudo"),
+        ({"uid": 1000}, "root", "warn", "sudo"),
+        ({"uid": 1000, "fuse": "Permission denied"}, "/dev/fuse", "warn", "sudo"),
         ({"capabilities": 0}, "CAP_SYS_ADMIN", "fail", "CAP_SYS_ADMIN"),
         ({"capabilities": ~(1 << 24)}, "CAP_SYS_RESOURCE", "warn", "CAP_SYS_RESOURCE"),
         ({"fuse": "No such file or directory"}, "/dev/fuse", "fail", "modprobe fuse"),

@@ -160,6 +160,8 @@ def test_the_wrapper_becomes_the_runtime(tmp_path: Path) -> None:
     assert done.returncode == 7
     assert len(done.stderr.splitlines()) == 1
     assert wrapped(runtime, "--version", cwd=tmp_path).stdout == "--version\n"
+    assert wrapped(runtime, "--help", cwd=tmp_path).stdout == "--help\n"
+    assert "RUNTIME" in wrapped("--help", cwd=tmp_path).stdout
     done = wrapped("/nonexistent", "start", "web", cwd=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (127, 1)
     assert wrapped(cwd=tmp_path).returncode != 0

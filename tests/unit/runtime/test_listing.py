@@ -33,7 +33,8 @@ def test_span(seconds: float, words: str) -> None:
 def container(**changed: Any) -> dict[str, Any]:
     """Return a description."""
     return {
-        "id": "web", "status": "running", "image": "alpine:3.20", "annotations": {"tier": "front"},
+        "id": "web", "status": "running", "image": "alpine:3.20", "_image": "beef" * 16,
+        "annotations": {"tier": "front"},
         "_nsec": (NOW - 9 * SECOND, NOW - 5 * SECOND, 0), "_state": None, "pid": 7, "created": "x",
         "command": ["sh", "-c", "sleep 1000000000"], **changed,
     }  # fmt: skip
@@ -68,7 +69,14 @@ def test_sentence(changed: dict[str, Any], words: str) -> None:
         (("status=running", "name=db"), False),
         (("ancestor=alpine",), True),
         (("ancestor=alpine:3.20",), True),
+        (("ancestor=docker.io/library/alpine",), True),
+        (("ancestor=beefbeefbeef",), True),
+        (("ancestor=sha256:beefbeefbeef",), True),
+        (("ancestor=bee",), False),
+        (("ancestor=alpine:3.19",), False),
+        (("ancestor=quay.io/library/alpine",), False),
         (("ancestor=alp",), False),
+        (("ancestor=No Name",), False),
         (("label=tier",), True),
         (("label=tier=front",), True),
         (("label=tier=back",), False),
@@ -84,6 +92,14 @@ def test_sentence(changed: dict[str, Any], words: str) -> None:
 def test_filters(asked: tuple[str, ...], fits: bool) -> None:
     """Values of one key are alternatives, but all labels must fit; keys add up."""
     assert listing.CONTAINERS.fits(container(), listing.CONTAINERS.asked(asked)) == fits
+
+
+@pytest.mark.parametrize("asked", ["alpine", "alpine:3.20", "docker.io/library/alpine", "library/alpine:3.20"])
+def test_an_image_by_what_people_call_it(asked: str) -> None:
+    """What a container's image is called is complete, and what is asked for need not be."""
+    assert listing.is_image("docker.io/library/alpine:3.20", asked)
+    assert not listing.is_image("quay.io/library/alpine:3.20", asked)
+    assert not listing.is_image("", asked)
 
 
 def test_exited_by_code() -> None:
