@@ -262,7 +262,8 @@ def gather(root: str, storage: str = "", asked: listed.Asked = ()) -> list[dict[
                 found.append(
                     {
                         "id": id_, "pid": 0, "status": BROKEN, "created": "", "command": [], "image": "",
-                        "_image": "", "bundle": f"{root}/{id_}", "annotations": {}, "_nsec": (0, 0, 0), "_state": None,
+                        "_image": "", "bundle": f"{root}/{id_}", "annotations": {}, "_nsec": (0, 0, 0),
+                        "_state": None,
                     }
                 )  # fmt: skip
     placed = _placed(asked, found)
