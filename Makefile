@@ -17,7 +17,7 @@ demo: ## run one container with 256 MiB and 1 CPU, and show what it sees
 	@deploy/bootstrap run
 	@deploy/demo.py
 
-test: ## everything: check, unit, live here, live in both guests
+test: ## everything: check, unit, live tests, engines and the service, here and in guests
 	@deploy/bootstrap test
 	@tests/run
 
