@@ -29,6 +29,8 @@ WORD = re.compile(
     r"|\)(?:\.\w+)*|[|(])"
 )
 DECLARED = re.compile(r"(\$\w+)(?:\s*,\s*(\$\w+))?\s*:?=\s*(.*)", re.DOTALL)
+VERB = re.compile(r"%([-+# 0]*\d*(?:\.\d+)?)(\D|$)")
+"""What printf puts a value in place of."""
 BLOCKS = ("if", "range", "with")
 CONSTANTS = {"true": True, "false": False, "nil": None}
 
@@ -55,6 +57,24 @@ def _first(values: tuple[Any, ...], *, true: bool) -> Any:
     return next((value for value in values if bool(value) == true), values[-1])
 
 
+def _printf(form: str, *values: Any) -> str:
+    left = list(values)
+
+    def one(found: re.Match[str]) -> str:
+        flags, verb = found.groups()
+        if verb == "%":
+            return "%"
+        value = left.pop(0)
+        if verb in "qstv":  # else they are as Python has them
+            verb, value = "s", json.dumps(shown(value), ensure_ascii=False) if verb == "q" else shown(value)
+        return f"%{flags}{verb}" % (value,)
+
+    text = VERB.sub(one, form)
+    if left:
+        raise TypeError(f"{len(left)} values too many")
+    return text
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "json": lambda value: json.dumps(value, ensure_ascii=False),
     "index": _index,
@@ -68,7 +88,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "pad": lambda text, before, after: " " * before + text + " " * after if text else text,
     "print": lambda *values: "".join(map(shown, values)),
     "println": lambda *values: " ".join(map(shown, values)) + "\n",
-    "printf": lambda form, *values: form.replace("%v", "%s").replace("%q", '"%s"') % values,
+    "printf": _printf,
     "and": lambda *values: _first(values, true=False),
     "or": lambda *values: _first(values, true=True),
     "not": lambda value: not value,
@@ -147,9 +167,10 @@ class _Action:
             values = [argument(dot, scope) for argument in arguments]
             try:
                 return act(*values)
-            except (TypeError, ValueError, AttributeError, IndexError) as error:
+            except (TypeError, ValueError, AttributeError, IndexError, MemoryError, OverflowError) as error:
                 raise RunError(
-                    f"--format {{{{{self.text}}}}}: {name}: {error}", "see what it is given by json"
+                    f"--format {{{{{self.text}}}}}: {name}: {str(error) or 'too much'}",
+                    "see what it is given by json",
                 ) from error
 
         return call
@@ -272,7 +293,10 @@ def _parts(template: str) -> Iterator[tuple[str, str]]:
 
 def compiled(template: str) -> Callable[[Any], str]:
     """Return what fills a template; raises an Error naming what in it is not understood."""
-    body, closing = _body(_parts(template))
+    try:
+        body, closing = _body(_parts(template))
+    except (RecursionError, ValueError):  # too much in one another, or a text that json does not know
+        raise _not_understood(template[2:-2]) from None
     if closing:
         raise RunError(f"--format {{{{{closing}}}}}: ends nothing", "leave it out")
     return lambda value: body(value, {"$": value})

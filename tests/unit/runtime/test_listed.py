@@ -51,6 +51,8 @@ VALUE: dict[str, Any] = {
         ("{{with .State}}{{.Pid}} {{len $.Args}}{{end}}", "7 2"),
         ('{{join .Args ","}} {{.State.Status | upper}}', "a,b RUNNING"),
         ('{{printf "%s=%d" .State.Status .State.Pid}}', "running=7"),
+        ('{{printf "%v %t %q" .State.Running .State.Running .State.Status}}', 'true true "running"'),
+        ('{{printf "%v %3d%%" .Args .State.Pid}}', '["a", "b"]   7%'),
         ("{{$s := .State}}{{$s.Pid}}", "7"),
         ("a {{- .State.Pid -}} b", "a7b"),
         ("{{.State.Running}} {{.State.Error}} {{.Args}}", 'true null ["a", "b"]'),
@@ -79,6 +81,11 @@ def test_templates(template: str, text: str) -> None:
         ("{{len .State.Pid}}", "len: "),
         ("{{index .Args 7}}", "there is none"),
         ("{{.State.Pid.X}}", "no X"),
+        ('{{printf "%d"}}', "printf: "),
+        ('{{printf "%d" 1 2}}', "1 values too many"),
+        ('{{printf "%99999999999d" 1}}', "printf: too much"),
+        (r'{{"\q"}}', "not understood"),
+        ("{{" + "(" * 5000 + "}}", "not understood"),
     ],
 )
 def test_wrong_templates(template: str, text: str) -> None:
