@@ -74,13 +74,14 @@ def _run(argv: Sequence[str]) -> int:
         return 0
     if parsed["json"] and not request.detach:
         raise RunError("--json: what it prints is the command's", "give it with -d or --dry-run")
-    if parsed["cidfile"]:
-        _tell(parsed["cidfile"], request.id)
+    told = os.path.abspath(parsed["cidfile"]) if parsed["cidfile"] else ""
+    if told:
+        _tell(told, request.id)
     try:
         return run.run(request, as_json=parsed["json"])
     except BaseException as error:
-        if parsed["cidfile"]:
-            os.unlink(parsed["cidfile"])
+        if told and os.path.exists(told):
+            os.unlink(told)
         if isinstance(error, Error) and error.exit_code == NOT_FOUND and _may_be_image(parsed):
             word = parsed.rest[0]
             raise RunError(error.message, f"or is {word} an image? pyproc-run --image {word}", NOT_FOUND) from error

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 NO_LIMIT = 2**64 - 1
 """RLIM_INFINITY, include/uapi/asm-generic/resource.h"""
+DIGITS = 20
+"""What the longest number has: int() refuses far longer ones."""
+MOST_NUMBER = 2**32 - 1
+"""Of a device: the kernel's rules have 32 bits for it."""
 RIGHTS = "rwm"
 """Read, write, make a node (Documentation/admin-guide/cgroup-v1/devices.rst)."""
 NODES = {0o020000: "c", 0o060000: "b"}
@@ -28,7 +32,7 @@ ALL = "ALL"
 def _limit(text: str, said: str) -> int:
     if text in ("-1", "unlimited"):
         return NO_LIMIT
-    if not (text.isascii() and text.isdigit() and int(text) <= NO_LIMIT):
+    if not (text.isascii() and text.isdigit() and len(text) <= DIGITS and int(text) <= NO_LIMIT):
         raise RunError(f"{said}: {text!r} is not a number", "write it as nofile=1024:2048, with -1 for no limit")
     return int(text)
 
@@ -65,9 +69,9 @@ def sysctls(texts: Iterable[str], kinds: Iterable[str]) -> dict[str, str]:
 
 
 def _nodes(source: str, target: str, said: str) -> Iterator[tuple[str, str, os.stat_result]]:
-    """Yield the devices a path is, or has below it, and their paths inside."""
+    """Yield the devices a path is, or has below it, and their paths inside; a link below it is none."""
     try:
-        about = os.stat(source)
+        about = os.stat(source, follow_symlinks=bool(said))
         if about.st_mode & 0o170000 == 0o040000:  # S_IFMT, S_IFDIR
             for name in sorted(os.listdir(source)):
                 yield from _nodes(f"{source}/{name}", f"{target}/{name}", "")
@@ -108,11 +112,15 @@ def device_rules(texts: Iterable[str]) -> list[dict[str, Any]]:
     return [_rule(text) for text in texts]
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= DIGITS and int(text) <= MOST_NUMBER
+
+
 def _rule(text: str) -> dict[str, Any]:
     words = text.split()
     if len(words) == 3 and words[0] in ("a", "b", "c") and words[2] and set(words[2]) <= set(RIGHTS):
         numbers = words[1].split(":")
-        if len(numbers) == 2 and all(each == "*" or (each.isascii() and each.isdigit()) for each in numbers):
+        if len(numbers) == 2 and all(each == "*" or _is_number(each) for each in numbers):
             named = {key: int(each) for key, each in zip(("major", "minor"), numbers, strict=True) if each != "*"}
             return {"allow": True, "type": words[0], **named, "access": words[2]}
     hint = "write it as 'c 10:229 rwm', with * for any number"
