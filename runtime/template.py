@@ -29,8 +29,7 @@ WORD = re.compile(
     r"|\)(?:\.\w+)*|[|(])"
 )
 DECLARED = re.compile(r"(\$\w+)(?:\s*,\s*(\$\w+))?\s*:?=\s*(.*)", re.DOTALL)
-VERB = re.compile(r"%([-+# 0]*\d*(?:\.\d+)?)(\D|$)")
-"""What printf puts a value in place of."""
+VERB = re.compile(r"%([-+# 0]*\d*(?:\.\d+)?)(\D|$)")  # of printf
 BLOCKS = ("if", "range", "with")
 CONSTANTS = {"true": True, "false": False, "nil": None}
 
@@ -168,10 +167,8 @@ class _Action:
             try:
                 return act(*values)
             except (TypeError, ValueError, AttributeError, IndexError, MemoryError, OverflowError) as error:
-                raise RunError(
-                    f"--format {{{{{self.text}}}}}: {name}: {str(error) or 'too much'}",
-                    "see what it is given by json",
-                ) from error
+                why = str(error) or "too much"
+                raise RunError(f"--format {{{{{self.text}}}}}: {name}: {why}", "see its values by json") from error
 
         return call
 
