@@ -46,14 +46,17 @@ def _source(parsed: Parsed, store: Store, progress: Progress) -> tuple[str, Call
     """Return the id of what is named, and what writes it."""
     from runtime import state
     from runtime.images import catalog, export
+    from runtime.lifecycle import finding
 
     name = parsed.rest[0]
     try:
         entries = catalog.find(store.entries(), name)
-    except Error:
-        if not state.exists(parsed["root"], name):
-            raise
-        return name, lambda out: _files(parsed, name, out)
+    except Error as unknown:
+        try:
+            id_ = finding.find(parsed, name)
+        except state.MissingError:
+            raise unknown from None
+        return id_, lambda out: _files(parsed, id_, out)
     return catalog.id_(entries[0]), lambda out: export.export(store, entries, parsed["format"], out, progress)
 
 

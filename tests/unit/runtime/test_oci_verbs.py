@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lxcfs_py.errors import Error
 from runtime import options, units
+from runtime.images.progress import Progress
+from runtime.images.store import Store
 from runtime.process import descriptors
 from runtime.verbs import exec as exec_
-from runtime.verbs import features, ps, update
+from runtime.verbs import export, features, ps, update
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("5s", 5), ("1m30s", 90), ("500ms", 0.5), ("2", 2), ("1.5s", 1.5)])
@@ -124,3 +130,18 @@ def test_options_of_runc(verb: str) -> None:
     found = {name for option in module.VERB.all_options for name in option.flags}
     everywhere = ("root", "log", "log-format", "debug", "systemd-cgroup", "cgroup-manager")
     assert {f"--{name}" for name in (*RUNCS[verb].split(), *everywhere)} <= found
+
+
+def test_a_container_to_export(tmp_path: Path) -> None:
+    """It is found by the beginning of an id that was made up, as by all verbs; else what is said is of images."""
+    (tmp_path / "0123456789ab").mkdir()
+    places = ("--root", str(tmp_path), "--storage", str(tmp_path / "storage"))
+    for text in ("0123456789ab", "0123"):
+        parsed = export.VERB.read((*places, text))
+        assert parsed is not None
+        found, _ = export._source(parsed, Store(parsed["storage"]), Progress(quiet=True))
+        assert found == "0123456789ab"
+    parsed = export.VERB.read((*places, "4567"))
+    assert parsed is not None
+    with pytest.raises(Error, match="image '4567'"):
+        export._source(parsed, Store(parsed["storage"]), Progress(quiet=True))
