@@ -28,7 +28,7 @@ DETAILS = {
 """The tables of -v: headings, and keys."""
 
 
-def _cell(key: str, value: Any) -> str:
+def _cell(kind: str, key: str, value: Any) -> str:
     from runtime.images.catalog import SHORT
     from runtime.images.progress import size
 
@@ -36,7 +36,7 @@ def _cell(key: str, value: Any) -> str:
         return size(value)
     if isinstance(value, list):
         return ",".join(value)
-    return value[:SHORT] if key == "id" else str(value)
+    return value[:SHORT] if (kind, key) == ("images", "id") else str(value)  # a container's may be its name
 
 
 def tables(found: dict[str, Any], *, verbose: bool) -> str:
@@ -51,7 +51,8 @@ def tables(found: dict[str, Any], *, verbose: bool) -> str:
             rows.append((each["type"], each["total"], each["active"], size(each["size_bytes"]), reclaimable))
         return table(rows, ("TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"))
     return "\n".join(
-        f"{kind.capitalize()}:\n" + table(([_cell(key, each[key]) for key in keys] for each in found[kind]), headings)
+        f"{kind.capitalize()}:\n"
+        + table(([_cell(kind, key, each[key]) for key in keys] for each in found[kind]), headings)
         for kind, (headings, keys) in DETAILS.items()
     )
 

@@ -33,14 +33,14 @@ def test_as_people_see_it() -> None:
     found = {
         "summary": [space.row("Images", 3, 1, 2000, 500), space.row("Volumes", 0, 0, 0, 0)],
         "images": space.images(PIECES, {"a": ["one", "two"]}, ["a"]),
-        "containers": [{"id": "web", "image": "one", "status": "running", "size_bytes": 1000}],
+        "containers": [{"id": "a-container-by-its-name", "image": "one", "status": "running", "size_bytes": 1000}],
         "volumes": [],
     }
     assert system.tables(found, verbose=False).splitlines()[1].split() == [
         "Images", "3", "1", "2", "kB", "500", "B", "(25%)",
     ]  # fmt: skip
     text = system.tables(found, verbose=True)
-    assert "one,two" in text and "web" in text and "VOLUME NAME" in text
+    assert "one,two" in text and "a-container-by-its-name " in text and "VOLUME NAME" in text
 
 
 def test_what_a_tree_takes(tmp_path: Path) -> None:
