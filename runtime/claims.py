@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from lxcfs_py.errors import Error
 from runtime import state
 from runtime.errors import RunError
 from runtime.kernel import syscalls
@@ -62,12 +63,23 @@ def abandoned(root: str, now_seconds: float) -> list[str]:
 
 
 def loose(root: str, now_seconds: float) -> list[str]:
-    """Return the names that lead nowhere, of renamings that were cut off a minute ago or earlier."""
+    """Return the names that nobody is known by, of renamings or endings that were cut off a minute ago or earlier."""
     try:
-        links = [entry.path for entry in os.scandir(root) if entry.is_symlink() and not os.path.exists(entry.path)]
-        return [path for path in links if os.lstat(path).st_mtime < now_seconds - 60]
+        links = [entry for entry in os.scandir(root) if entry.is_symlink()]
+        old = [entry for entry in links if entry.stat(follow_symlinks=False).st_mtime < now_seconds - 60]
     except OSError:
         return []
+    return [entry.path for entry in old if not _leads(root, entry.name)]
+
+
+def _leads(root: str, name: str) -> bool:
+    """Say whether a former name leads to who was started by it and has not ended since."""
+    if not os.path.exists(f"{root}/{name}"):
+        return False
+    try:
+        return bool(state.load(root, name).began_as)
+    except Error:
+        return True  # nobody knows
 
 
 def settle(directory: str) -> None:

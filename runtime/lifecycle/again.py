@@ -126,6 +126,23 @@ def renew(found: State) -> None:
         keep(asked.replace(id=found.id, spec=state.config(found)), found.storage)
 
 
+def renamed(found: State) -> State:
+    """Let all of a container have the name it has, which its storage has not yet; return its state."""
+    at, old = os.path.split(found.storage)
+    if state.leads(at, old) != found.id:
+        if os.path.islink(f"{at}/{found.id}"):  # a former name of one that was renamed, whose end was cut off
+            os.unlink(f"{at}/{found.id}")
+        claims.rename(at, old, found.id)
+    changed = found.replace(storage=f"{at}/{found.id}")
+    config = state.config(changed)
+    if config["linux"].get("cgroupsPath"):  # of its next start
+        config = {**config, "linux": {**config["linux"], "cgroupsPath": f"/pyproc/{found.id}"}}
+        state.write(f"{changed.directory}/config.json", config)
+    renew(changed)
+    state.save(changed)
+    return changed
+
+
 def kept(found: State) -> Request:
     """Return the request of a container, with the limits it has now; raises an Error where there is none."""
     if found.remove:

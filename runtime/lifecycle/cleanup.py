@@ -12,7 +12,7 @@ from lxcfs_py.cgroup import control
 from lxcfs_py.errors import Error
 from runtime import claims, places, state
 from runtime.kernel.removal import remove_tree
-from runtime.lifecycle import outcome
+from runtime.lifecycle import finding
 from runtime.places import host
 from runtime.request import NETWORK
 
@@ -28,8 +28,22 @@ KILL_SECONDS = 10.0
 """How long what was killed may take to go."""
 
 
-def ended(found: State, there: Layout) -> None:
-    """Remove what only a running container needs: cgroups, registration and network, killing what is left."""
+def ended(found: State, there: Layout) -> State:
+    """Remove what only a running container needs: cgroups, registration and network, killing what is left.
+
+    Return what it is from then on: what bore its name may be another's, as the cgroup, and is its no more.
+    """
+    found = finding.whole(found)
+    _end_all(found, there)
+    if not (found.cgroup or found.began_as):
+        return found
+    left = found.replace(began_as="", cgroup="", unit="")
+    state.save(left)  # before anybody else can have the name
+    _free(found)
+    return left
+
+
+def _end_all(found: State, there: Layout) -> None:
     from lxcfs_py import registry
 
     if found.cgroup:
@@ -42,16 +56,13 @@ def ended(found: State, there: Layout) -> None:
         from runtime.network import connect
 
         connect.disconnect(found)
-    if found.began_as:
-        _free(found)
 
 
 def _free(found: State) -> None:
-    """Free the name it was started by, which was another's cgroup from then on: it is forgotten first."""
-    code = outcome.of(found).exit_code
-    state.save(found.replace(began_as="", cgroup="", unit="", pid=0, exit_code=code))
-    for directory in filter(None, (os.path.dirname(found.storage), os.path.dirname(found.directory))):
-        claims.forget(directory, found.id)
+    """Free the names it was started by, and had since."""
+    if found.began_as:
+        for directory in filter(None, (os.path.dirname(found.storage), os.path.dirname(found.directory))):
+            claims.forget(directory, found.id)
 
 
 def _empty(found: State, there: Layout) -> None:
@@ -141,7 +152,8 @@ def cleanup(found: State, there: Layout | None = None, *, volumes: bool = False)
 
     Raises an Error if its processes don't die.
     """
-    ended(found, there or places.layout(found.cgroup))
+    found = finding.whole(found)
+    _end_all(found, there or places.layout(found.cgroup))
     if found.storage:
         _remove(found, volumes=volumes)
         _prune(os.path.dirname(found.storage))
@@ -152,6 +164,7 @@ def cleanup(found: State, there: Layout | None = None, *, volumes: bool = False)
         resctrl.remove(rdt, found.key)
     poststop = config.get("hooks") or {}
     remove_tree(found.directory)
+    _free(found)
     if poststop.get("poststop"):
         from runtime import log
         from runtime.lifecycle import oci

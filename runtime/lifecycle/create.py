@@ -274,8 +274,7 @@ class Create:
         if self.lock < 0:
             return
         if self.before is not None:
-            cleanup.ended(self.state, self.ours)
-            state.save(self.state.replace(pid=0))
+            state.save(cleanup.ended(self.state, self.ours).replace(pid=0))
         else:
             cleanup.cleanup(self.state, self.ours, volumes=True)
         os.close(self.lock)

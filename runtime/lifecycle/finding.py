@@ -30,6 +30,15 @@ def get(parsed: Parsed, text: str) -> State:
     return state.load(parsed["root"], find(parsed, text))
 
 
+def whole(found: State) -> State:
+    """Return a container, whose lock is held; if its renaming was cut off, it ends here."""
+    if not found.storage or os.path.basename(found.storage) == found.id:
+        return found
+    from runtime.lifecycle import again
+
+    return again.renamed(found)
+
+
 class Locked:
     """A container that nobody else starts, renames or removes while this is entered, or until it is let go."""
 
@@ -39,7 +48,7 @@ class Locked:
 
     def load(self) -> State:
         """Return its state."""
-        return state.load(self.root, self.id)
+        return whole(state.load(self.root, self.id))
 
     def __enter__(self) -> Self:
         return self

@@ -169,7 +169,7 @@ def turn(root: str, storage: str, id_: str) -> NoReturn:
         if pid(found) != os.getpid():
             raise state.missing(id_)
         asked = logs.rotation(found.annotations)
-        new = rotate(f"{storage}/containers/{id_}/log", asked.files)
+        new = rotate(f"{found.storage}/log", asked.files)
         for number, file in zip((holder.LOG, holder.TIMES), new, strict=True):
             os.dup2(file, number)
         holder.lengthen(asked.bytes or holder.ENDLESS)

@@ -56,10 +56,10 @@ def finish(create: Create, code: int) -> None:
         now = state.load(create.request.root, found.id)  # by another name, maybe
         if now.pid != found.pid:  # or to start it again
             return
-        now = now.replace(exit_code=code)
-        cleanup.finish(now, create.layout)
-        if not create.request.remove and not now.began_as:
-            state.save(now)
+        if now.remove:
+            cleanup.cleanup(now, create.layout, volumes=True)
+        else:
+            state.save(cleanup.ended(now, create.layout).replace(exit_code=code))
     finally:
         os.close(held)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from runtime import claims
 from tests.live.box import Box, sigkill
 from tests.live.test_living import about, links, logged, popen, until, watching
 
@@ -126,17 +127,52 @@ def test_one_that_is_attended(named: Box) -> None:
     assert [path for path in named.left() if OLD in path] == []
 
 
-def test_cut_off(named: Box) -> None:
-    """Killed after its first step, it has the new name all the same, and its end is as it should be."""
-    from runtime import claims
-
-    start(named)
-    claims.rename(str(named.base / "state"), OLD, NEW)
+@pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.parametrize("done", ["name", "storage"])
+def test_cut_off(named: Box, done: str, *, runs: bool) -> None:
+    """Killed after any step, it has the new name and its files, and the former one is anybody's after its end."""
+    start(named, script=f"echo x >> /root/n; {LOOP}")
+    if not runs:
+        named.pyproc("stop", "-t", "0", OLD)
+    for place in ("state", "storage/containers")[: ("name", "storage").index(done) + 1]:
+        claims.rename(str(named.base / place), OLD, NEW)
     assert about(named, NEW)["Name"] == f"/{NEW}" and named.ids() == [NEW]
-    named.pyproc("exec", NEW, "touch", "/root/end")
-    assert named.pyproc("wait", NEW).stdout == "7\n"
-    until(named, lambda: not (named.base / "state" / OLD).is_symlink())
-    assert logged(named, NEW) == "begun\nended\n"
+    if runs:
+        named.pyproc("exec", NEW, "touch", "/root/end")
+        assert named.pyproc("wait", NEW).stdout == "7\n"
+        until(named, lambda: not (named.base / "state" / OLD).is_symlink())
+    named.pyproc("start", NEW)
+    named.run("-d", "--name", OLD, "--", "sleep", "1000")
+    until(named, lambda: named.pyproc("exec", NEW, "cat", "/root/n", check=False).stdout == "x\nx\n" or runs)
+    named.pyproc("rm", "--force", NEW)
+    assert named.pyproc("exec", OLD, "echo", "here").stdout == "here\n"
+    assert [entry.name for entry in os.scandir(named.base / "storage/containers")] == [OLD]
+
+
+def test_names_that_lead_nowhere(named: Box) -> None:
+    """A name that the storage of one that is gone was called by is free, and whoever ended is known by no other."""
+    (named.base / "storage/containers").mkdir(parents=True, exist_ok=True)
+    (named.base / "storage/containers" / NEW).symlink_to("nobody")
+    named.run("--name", OLD, "--", "true")
+    named.pyproc("rename", OLD, NEW)
+    assert (named.ids(), named.pyproc("start", "-a", NEW).returncode) == ([NEW], 0)
+    link = named.base / "state" / OLD
+    link.symlink_to(NEW)
+    os.utime(link, (0, 0), follow_symlinks=False)
+    named.run("--name", "newer", "--", "true")  # sees to it
+    assert named.run("--name", OLD, "--", "true").returncode == 0
+
+
+def test_the_same_name_elsewhere(named: Box) -> None:
+    """What has ended has no cgroup any more: whoever has that by now, by another --root, is spared."""
+    other = ("--root", str(named.base / "elsewhere"), "--storage", str(named.base / "elsewhere/storage"))
+    named.run("--name", OLD, "--", "true")
+    named.run(*other, "-d", "--name", OLD, "--", "sleep", "1000")
+    try:
+        named.pyproc("rm", OLD)
+        assert json.loads(named.pyproc("list", *other, "--json").stdout)[0]["status"] == "running"
+    finally:
+        named.pyproc("rm", *other, "--force", OLD)
 
 
 def test_its_log_goes_on(named: Box) -> None:
