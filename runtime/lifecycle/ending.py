@@ -50,10 +50,16 @@ class Teller:
 
     def __init__(self, found: State) -> None:
         self.pidfd = _parent(found)
+        self.directory = _opened(found.directory)
         try:
             self.file = os.open(f"{found.directory}/{state.EXIT}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             self.file = -1
+
+    @property
+    def name(self) -> str:
+        """What the container is called by now."""
+        return os.path.basename(os.readlink(f"/proc/self/fd/{self.directory}")) if self.directory >= 0 else ""
 
     def gone(self, seconds: float) -> bool:
         """Say whether it will tell nothing (more), if need be after a while."""
@@ -61,7 +67,7 @@ class Teller:
 
     def close(self) -> None:
         """Listen no more."""
-        for descriptor in (self.pidfd, self.file):
+        for descriptor in (self.pidfd, self.directory, self.file):
             if descriptor >= 0:
                 os.close(descriptor)
 
@@ -75,11 +81,18 @@ def told(root: str, found: State, teller: Teller) -> Outcome:
         if known.exit_code is not None:
             return known
         try:
-            known = outcome.of(state.load(root, found.id))
+            known = outcome.of(state.load(root, teller.name or found.id))
         except state.MissingError:  # --rm
             return outcome.Outcome()
         if known.exit_code is not None or gone or time.monotonic() > deadline:
             return known
+
+
+def _opened(directory: str) -> int:
+    try:
+        return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
 
 
 def _parent(found: State) -> int:

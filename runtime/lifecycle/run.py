@@ -59,7 +59,7 @@ def finish(create: Create, code: int) -> None:
         if now.remove:
             cleanup.cleanup(now, create.layout, volumes=True)
         else:
-            state.save(cleanup.ended(now, create.layout).replace(exit_code=code))
+            state.save(cleanup.ended(now.replace(exit_code=code), create.layout))
     finally:
         os.close(held)
 

@@ -116,13 +116,16 @@ def test_the_end_of_a_renamed_one(named: Box, how: str) -> None:
 
 
 def test_one_that_is_attended(named: Box) -> None:
-    """Who has started it in the foreground finds it at its end, and notes how it was."""
+    """Who has started it in the foreground finds it at its end, and notes how it was; who waits is told that."""
     command = named.command("--name", OLD, "--", "sh", "-c", "echo begun; exec sleep 1000")
     with subprocess.Popen(command, env=named.environment, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as run:
         assert run.stdout is not None and run.stdout.readline() == b"begun\n"
+        waiter = popen(named, "wait", OLD)
+        until(named, lambda: b"pidfd" in b"".join(links(waiter.pid)))
         named.pyproc("rename", OLD, NEW)
         os.kill(about(named, NEW)["State"]["Pid"], signal.SIGKILL)
         assert run.wait(60 * named.scale) == 137
+        assert waiter.communicate(timeout=60 * named.scale)[0] == b"137\n"
     assert named.pyproc("wait", NEW).stdout == "137\n"
     assert [path for path in named.left() if OLD in path] == []
 
