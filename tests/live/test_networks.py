@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.anywhere
+pytestmark = [pytest.mark.anywhere, pytest.mark.needs_inet]
 
 KILLER = """#!/bin/sh
 left=$(flock {base} sh -c 'read left <{base}/left; echo $left; echo $((left - 1)) >{base}/left')
