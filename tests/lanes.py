@@ -44,6 +44,8 @@ class Lane(NamedTuple):
     """Whether the kernel runs with SELinux, and has no policy that anybody needs."""
     rights: bool
     """Whether root has every capability that the kernel knows."""
+    inet: bool
+    """Whether the kernel has IPv6, and nftables with tables for both families."""
     native: bool
     """Whether the machine is no software emulation, in which everything takes 11 times as long, or more."""
     time_scale: float
@@ -66,6 +68,7 @@ GUESTS = {
         apparmor=True,
         selinux=False,
         rights=True,
+        inet=True,
         native=False,
         time_scale=15.0,
     ),
@@ -84,6 +87,7 @@ GUESTS = {
         apparmor=False,
         selinux=False,
         rights=True,
+        inet=False,
         native=True,
         time_scale=3.0,
     ),
@@ -118,6 +122,7 @@ def here() -> Lane:
         apparmor=enabled == "Y",
         selinux=False,
         rights=_rights(),
+        inet=True,
         native=True,
         time_scale=1.0,
     )

@@ -31,8 +31,9 @@ def _asked(found: State) -> tuple[Request, Wish]:
         raise Error(f"container {found.id!r} has the network of {other!r}", f"connect {other}")
     if NETWORK not in found.annotations or asked.network is None:
         raise Error(f"container {found.id!r} has no networks of its own", "make it anew, with --network bridge")
-    if asked.network.cni:
-        raise Error(f"container {found.id!r} has a network by CNI plugins", "make it anew, with --network bridge")
+    if asked.network.cni or asked.network.by_program:
+        whose = "CNI plugins" if asked.network.cni else asked.network.ends[0].name
+        raise Error(f"container {found.id!r} has a network by {whose}", "make it anew, with --network bridge")
     return asked, asked.network
 
 

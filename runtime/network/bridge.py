@@ -24,25 +24,27 @@ if TYPE_CHECKING:
 
 def connect(wish: Wish, storage: str, root: str, id_: str, hosts: str, pid: int) -> None:
     """Give the network namespace of ``pid`` interfaces in networks; raises an Error, and leaves nothing."""
+    if not wish.ends:  # it was taken out of all of them
+        return
     with leases.Locked() as file:
-        before, book = _sound(file)
+        book = _sound(file)
         there = leases.interfaces()
         who = leases.Lease(root, id_, "", "", hosts, "", "", "", hostname=wish.hostname, gateways=wish.gateways)
         new = _decided(wish, storage, book, who)
         for bridge in (new.networks.keys() - book.networks.keys()) & there:
             if not bridge.startswith(PREFIX):
                 raise RunError(f"the host has an interface {bridge}, which is none of ours", "rename it")
-        added = [lease for lease in new.leases if lease.interface not in there]
+        added = new.leases[len(book.leases) :]
         file.save(new.begun(added))
         try:
             for network in new.networks.values():
                 sysctls.write(sysctls.forwarding(network, there), said=True)
-            with programs.Nft(rules.text(new), rules.first(new) if not before.leases else ""):
+            with programs.Nft(rules.text(new), rules.first(new) if not book.leases else ""):
                 _plug(book, new, added, pid)
         except BaseException:
             _undo(file, new, book)
             raise
-        _settle(file, before, new)
+        _settle(file, book, new)
 
 
 def _decided(wish: Wish, storage: str, book: Book, who: Lease) -> Book:
@@ -82,14 +84,13 @@ def _plug(book: Book, new: Book, added: Sequence[Lease], pid: int) -> None:
 def disconnect(root: str, id_: str, name: str, pid: int) -> bool:
     """Take a running container out of a network, whose ports and ways others of its get; say whether it was in it."""
     with leases.Locked() as file:
-        before, book = _sound(file)
+        book = _sound(file)
         mine = book.all_of(root, id_)
         gone = next((lease for lease in mine if book.networks[lease.bridge].name == name), None)
         if gone is None:
             return False
         after = book.kept(lambda lease: lease is not gone).publishing(root, id_, book.shown(root, id_))
         left = after.all_of(root, id_)
-        file.save(book.begun([gone]))
         try:
             if lines := links.routes(links.ways(book, mine), links.ways(after, left)):
                 programs.ip(lines, f"/proc/{pid}/ns/net")
@@ -97,9 +98,10 @@ def disconnect(root: str, id_: str, name: str, pid: int) -> bool:
                 programs.ip(hairpins)
                 sysctls.write(map(sysctls.loopback, (lease.bridge for lease in left if lease.ports)), said=False)
         except BaseException:
-            _undo(file, before, after)
+            _undo(file, book, after)
             raise
-        _turn(file, before, after)
+        file.save(book.begun([gone]))  # only now: who finds it begun can't lead a container's ways by another
+        _turn(file, book, after)
         names.write(gone.hosts, names.lines(after, left))
         return True
 
@@ -142,10 +144,7 @@ def remove(storage: str, wanted: Iterable[str] | None, remembered: Mapping[str, 
     is in use.
     """
     with leases.Locked() as file:
-        before = file.load()
-        book = _holding(before)
-        if book.leases != before.leases:
-            _turn(file, before, book)
+        book = _sound(file)
         users = {
             network.name: dict.fromkeys(
                 (*(lease.id for lease in book.of(network.bridge)), *remembered.get(network.name, ()))
@@ -167,16 +166,22 @@ def remove(storage: str, wanted: Iterable[str] | None, remembered: Mapping[str, 
 
 
 def _holding(book: Book) -> Book:
+    """Return what holds of a book; what a container published by a lease that does not, it does by its others."""
     there = leases.interfaces()
-    return book.kept(lambda lease: not lease.begun and lease.interface in there)
+    found = book.kept(lambda lease: not lease.begun and lease.interface in there)
+    for lease in {*book.leases} - {*found.leases}:
+        if lease.ports:
+            found = found.publishing(lease.root, lease.id, lease.ports)
+    return found
 
 
-def _sound(file: leases.Locked) -> tuple[Book, Book]:
-    """Return what is written and what of it holds, once what does not is removed."""
+def _sound(file: leases.Locked) -> Book:
+    """Return what holds of what is written, once what does not is removed."""
     before = file.load()
     after = _holding(before)
-    _unplug(before.beyond(after))
-    return before, after
+    if after.leases != before.leases:
+        _turn(file, before, after)
+    return after
 
 
 def _unplug(interfaces: Iterable[str]) -> None:

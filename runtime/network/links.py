@@ -22,12 +22,12 @@ def bridge(network: Network) -> list[str]:
     assert found is not None
     name = network.bridge
     return [
-        f"link add {name}{_mtu(network)} address {addresses.mac(found[1])} type bridge",
+        f"link add name {name}{_mtu(network)} address {addresses.mac(found[1])} type bridge",
         *(
             f"address add {gateway}/{subnet.bits} dev {name}{' nodad' if subnet.version == 6 else ''}"
             for subnet, gateway in network.subnets
         ),
-        f"link set {name} up",
+        f"link set dev {name} up",
     ]
 
 
@@ -36,7 +36,7 @@ def cable(network: Network, lease: Lease, pid: int) -> list[str]:
     mtu = _mtu(network)
     return [
         f"link add {lease.interface}{mtu} type veth peer name {lease.inside}{mtu} address {lease.mac} netns {pid}",
-        f"link set {lease.interface} master {lease.bridge} up",
+        f"link set dev {lease.interface} master {lease.bridge} up",
     ]
 
 
@@ -46,7 +46,7 @@ def hairpins(mine: Iterable[Lease]) -> list[str]:
     That goes back to where it came from, which bridges don't do unless told (br_netfilter translates addresses before
     the bridge looks at them).
     """
-    return [f"link set {lease.interface} type bridge_slave hairpin on" for lease in mine if lease.ports]
+    return [f"link set dev {lease.interface} type bridge_slave hairpin on" for lease in mine if lease.ports]
 
 
 def inside(network: Network, lease: Lease) -> list[str]:
@@ -56,7 +56,7 @@ def inside(network: Network, lease: Lease) -> list[str]:
             f"address add {address}/{subnet.bits} dev {lease.inside}{' nodad' if subnet.version == 6 else ''}"
             for (subnet, _), address in zip(network.subnets, lease.addresses, strict=True)
         ),
-        f"link set {lease.inside} up",
+        f"link set dev {lease.inside} up",
     ]
 
 
@@ -86,5 +86,5 @@ def removal(interfaces: Sequence[str], group: int) -> list[str]:
     ``group`` is a number that no interface has.
     """
     if len(interfaces) == 1:
-        return [f"link delete {interfaces[0]}"]
-    return [*(f"link set {name} group {group}" for name in interfaces), f"link delete group {group}"]
+        return [f"link delete dev {interfaces[0]}"]
+    return [*(f"link set dev {name} group {group}" for name in interfaces), f"link delete group {group}"]

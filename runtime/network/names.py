@@ -48,10 +48,13 @@ def replaced(text: str, block: Iterable[str]) -> str:
 
 
 def write(path: str, block: Iterable[str]) -> None:
-    """Replace the block of a file that is there; the file stays the same one, for it is bound into the container."""
+    """Replace the block of a file that is there; the file stays the same one, for it is bound into the container.
+
+    A container that has a lease of it (fcntl(2), F_SETLEASE) is not told: it would have all others wait.
+    """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:  # not yet made, or already gone
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, BlockingIOError):  # not yet made, or already gone
         return
     try:
         old = os.read(descriptor, MAX_BYTES)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PACKAGES = {"ip": "iproute2", "nft": "nftables"}
+ENDED = 126
+"""The exit code where there is no such namespace (any more)."""
 UNSUPPORTED = ("not supported", "Unknown device type", "No such file or directory", "Protocol not supported")
 MODULES = (
     ("type bridge", "bridge"), ("type veth", "veth"), ("type nat", "nft_chain_nat"), ("masquerade", "nft_masq"),
@@ -68,24 +70,26 @@ def run(argv: Sequence[str], stdin: str, namespace: str = "", environment: Mappi
 
 
 def _become(argv: Sequence[str], streams: Sequence[int], namespace: str, environment: dict[str, str]) -> None:
-    what = namespace
+    what, code = namespace, ENDED
     try:
         sc.prctl(sc.PR_SET_PDEATHSIG, 9)
-        if namespace:
-            sc.setns(os.open(namespace, os.O_RDONLY | os.O_CLOEXEC), sc.CLONE_NEWNET)
-        what = argv[0]
         for stream, descriptor in enumerate(streams):
             os.dup2(descriptor, stream)
+        if namespace:
+            sc.setns(os.open(namespace, os.O_RDONLY | os.O_CLOEXEC), sc.CLONE_NEWNET)
+        what, code = argv[0], 127
         sc.close_on_exec(3)
         os.execvpe(argv[0], list(argv), environment)
     except OSError as error:
         os.write(2, f"{what}: {error.strerror}".encode())
     finally:
-        os._exit(127)
+        os._exit(code)
 
 
 def problem(program: str, done: Done, lines: Sequence[str]) -> RunError:
     """Return the Error of a program that failed, with its remedy; ``lines`` are what it was given."""
+    if done.code == ENDED:
+        return RunError(f"{done.err}: the container has ended", "start it again")
     if done.code == 127:
         package = PACKAGES[program]
         return RunError(f"{done.err}: networks need it", f"apt-get install {package}")

@@ -79,10 +79,11 @@ def connect(wish: Wish, found: State, namespace: int) -> None:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     directory = os.open(found.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     user = fcntl.ioctl(namespace, NS_GET_USERNS)
+    parent = os.getpid()
     try:
         pid = os.fork()
         if pid == 0:
-            _become([program, *OPTIONS], (said, writer, directory, user, namespace))
+            _become(parent, [program, *OPTIONS], (said, writer, directory, user, namespace))
         _record(found, pid, published)
         os.close(writer)
         writer = -1
@@ -103,9 +104,11 @@ def _hint(lines: list[str]) -> str:
     return "use --network none or host"
 
 
-def _become(argv: list[str], given: tuple[int, ...]) -> NoReturn:
+def _become(parent: int, argv: list[str], given: tuple[int, ...]) -> NoReturn:
     try:
         sc.prctl(sc.PR_SET_PDEATHSIG, 9)
+        if os.getppid() != parent:  # it was killed before we asked for that
+            os._exit(127)
         null = os.open(os.devnull, os.O_RDWR)
         wanted = [fcntl.fcntl(each, fcntl.F_DUPFD, 16) for each in (null, null, *given)]
         for target, each in enumerate(wanted):

@@ -56,9 +56,11 @@ def is_name(text: str) -> bool:
 
 
 def interface(text: str, option: str) -> str:
-    """Return the name of an interface; raises an Error for what the kernel would not take, or is always there."""
-    bad = any(c in "/:%" or c <= " " for c in text)
-    if bad or not 0 < len(text) <= MAX_INTERFACE or text in (".", "..", "lo"):
+    """Return the name of an interface; raises an Error for what the kernel would not take, or is always there.
+
+    More than letters, digits, _ . and - the kernel would take, but not the lines that ip(8) and nft(8) are told.
+    """
+    if not is_name(text) or len(text) > MAX_INTERFACE or text == "lo":
         raise RunError(f"{option} {text!r}: no interface's name", f"use up to {MAX_INTERFACE} letters and digits")
     return text
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.anywhere
+pytestmark = [pytest.mark.anywhere, pytest.mark.needs_inet]
 
 OUTSIDE, OUTSIDE6, HERE, HERE6 = "192.0.2.9", "fd09::9", "192.0.2.1", "fd09::1"
 """Another machine's addresses and this one's."""

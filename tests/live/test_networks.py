@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.anywhere
+pytestmark = [pytest.mark.anywhere, pytest.mark.needs_inet]
 
 KILLER = """#!/bin/sh
 left=$(flock {base} sh -c 'read left <{base}/left; echo $left; echo $((left - 1)) >{base}/left')
-/usr/bin/env PATH=/usr/sbin:/sbin:/usr/bin:/bin {program} "$@"
+flock -s {base}/busy /usr/bin/env PATH=/usr/sbin:/sbin:/usr/bin:/bin {program} "$@"
 code=$?
-if [ "$left" = 0 ]; then kill -9 $PPID; sleep 60; fi
+if [ "$left" = 0 ]; then kill -STOP $PPID; flock {base}/busy kill -9 $PPID; sleep 60; fi
 exit $code
 """
-"""In the place of ip(8) and nft(8): kills who runs the program once it has done its work, if it is its turn."""
+"""In the place of ip(8) and nft(8): kills who runs the program once it has done its work, if it is its turn.
+
+What runs beside it is let end: it would end with who runs it, were it not a shell's child here."""
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +126,12 @@ def test_connected_as_it_runs(clean: Net) -> None:
     assert settings(clean, "one") == {}
     clean.network("connect", "red", "one")
     assert clean.ask(HERE, 8080, *clean.there) == OUTSIDE
+    clean.network("disconnect", "red", "one")
     clean.pyproc("stop", "-t", "0", "one")
+    clean.pyproc("start", "one")
+    assert inside(clean, "one", "ls /sys/class/net") == "lo"
+    clean.pyproc("stop", "-t", "0", "one")
+    clean.network("connect", "red", "one")
     assert list(settings(clean, "one")) == ["red"]
     assert settings(clean, "one")["red"]["IPAddress"] == ""
     assert "not in the subnet" in clean.network("connect", "--ip", "10.81.0.99", "blue", "one", check=False)
@@ -144,6 +151,7 @@ def test_what_is_refused(clean: Net) -> None:
     clean.run("-d", "--name", "one", "--network", "red", "--", "sleep", "600")
     clean.run("-d", "--name", "alone", "--", "sleep", "600")
     clean.run("-d", "--name", "guest", "--network", "container:one", "--", "sleep", "600")
+    clean.run("-d", "--name", "program", "--network", "slirp4netns", "--", "sleep", "600")
     before = settings(clean, "one")
     for words, message in (
         (("connect", "red", "one"), "container 'one' is in the network 'red' already"),
@@ -155,6 +163,8 @@ def test_what_is_refused(clean: Net) -> None:
         (("connect", "--alias", "x", "bridge", "one"), "names are not resolved there"),
         (("disconnect", "blue", "one"), "container 'one' is not in the network 'blue'"),
         (("connect", "blue", "nobody"), "nobody"),
+        (("connect", "blue", "program"), "container 'program' has a network by slirp4netns"),
+        (("disconnect", "slirp4netns", "program"), "container 'program' has a network by slirp4netns"),
     ):
         assert message in clean.network(*words, check=False)
     clean.network("disconnect", "-f", "blue", "one")
@@ -187,6 +197,7 @@ def test_killed_at_any_step(clean: Net, killer: Path, what: str) -> None:
     for number in range(10):
         if what == "disconnect":
             clean.network("connect", "red", "one")
+            clean.network("connect", "blue", "one")
         left.write_text(str(number))
         done = subprocess.run(clean.line("network", *words), capture_output=True, check=False, env=clean.environment)
         left.write_text("1000")
@@ -194,6 +205,10 @@ def test_killed_at_any_step(clean: Net, killer: Path, what: str) -> None:
             break
         assert done.returncode == -signal.SIGKILL, done.stderr
         clean.network("disconnect", "-f", "red", "one")
+        if what == "disconnect":
+            assert way(clean, "one") == [clean.gateway("blue"), "eth2"]
+            assert clean.ask(HERE, 8080, *clean.there) == OUTSIDE
+            clean.network("disconnect", "blue", "one")
         assert inside(clean, "one", "ls /sys/class/net").split() == ["eth0", "lo"]
         clean.network("connect", "red", "one")
         assert clean.ask(HERE, 8080, *clean.there) == OUTSIDE

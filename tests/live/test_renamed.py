@@ -188,6 +188,7 @@ def test_its_log_goes_on(named: Box) -> None:
     assert (named.base / "storage/containers/new/log.1").stat().st_size >= 64 << 10
 
 
+@pytest.mark.needs_inet
 def test_in_a_network(named: Box) -> None:
     """Its address and its ports stay until its end, and are free then."""
     start(named, "--network", "bridge", "-p", "127.0.0.1::80")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from runtime import options, state
 from runtime.config import spec
 from runtime.lifecycle import again
+from runtime.network.wish import End
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,3 +30,21 @@ def test_a_request_comes_back(tmp_path: Path) -> None:
     assert back == request.replace(id="web", root=str(tmp_path), storage=back.storage, spec=state.config(found))
     assert back.network is not None
     assert back.network.ports[0].container == range(80, 83)
+
+
+def test_a_request_of_the_version_before(tmp_path: Path) -> None:
+    """What said its one network in the place of several is read as one of one."""
+    words = ["--root", str(tmp_path), "--network", "app", "-p", "80:80", "--ip", "10.1.0.9", "--network-alias", "db"]
+    request = spec.build(options.parse([*words, "true"]), caller={})
+    again.keep(request, str(tmp_path))
+    path = tmp_path / state.REQUEST
+    told = json.loads(path.read_text())
+    network = told["network"]
+    (end,) = network.pop("ends")
+    del end["interface"], network["by_program"]
+    path.write_text(json.dumps({**told, "network": {**end, **network}}))
+    back = again.read(str(tmp_path))
+    assert back is not None
+    assert back == request
+    assert back.network is not None
+    assert back.network.ends == (End("app", "10.1.0.9", aliases=("db",)),)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,6 +111,8 @@ def test_a_network_all_was_said_of() -> None:
         (Asked("db", options=("isolate=x",)), "--opt isolate 'x': neither true nor false"),
         (Asked("db", options=("com.docker.network.bridge.name=pyproc7",)), "such names are for networks nobody"),
         (Asked("db", options=("com.docker.network.bridge.name=a/b",)), "'a/b': no interface's name"),
+        (Asked("db", options=('com.docker.network.bridge.name=a"b',)), "no interface's name"),
+        (Asked("db", options=("com.docker.network.bridge.name=a\\",)), "no interface's name"),
         (Asked("db", options=("com.docker.network.bridge.name=br0",)), "network 'own' has it"),
     ],
 )
@@ -222,6 +227,8 @@ def read(line: str, gateways: tuple[str, ...] = (), exposed: tuple[str, ...] = (
         ("--network web:alias=a/b", "--network web: alias 'a/b': not a host name"),
         ("--network web:interface_name=lo", "--network web: interface_name 'lo': no interface's name"),
         ("--network web:interface_name=a/b", "no interface's name"),
+        ("--network web:interface_name=a#b", "no interface's name"),
+        ("--network web:interface_name=-x", "no interface's name"),
         ("--network bridge:alias=x", "names are not resolved there"),
         ("--network web:ip=10.0.0.2 --network web:ip=10.0.0.3", "--network web: said twice"),
         ("--network a:interface_name=x --network b:interface_name=x", "interface_name=x: said of two networks"),
@@ -327,28 +334,28 @@ def test_links() -> None:
     """A bridge has its gateways' addresses; a container's end its own, and a way out unless it is internal."""
     lease = leased(Book(), "a").leases[0]
     assert links.bridge(WEB) == [
-        "link add pyproc-1 address 02:42:0a:01:00:01 type bridge",
+        "link add name pyproc-1 address 02:42:0a:01:00:01 type bridge",
         "address add 10.1.0.1/24 dev pyproc-1",
         "address add fd01::1/64 dev pyproc-1 nodad",
-        "link set pyproc-1 up",
+        "link set dev pyproc-1 up",
     ]
     assert links.cable(WEB, lease, 42) == [
         "link add veth-a-web type veth peer name eth0 address 02:42:0a:01:00:02 netns 42",
-        "link set veth-a-web master pyproc-1 up",
+        "link set dev veth-a-web master pyproc-1 up",
     ]
     assert links.inside(WEB, lease) == [
-        "address add 10.1.0.2/24 dev eth0", "address add fd01::2/64 dev eth0 nodad", "link set eth0 up",
+        "address add 10.1.0.2/24 dev eth0", "address add fd01::2/64 dev eth0 nodad", "link set dev eth0 up",
     ]  # fmt: skip
     small = WEB.replace(mtu=1400)
-    assert links.bridge(small)[0] == "link add pyproc-1 mtu 1400 address 02:42:0a:01:00:01 type bridge"
+    assert links.bridge(small)[0] == "link add name pyproc-1 mtu 1400 address 02:42:0a:01:00:01 type bridge"
     assert " mtu 1400 address 02" in links.cable(small, lease, 42)[0]
     assert links.hairpins((lease,)) == []
     assert links.hairpins((lease.replace(ports=(Port("", 80, 80, "tcp"),)),)) == [
-        "link set veth-a-web type bridge_slave hairpin on"
+        "link set dev veth-a-web type bridge_slave hairpin on"
     ]
-    assert links.removal(["veth1"], 7) == ["link delete veth1"]
+    assert links.removal(["veth1"], 7) == ["link delete dev veth1"]
     assert links.removal(["veth1", "br"], 7) == [
-        "link set veth1 group 7", "link set br group 7", "link delete group 7",
+        "link set dev veth1 group 7", "link set dev br group 7", "link delete group 7",
     ]  # fmt: skip
 
 
@@ -451,6 +458,60 @@ def test_a_block_is_written_in_place(tmp_path: Path) -> None:
         names.write(str(tmp_path / "link"), ["x"])
 
 
+def test_a_file_that_somebody_has_a_lease_of(tmp_path: Path) -> None:
+    """A container can't have others wait, by a lease of its file: it is not told, and at once."""
+    path = tmp_path / "hosts"
+    path.write_text("mine\n")
+    with path.open("rb") as file:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        before = time.monotonic()
+        previous = signal.signal(signal.SIGIO, signal.SIG_IGN)
+        try:
+            names.write(str(path), ["x"])
+        finally:
+            signal.signal(signal.SIGIO, previous)
+        assert time.monotonic() - before < 5  # the kernel waits 45 s (fs.lease-break-time)
+    assert path.read_text() == "mine\n"
+    names.write(str(path), ["x"])
+    assert path.read_text() == f"mine\n{names.BEGIN}\nx\n{names.END}\n"
+
+
+def test_what_a_kill_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was only begun is undone by whoever comes next: rules, file, and the ports are another network's again."""
+    shown = (Port("", 8080, 80, "tcp"),)
+    two = leased(leased(Book(), "a", INNER), "a", OTHER).publishing("/root", "a", shown)
+    monkeypatch.setenv("LXCFS_PY_RUNTIME_DIR", str(tmp_path))
+    there = {lease.interface for lease in two.leases} | {*two.networks}
+    monkeypatch.setattr(leases, "interfaces", lambda: frozenset(there))
+    said: list[str] = []
+    monkeypatch.setattr(programs, "ip", lambda lines, *_place, **_how: said.extend(lines))
+    rule: list[str] = []
+
+    def nft(text: str, **_how: object) -> contextlib.nullcontext[None]:
+        rule.append(text)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(programs, "Nft", nft)
+    with leases.Locked() as file:
+        file.save(two.begun(two.leases[1:]))
+    assert not bridge.disconnect("/root", "a", "other", 1)
+    assert len(rule) == 1
+    assert "8080 : 10.2.0.2 . 80" in rule[0]
+    assert said[-1].startswith("link delete group ")
+    with leases.Locked() as file:
+        left = file.load()
+    assert [(lease.bridge, lease.ports, lease.begun) for lease in left.leases] == [(INNER.bridge, shown, False)]
+
+
+def test_a_container_without_any_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was taken out of all of its networks is started with none of them."""
+    monkeypatch.setenv("LXCFS_PY_RUNTIME_DIR", str(tmp_path))
+    shown = read("--network bridge -p 80:80 true")
+    assert shown is not None
+    bridge.connect(shown.replace(ends=()), str(tmp_path), "/r", "one", "/h", 1)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_passed_on() -> None:
     """Forwarding is switched on where it is off, and who listens to routers goes on; unless it is internal."""
     values = {"ipv4/ip_forward": "0", "ipv6/conf/all/forwarding": "0", "ipv6/conf/eth0/accept_ra": "1"}
@@ -469,6 +530,8 @@ def test_what_is_passed_on() -> None:
     [
         ("nft", Done(127, "", "nft: No such file or directory"), (),
          "nft: No such file or directory: networks need it; apt-get install nftables"),
+        ("ip", Done(126, "", "/proc/7/ns/net: No such file or directory"), (),
+         "/proc/7/ns/net: No such file or directory: the container has ended; start it again"),
         ("ip", Done(1, "", "Error: Unknown device type.\nCommand failed -:1\n"), ("link add b type bridge",),
          "it lacks bridge (ip: link add b type bridge: Unknown device type.); modprobe bridge, or"),
         ("ip", Done(1, "", "RTNETLINK answers: Operation not supported\nCommand failed -:2\n"),
@@ -487,6 +550,12 @@ def test_what_is_passed_on() -> None:
 def test_what_is_missing_is_named(program: str, done: Done, lines: tuple[str, ...], message: str) -> None:
     """A program that is not there is named with its package, what the kernel lacks with its module."""
     assert message in str(programs.problem(program, done, lines))
+
+
+def test_a_namespace_that_has_gone(tmp_path: Path) -> None:
+    """Whose container has ended meanwhile is told that, not that a program is missing."""
+    with pytest.raises(Error, match=f"{tmp_path}/net: No such file or directory: the container has ended"):
+        programs.ip(["link set lo up"], f"{tmp_path}/net")
 
 
 def test_the_default_networks_bridge_of_another_storage() -> None:
