@@ -27,7 +27,7 @@ VARIABLES = "NRI_PLUGIN_NAME", "NRI_PLUGIN_IDX", "NRI_PLUGIN_SOCKET"
 WAIT_SECONDS = 5.0
 """How long a runtime may take to register us, or to read an answer."""
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
-"""Between attempts: the first, as long as nobody listens; up to the second if a runtime does, and won't have us."""
+"""Between attempts: the first, as long as nobody listens; up to the second if a runtime does, and won't keep us."""
 CHUNK = 1 << 16
 
 
@@ -59,24 +59,19 @@ class _Service:
 
     def __init__(self, path: str, identity: tuple[str, str], hook: Mapping[str, Any]) -> None:
         self.path, self.identity, self.hook = path, identity, hook
-        self.registered = False
         self.last = ""
 
     def say(self, text: str) -> None:
         """Log what has changed, and tell systemd, for which an attempt is enough: no boot waits for a runtime."""
+        text = " ".join(text.split())  # a runtime's words may have several lines
         if text != self.last:
             log.write(text)
             notify(f"READY=1\nSTATUS={text}")
             self.last = text
 
-    def welcome(self) -> None:
-        """Note that we are registered."""
-        self.registered = True
-        self.say(f"registered at {self.path}")
-
     def once(self) -> bool:
-        """Speak to the runtime until that fails; return whether it was there and would not have us."""
-        self.registered = False
+        """Speak to the runtime until that fails; return whether it was there and would not keep us for long."""
+        began = time.monotonic()
         try:
             connection = sockets.connect(self.path, WAIT_SECONDS)
         except OSError as error:
@@ -84,11 +79,11 @@ class _Service:
             return False
         with connection:
             try:
-                attend(connection, self.identity, self.hook, self.welcome)
+                attend(connection, self.identity, self.hook, lambda: self.say(f"registered at {self.path}"))
                 self.say(f"the runtime at {self.path} has hung up")
             except (Error, Malformed, OSError) as error:
                 self.say(f"{self.path}: {reason(error) if isinstance(error, OSError) else error}")
-        return not self.registered
+        return time.monotonic() - began < LONGEST_PAUSE_SECONDS
 
     def run(self) -> None:
         """Go on for ever."""

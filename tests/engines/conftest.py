@@ -28,6 +28,7 @@ def machine(
         cri.configure(found)
         found.start()
         engine.image(found, tmp_path_factory.mktemp("image"))
+        found.until(lambda: cri.knows(found.socket, engine.IMAGE), time_scale, 60)
         yield found
     finally:
         found.close()

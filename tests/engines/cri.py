@@ -13,6 +13,8 @@ import grpc  # type: ignore[import-untyped]
 from tests.engines import engine
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.engines.machine import Machine
 
 NODE = 2
@@ -81,6 +83,17 @@ def decoded(data: bytes) -> dict[int, Any]:
         else:
             found[key >> 3] = value
     return found
+
+
+def knows(socket: Path, image: str) -> bool:
+    """Tell whether CRI knows an image: one that is imported it hears of by and by, and would pull it till then."""
+    with grpc.insecure_channel(f"unix://{socket}") as channel:
+        path = "/runtime.v1.ImageService/ImageStatus"
+        call = channel.unary_unary(path, request_serializer=encoded, response_deserializer=decoded)
+        try:
+            return 1 in call({1: {1: image}}, timeout=20)
+        except grpc.RpcError:  # CRI begins later than the socket
+            return False
 
 
 class Logging(Protocol):

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tests import leaks
-from tests.engines.machine import STORAGE, Machine
+from tests.engines.machine import SHIMS, STORAGE, Machine
 from tests.live.box import BIN, Box
 
 CONTAINERS = """[containers]
@@ -30,19 +30,21 @@ pyproc = ["{base}/bin/pyproc"]
 """What Podman is told. (Limits: who lacks CAP_SYS_RESOURCE can't raise them, as it would.)"""
 HOOK = Path(__file__).parents[2] / "deploy/oci/hooks.d/50-lxcfs-py.json"
 PROGRAMS = {"lxcfs-py": "", "pyproc": "--root {base}/state "}
-NAMED = ("/run/containerd", "/run/docker")
-"""What containerd's shims and Docker use under this name, wherever else all the rest is."""
+NAMED = (SHIMS, "/run/docker", "/run/runc", "/var/lib/containers")
+"""What containerd's shims, Docker, runc and Podman use under this name, wherever else all the rest is."""
+CACHE = "blob-info-cache-v1.boltdb"
+"""The one file in it, of Podman's."""
 
 
 class Here(Machine):
     """Nothing of it is installed, and systemd does not come into it."""
 
-    parent = "/lxcfs-py-engines"
     handlers = ("pyproc", "runc-view")
 
     def __init__(self, scale: float) -> None:
         self.scale = scale
         self.base = Path(tempfile.mkdtemp(prefix="lxcfs-py-engines-"))  # not pytest's: names of sockets are short
+        self.parent = f"/{self.base.name}"
         self.bin, self.etc = self.base / "bin", self.base / "etc"
         self.socket = self.base / "containerd.sock"
         self.docker = {
@@ -112,7 +114,9 @@ class Here(Machine):
         leaks.remove_cgroups(self.parent, time.monotonic() + 30 * self.scale)
         shutil.rmtree(self.base)
         for path in self.named:
-            for at, _, _ in os.walk(path, topdown=False):
+            for at, _, files in os.walk(path, topdown=False):
+                if CACHE in files:
+                    os.unlink(f"{at}/{CACHE}")
                 os.rmdir(at)  # whatever else is there is not removed with it
 
     def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,8 @@ driver = "vfs"
 runroot = "{run}"
 graphroot = "{lib}"
 """
+SHIMS = "/run/containerd"
+"""What the shims of any containerd use under this name, wherever else all the rest is."""
 DAEMON = {"storage-driver": "vfs", "bridge": "none", "iptables": False, "ip6tables": False}
 """What Docker is told: no container has a network."""
 

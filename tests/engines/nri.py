@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ import grpc  # type: ignore[import-untyped]
 
 from tests import images
 from tests.engines import cri, engine
+from tests.engines.machine import SHIMS
 from tests.live.box import BIN
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ CRUN = ("crun", "libc6", "libcap2", "libseccomp2", "libsystemd0", "libyajl2")
 """Debian 12's crun takes no bundle of this containerd (specification 1.2), and this one needs its own libraries."""
 APPLETS = ("sh", "head", "grep", "sleep")
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
-PARENT = "/pyproc-nri"
+PARENT = f"/pyproc-nri-{os.getpid()}"
 """The cgroup that is the parent of all these."""
 CONFIG = """version = 2
 root = "{base}/root"
@@ -87,6 +87,7 @@ class Containerd:
         self.socket = self.base / "containerd.sock"
         self.programs = fetched("containerd") / "usr/bin"
         self.environment = {**box.environment, "PATH": f"{self.programs}:{os.environ['PATH']}"}
+        self.named = not os.path.exists(SHIMS)
         self.base.mkdir()
         (self.base / "plugins").mkdir()
         config = [CONFIG.format(base=self.base, image=engine.IMAGE)]
@@ -137,6 +138,7 @@ class Containerd:
         archive.write_bytes(images.docker_archive([layer], engine.IMAGE, Cmd=["/bin/sleep", "100000"]))
         self.ctr("images", "import", "--snapshotter", "native", archive)
         archive.unlink()
+        self.until(lambda: cri.knows(self.socket, engine.IMAGE))
 
     def plugin(self) -> subprocess.Popen[bytes]:
         """Start our plugin as a service does, and wait until it is registered."""
@@ -181,9 +183,8 @@ class Containerd:
         for at, names, _ in os.walk("/sys/fs/cgroup"):
             if PARENT[1:] in names:
                 os.rmdir(f"{at}/{PARENT[1:]}")
-        for name in ("s", "fifo", ""):
-            with contextlib.suppress(OSError):  # it is another's
-                os.rmdir(f"/run/containerd/{name}")
+        for at, _, _ in os.walk(SHIMS, topdown=False) if self.named else ():
+            os.rmdir(at)
         shutil.rmtree(self.base)
 
 

@@ -69,7 +69,7 @@ def here(scale: float) -> Iterator[Ordinary]:
         shutil.rmtree(base)
 
 
-def guest() -> Iterator[Ordinary]:
+def guest(machine: Machine, scale: float) -> Iterator[Ordinary]:
     """Yield a user who has a systemd, and whose commands that runs, as in a session."""
     host.run("useradd", "-m", "-u", str(UID), NAME)
     for file in ("subuid", "subgid"):
@@ -80,7 +80,9 @@ def guest() -> Iterator[Ordinary]:
         yield Ordinary(*AS_USER, *session, "systemd-run", "--user", "--pipe", "--wait", "--quiet", "--collect")
     finally:
         host.systemctl("stop", f"user@{UID}.service")
-        host.run("userdel", "-r", NAME)
+        machine.stop_serving()  # the agent that answers the user's calls would stay for a while
+        host.wait(lambda: host.run("userdel", "-r", NAME, check=False).returncode == 0, scale)
+        machine.serve()
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +95,7 @@ def user(
         archive = Path(directory, "image.tar")
         machine.run("podman", "save", "--quiet", "--format", "docker-archive", "--output", archive, IMAGE)
         archive.chmod(0o644)
-        for found in here(time_scale) if lane == "here" else guest():
+        for found in here(time_scale) if lane == "here" else guest(machine, time_scale):
             found.shell(f"podman load --quiet --input {archive}")
             yield found
 

@@ -32,6 +32,7 @@ def test_the_unit_is_sound() -> None:
     """systemd finds nothing to say about it, and little that it could do."""
     done = host.run("systemd-analyze", "verify", "--man=no", UNIT)
     assert done.stdout + done.stderr == ""
+    assert about("StartLimitIntervalUSec", UNIT) == "0"  # it is started again however often it was killed
     text = host.run("systemd-analyze", "security", "--no-pager", UNIT).stdout
     found = re.search(r"Overall exposure level for \S+: ([\d.]+)", text)
     assert found and float(found[1]) <= EXPOSURE, text

@@ -93,6 +93,47 @@ def test_a_runtime_that_comes_and_goes(running: subprocess.Popen[str], tmp_path:
     assert running.stderr.read() == ""
 
 
+def refusal(words: str) -> bytes:
+    """Return what a runtime says that won't have us."""
+    return frames.pack(frames.Frame(frames.RUNTIME, 1, frames.RESPONSE, messages.refusal(2, words)))
+
+
+@pytest.mark.parametrize(
+    ("said", "lines"),
+    [
+        (HEARD, ["containerd 1.7.24", "registered at ", "the runtime at "]),
+        (refusal("no\nREADY=0"), ["PATH: the runtime takes no plugin: no READY=0; see its log"]),
+    ],
+)
+def test_a_runtime_that_does_not_keep_us(
+    said: bytes, lines: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not asked again at once, whether it had registered us or not; one that kept us for long is."""
+    path = str(tmp_path / "nri.sock")
+    listening = sockets.listen(path)
+    listening.socket.settimeout(60)
+
+    def runtime() -> None:
+        end, _address = listening.socket.accept()
+        with end:
+            end.sendall(said)
+            end.shutdown(socket.SHUT_WR)
+            while end.recv(1 << 16):
+                pass
+
+    for soon in (True, False):
+        thread = threading.Thread(target=runtime)
+        thread.start()
+        assert service._Service(path, IDENTITY, HOOK).once() is soon
+        thread.join(60)
+        monkeypatch.setattr(service, "LONGEST_PAUSE_SECONDS", 0)
+        written = capsys.readouterr().err.splitlines()
+        assert len(written) == len(lines)
+        for line, expected in zip(written, lines, strict=True):
+            assert line.startswith(f"lxcfs-py: {expected.replace('PATH', path)}")
+    listening.close()
+
+
 def test_a_runtime_that_talks_nonsense(running: subprocess.Popen[str], tmp_path: Path) -> None:
     """It is left, and tried again."""
     assert running.stderr is not None

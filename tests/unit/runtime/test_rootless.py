@@ -127,7 +127,7 @@ def test_who_is_root_already(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("raised", "code"), [(None, 3), (BrokenPipeError(), 141), (KeyboardInterrupt(), 130)])
 def test_how_a_verb_among_a_users_ids_ends(
-    monkeypatch: pytest.MonkeyPatch, raised: BaseException | None, code: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException | None, code: int
 ) -> None:
     """A verb that works in a user namespace has the exit code it would have without."""
 
@@ -138,6 +138,7 @@ def test_how_a_verb_among_a_users_ids_ends(
 
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(places, "USER", 1000)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # else a directory in /tmp is made for it
     monkeypatch.setattr(prune, "run", run)
     monkeypatch.setattr(sys, "argv", ["pyproc", "prune"])
     assert cli.main("pyproc") == code
