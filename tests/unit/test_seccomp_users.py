@@ -8,6 +8,7 @@ import mmap
 import os
 import socket
 import subprocess
+import sys
 from contextlib import closing
 from select import epoll
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from lxcfs_py.loads import Load, Loads, Seen
 from lxcfs_py.seccomp import desk, memory, protocol, users
 from lxcfs_py.seccomp.arrivals import Arrivals
 from lxcfs_py.seccomp.desk import Desk
+from lxcfs_py.seccomp.partings import Partings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,6 +147,15 @@ def test_what_is_no_listener(agent: Agent, text: bytes) -> None:
     assert len(os.listdir("/proc/self/fd")) == before - 2
 
 
+def test_who_sends_no_end_of_descriptors(agent: Agent) -> None:
+    """He holds no more of the agent's than a state has use for."""
+    while agent.at in agent.arrivals:
+        sockets.send_fds(agent.user, b"{", [0, 1])
+        agent.arrivals.take(agent.at)
+        assert len(os.listdir("/proc/self/fd")) < 50
+    assert agent.said() == (3, "", [])
+
+
 def test_who_sends_no_more(agent: Agent) -> None:
     """Nobody is waited for: what has not come yet is no reason to stop."""
     agent.arrivals.take(agent.at)
@@ -165,7 +176,10 @@ class Agents(Desk):
 
     def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
         self.begun.append(trio.current_time())
-        return subprocess.Popen(["sh", "-c", self._command], stdin=control.fileno())
+        found = subprocess.Popen(["sh", "-c", self._command], stdin=control.fileno())
+        if self._command == "exit":
+            found.wait()  # or the clock jumps while it begins
+        return found
 
 
 def test_a_user_without_listeners_has_no_agent() -> None:
@@ -174,7 +188,7 @@ def test_a_user_without_listeners_has_no_agent() -> None:
 
     async def main() -> None:
         ours, theirs = trio.socket.socketpair()
-        with theirs:
+        with ours, theirs:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(found.serve)
                 nursery.start_soon(found.receive, 0, ours, 5.0)
@@ -187,6 +201,75 @@ def test_a_user_without_listeners_has_no_agent() -> None:
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0.02))
     assert (found.ended, found.agent_pid, len(found.begun), found.lines) == (True, 0, 1, [])
     os.close(found.memory)
+
+
+def test_whose_agent_is_held_up_has_a_desk() -> None:
+    """Else each desk would have forgotten the agents that can't end, and there would be ever more of them."""
+    found = Agents(7, "exec sleep 1000")
+    held_up = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    found._abandoned.append(held_up)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(found.serve)
+            await trio.sleep(5 * users.LINGER_SECONDS)
+            assert not found.ended
+            held_up.communicate()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0.02))
+    assert (found.ended, len(found.begun)) == (True, 1)
+    os.close(found.memory)
+
+
+LINGERING = """
+import socket, struct, sys
+listening = socket.create_server(("127.0.0.1", 0))
+lingers = socket.create_connection(listening.getsockname())
+lingers.setblocking(False)
+lingers.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 1000))
+try:
+    while True:
+        lingers.send(bytes(1 << 16))
+except BlockingIOError:
+    pass
+"""
+"""Who lets go of this connection last waits for a quarter of an hour."""
+
+
+def test_what_is_left_in_a_connection() -> None:
+    """It is another process's to let go of, and then nobody has it; what is empty is closed at once."""
+    lines = list[str]()
+    partings = Partings(lines.append)
+    reader, writer = os.pipe()
+    empty, full = socket.socketpair(), socket.socketpair()
+    script = (
+        LINGERING
+        + "socket.send_fds(socket.socket(fileno=int(sys.argv[1])), [b'x'], [lingers.fileno(), int(sys.argv[2])])"
+    )
+    descriptors = full[1].fileno(), writer
+    subprocess.run([sys.executable, "-c", script, *map(str, descriptors)], pass_fds=descriptors, check=True)
+    os.close(writer)
+
+    async def main() -> None:
+        ours = [trio.socket.from_stdlib_socket(each) for each in (empty[0], full[0])]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partings.serve)
+            for each in ours:
+                partings.add(each)
+            assert [each.fileno() < 0 for each in ours] == [True, False]
+            assert full[1].recv(1) == b"", "it has not ended"
+            with trio.fail_after(60):
+                await trio.lowlevel.wait_readable(reader)
+                while partings._processes:
+                    await trio.sleep(0.05)
+            assert ours[1].fileno() < 0
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    assert (os.read(reader, 1), lines) == (b"", [])
+    os.close(reader)
+    for _, theirs in (empty, full):
+        theirs.close()
 
 
 def test_an_agent_that_is_killed_again_and_again() -> None:
