@@ -69,8 +69,8 @@ LABELLING: dict[str, tuple[str, Callable[[int], bytes]]] = {
 class Label(Record):
     """What is to be written before the command is executed, and where.
 
-    The kernel takes it from who has the file opened since its execve alone, and of no other process's (with ``--init``
-    the command's is a child of who found the directory). So the program opens it: below a directory that was found to
+    The kernel takes it from who has opened the file since its execve alone, and of no other process (with ``--init``
+    the command is a child of who found the directory). So the program opens it: below a directory that was found to
     be right, and nothing mounted on the way meanwhile.
     """
 
