@@ -247,12 +247,11 @@ class Desk:
                 data, rights, *_ = await control.recvmsg(protocol.STATE_BYTES, space, socket.MSG_CMSG_CLOEXEC)
             except OSError:
                 data = b""
-            if not data:
+            if len(data) < len(protocol.place(0)):
                 scope.cancel()
                 return
             slot, id_ = protocol.parse_place(data)
-            for _, _, content in rights:
-                (descriptor,) = array.array("i", content)
+            for descriptor in (each for _, _, content in rights for each in array.array("i", content)):
                 if not protocol.is_listener(descriptor):  # not closed: whatever it is, closing it might take for ever
                     self._log(f"seccomp: the {self._name} sent something else than a listener")
                 elif slot not in self.coming:

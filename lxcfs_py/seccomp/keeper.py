@@ -48,6 +48,7 @@ class Keeper:
         self, host: Host, messages: int, loads: int, calls: int, store: Store, log: Callable[[str], None]
     ) -> None:  # fmt: skip
         self._host, self._messages, self._log = host, messages, log
+        os.fchmod(loads, 0o600)  # users' agents may not open it anew, to write
         self._loads_seen = os.open(f"/proc/self/fd/{loads}", os.O_RDONLY | os.O_CLOEXEC)
         self._store = store
         os.ftruncate(calls, protocol.MEMORY_BYTES)

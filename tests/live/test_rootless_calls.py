@@ -196,6 +196,8 @@ def test_whose_agent_it_is(mine: Users) -> None:
     assert (int(found["CapPrm"], 16), int(found["CapEff"], 16), found["NoNewPrivs"]) == (0, 0, "1")
     assert Path(f"/proc/{agent}/oom_score_adj").read_text() == f"{users.OOM_SCORE_ADJ}\n"
     assert os.getpriority(os.PRIO_PROCESS, agent) == users.NICE
+    names = {os.readlink(each): each.stat().st_mode & 0o777 for each in Path(f"/proc/{agent}/fd").iterdir()}
+    assert [mode for name, mode in names.items() if "lxcfs-py-loads" in name] == [0o600], names
     look = f"cat /proc/{agent}/mem >/dev/null; ls -l /proc/{agent}/fd; cat /proc/{agent}/environ"
     tried = mine.other("sh", "-c", look)
     assert tried.stderr.count("Permission denied") == 3, tried

@@ -170,6 +170,7 @@ class Agents(Desk):
     def __init__(self, uid: int, command: str) -> None:
         self.lines: list[str] = []
         self.begun: list[float] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
         self._command = command
         super().__init__(uid, os.memfd_create("slots"), Host(), (0, 0), lambda *_: None, self.lines.append)
         os.ftruncate(self.memory, protocol.MEMORY_BYTES)
@@ -179,6 +180,7 @@ class Agents(Desk):
         found = subprocess.Popen(["sh", "-c", self._command], stdin=control.fileno())
         if self._command == "exit":
             found.wait()  # or the clock jumps while it begins
+        self.processes.append(found)
         return found
 
 
@@ -298,6 +300,26 @@ def test_an_agent_that_is_killed_and_not_needed() -> None:
     trio.run(found.serve, clock=trio.testing.MockClock(autojump_threshold=0.02))
     os.close(found.memory)
     assert found.ended and len(found.begun) < 12
+
+
+def test_an_agent_that_says_nonsense() -> None:
+    """It is replaced, and nothing else ends."""
+    found = Agents(7, "printf x >&0; exec sleep 1000")
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(found.serve)
+            with trio.fail_after(60):
+                while len(found.begun) < 2:
+                    await trio.sleep(0.05)
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    for each in found.processes:
+        each.kill()
+        each.wait()
+    os.close(found.memory)
+    assert found.lines[0] == "seccomp: agent of user 7 ended; another one starts"
 
 
 def test_seen_loads() -> None:
