@@ -183,6 +183,13 @@ class Agents(Desk):
         self.processes.append(found)
         return found
 
+    def end(self) -> None:
+        """Leave nothing."""
+        for each in self.processes:
+            each.kill()
+            each.wait()
+        os.close(self.memory)
+
 
 def test_a_user_without_listeners_has_no_agent() -> None:
     """Its agent ends when it has rested for a while, and not before the last connection has been dealt with."""
@@ -202,7 +209,7 @@ def test_a_user_without_listeners_has_no_agent() -> None:
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0.02))
     assert (found.ended, found.agent_pid, len(found.begun), found.lines) == (True, 0, 1, [])
-    os.close(found.memory)
+    found.end()
 
 
 def test_whose_agent_is_held_up_has_a_desk() -> None:
@@ -220,7 +227,7 @@ def test_whose_agent_is_held_up_has_a_desk() -> None:
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0.02))
     assert (found.ended, len(found.begun)) == (True, 1)
-    os.close(found.memory)
+    found.end()
 
 
 LINGERING = """
@@ -285,7 +292,7 @@ def test_an_agent_that_is_killed_again_and_again() -> None:
                 await found.serve()
 
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0.02))
-        os.close(found.memory)
+        found.end()
         assert not found.ended
         return [after - before for before, after in zip(found.begun, found.begun[1:], strict=False)]
 
@@ -298,7 +305,7 @@ def test_an_agent_that_is_killed_and_not_needed() -> None:
     """A user's place is free again."""
     found = Agents(7, "exit")
     trio.run(found.serve, clock=trio.testing.MockClock(autojump_threshold=0.02))
-    os.close(found.memory)
+    found.end()
     assert found.ended and len(found.begun) < 12
 
 
@@ -315,10 +322,7 @@ def test_an_agent_that_says_nonsense() -> None:
             nursery.cancel_scope.cancel()
 
     trio.run(main)
-    for each in found.processes:
-        each.kill()
-        each.wait()
-    os.close(found.memory)
+    found.end()
     assert found.lines[0] == "seccomp: agent of user 7 ended; another one starts"
 
 
