@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -111,7 +112,9 @@ class Supervisor:
     async def _write_log(self) -> None:
         messages = trio.socket.from_stdlib_socket(self.messages)
         while True:
-            self.limiter.write(log.unpack(await messages.recv(log.MOST_BYTES)))
+            message = await messages.recv(log.MOST_BYTES)
+            with suppress(ValueError):  # users' agents send, too: whatever they are made to say, it ends nothing
+                self.limiter.write(log.unpack(message))
 
     async def _wait_for_signal(self, scope: trio.CancelScope) -> None:
         signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)

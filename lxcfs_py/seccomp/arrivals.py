@@ -26,7 +26,8 @@ class Arrival:
         data, descriptors = sockets.recv_fds(self.connection, protocol.STATE_BYTES, protocol.FDS)
         self.text += data
         self.descriptors += descriptors
-        return not data or len(self.text) > protocol.STATE_BYTES or protocol.parse_state(self.text) is not None
+        much = len(self.text) > protocol.STATE_BYTES or len(self.descriptors) > protocol.FDS
+        return not data or much or protocol.parse_state(self.text) is not None
 
     def listener(self) -> tuple[Sent, int] | None:
         """Return what was said and the listener, None if there is none."""

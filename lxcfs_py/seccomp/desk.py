@@ -99,15 +99,14 @@ class Desk:
         await self._pass(slot)
 
     async def receive(self, slot: int, connection: trio.socket.SocketType, seconds: float) -> None:
-        """Have the agent take what a user brings within so many seconds."""
+        """Have the agent take what a user brings within so many seconds; it is the caller's to close."""
         self.coming[slot] = coming = Coming(connection, trio.Event())
-        with connection:
-            await self._pass(slot)
-            with trio.move_on_after(seconds):
-                await coming.taken.wait()
-            if not coming.taken.is_set():
-                connection.shutdown(socket.SHUT_RDWR)  # the agent sees it, and says so
-                await coming.taken.wait()
+        await self._pass(slot)
+        with trio.move_on_after(seconds):
+            await coming.taken.wait()
+        if not coming.taken.is_set():
+            connection.shutdown(socket.SHUT_RDWR)  # the agent sees it, and says so
+            await coming.taken.wait()
 
     def _taken(self, slot: int) -> None:
         self._passed.discard(slot)
@@ -147,12 +146,22 @@ class Desk:
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS) if self.uid else PAUSE_SECONDS
             else:
                 pause = PAUSE_SECONDS
-            if pause == LONGEST_PAUSE_SECONDS and not self.held and not self.coming:
+            if pause == LONGEST_PAUSE_SECONDS and self._idle:
                 self.ended = True  # it is killed whenever it begins, and nobody needs it
                 return
             while self.stuck:
                 await trio.sleep(PAUSE_SECONDS)
-                self._abandoned = [each for each in self._abandoned if each.poll() is None]
+                self._count()
+
+    def _count(self) -> None:
+        """Forget the abandoned that have ended."""
+        self._abandoned = [each for each in self._abandoned if each.poll() is None]
+
+    @property
+    def _idle(self) -> bool:
+        """Whether there is nothing to do, and nobody whose end is waited for: another desk would not know of him."""
+        self._count()
+        return not self.held and not self.coming and not self._abandoned
 
     @property
     def _name(self) -> str:
@@ -185,7 +194,7 @@ class Desk:
         idle = False
         while True:
             await trio.sleep(users.LINGER_SECONDS)
-            before, idle = idle, not self.held and not self.coming
+            before, idle = idle, self._idle
             if before and idle:
                 self.ended = True
                 scope.cancel()
@@ -201,7 +210,8 @@ class Desk:
                     await trio.lowlevel.wait_readable(pidfd)
             finally:
                 os.close(pidfd)
-        self._abandoned = [each for each in (*self._abandoned, agent) if each.poll() is None]
+        self._abandoned.append(agent)
+        self._count()
 
     async def _watch(self, scope: trio.CancelScope) -> None:
         """End this agent's time when it is held up."""
@@ -237,12 +247,11 @@ class Desk:
                 data, rights, *_ = await control.recvmsg(protocol.STATE_BYTES, space, socket.MSG_CMSG_CLOEXEC)
             except OSError:
                 data = b""
-            if not data:
+            if len(data) < len(protocol.place(0)):
                 scope.cancel()
                 return
             slot, id_ = protocol.parse_place(data)
-            for _, _, content in rights:
-                (descriptor,) = array.array("i", content)
+            for descriptor in (each for _, _, content in rights for each in array.array("i", content)):
                 if not protocol.is_listener(descriptor):  # not closed: whatever it is, closing it might take for ever
                     self._log(f"seccomp: the {self._name} sent something else than a listener")
                 elif slot not in self.coming:

@@ -19,6 +19,7 @@ from lxcfs_py import sockets
 from lxcfs_py.procfs import status
 from lxcfs_py.seccomp import protocol, users
 from lxcfs_py.seccomp.desk import PAUSE_SECONDS, Desk
+from lxcfs_py.seccomp.partings import Partings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -47,6 +48,7 @@ class Keeper:
         self, host: Host, messages: int, loads: int, calls: int, store: Store, log: Callable[[str], None]
     ) -> None:  # fmt: skip
         self._host, self._messages, self._log = host, messages, log
+        os.fchmod(loads, 0o600)  # users' agents may not open it anew, to write
         self._loads_seen = os.open(f"/proc/self/fd/{loads}", os.O_RDONLY | os.O_CLOEXEC)
         self._store = store
         os.ftruncate(calls, protocol.MEMORY_BYTES)
@@ -55,6 +57,7 @@ class Keeper:
         self._root = Desk(0, calls, host, (messages, loads), self._put, log)
         self._users: dict[int, Desk] = {}
         self._strangers = 0
+        self._partings = Partings(log)
         with open(f"{host.proc}/self/status", "rb") as file:
             self._capabilities = status.effective(file.read())
         self._listening, self._listening_to_users = self._restore()
@@ -111,6 +114,7 @@ class Keeper:
         """Do all of it until it is cancelled; the agents are left to serve what they have."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._root.serve)
+            nursery.start_soon(self._partings.serve)
             for desk in self._users.values():
                 nursery.start_soon(self._serve_user, desk)
             nursery.start_soon(self._accept, self._listening, nursery, self._take)
@@ -126,6 +130,8 @@ class Keeper:
     ) -> None:
         ours = trio.socket.from_stdlib_socket(listening.socket)
         while True:
+            while listening is self._listening_to_users and self._partings.full:
+                await trio.sleep(PAUSE_SECONDS)
             try:
                 connection, _ = await ours.accept()
             except OSError as error:
@@ -173,6 +179,12 @@ class Keeper:
 
     async def _admit(self, connection: trio.socket.SocketType, nursery: trio.Nursery) -> None:
         """Have a user's agent take what it brings, or say why not."""
+        try:
+            await self._receive(connection, nursery)
+        finally:
+            self._partings.add(connection)
+
+    async def _receive(self, connection: trio.socket.SocketType, nursery: trio.Nursery) -> None:
         uid = users.peer(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, users.PEER.size))
         why = await self._begin(uid, nursery)
         desk = self._users.get(uid)
@@ -181,7 +193,7 @@ class Keeper:
             why = users.refusal(uid, len(desk.held), len(desk.coming), everyone, self._most, stuck=desk.stuck)
         if desk is None or why:
             self._log(f"seccomp: a listener is refused: {why}")
-            with connection, suppress(OSError):
+            with suppress(OSError):
                 await connection.send(why.encode())
             return
         await desk.receive(desk.free(users.MOST_LISTENERS), connection, STATE_SECONDS)
@@ -243,6 +255,7 @@ class Keeper:
                 listening.close()
         for desk in self._desks:
             desk.close()
+        self._partings.close()
         self._store.close()
 
 

@@ -123,6 +123,7 @@ def parse_state(data: bytes) -> Sent | None:
         state = json_text.loads(data)
         names, id_ = state["fds"], state["state"]["id"]
         listener = names.index(LISTENER_NAME)
+        id_.encode("utf-8", "surrogateescape")  # (JSON can say halves of characters)
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return None
     return Sent(id_, listener) if isinstance(id_, str) and len(id_) < 256 else None

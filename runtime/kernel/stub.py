@@ -50,7 +50,7 @@ LABELLING: dict[str, tuple[str, Callable[[int], bytes]]] = {
     "x86_64": (
         "4c8d053d000000 418b7804 498d7020 498d5008 6a18415a b8b5010000 0f05"  # openat2 the file in the directory
         "4189c1 6a0358 0f05"  # close the directory
-        "4489cf 498d7030 418b10 6a0158 0f05"  # write the label
+        "4489cf 498d7040 418b10 6a0158 0f05"  # write the label
         "39d0 7406 4883642408 00"  # unless all of it was taken the command's path is none
         "e9",  # jump behind the label
         lambda size: pack("=i", size),
@@ -58,7 +58,7 @@ LABELLING: dict[str, tuple[str, Callable[[int], bytes]]] = {
     "aarch64": (
         "89020010 200540b9 21810091 22210091 030380d2 a83680d2 010000d4"  # openat2 the file in the directory
         "ea03002a 200540b9 280780d2 010000d4"  # close the directory
-        "e0030a2a 21c10091 220140b9 080880d2 010000d4"  # write the label
+        "e0030a2a 21010191 220140b9 080880d2 010000d4"  # write the label
         "1f0002eb 40000054 ff0700f9",  # unless all of it was taken the command's path is none
         lambda size: pack("=I", 0x14000000 | (size // 4 + 1)),  # jump behind the label
     ),
@@ -69,14 +69,15 @@ LABELLING: dict[str, tuple[str, Callable[[int], bytes]]] = {
 class Label(Record):
     """What is to be written before the command is executed, and where.
 
-    The kernel takes it from who has the file opened since its execve alone, so the program opens it: in a directory
-    that was found to be right, and nothing mounted there meanwhile.
+    The kernel takes it from who has opened the file since its execve alone, and of no other process (with ``--init``
+    the command is a child of who found the directory). So the program opens it: below a directory that was found to
+    be right, and nothing mounted on the way meanwhile.
     """
 
     directory: int
     """Open; the program closes it."""
     name: str
-    """Of at most 15 bytes."""
+    """A path, of at most 31 bytes. A link on it is followed, unless it is one of /proc's jumping ones."""
     text: str
 
 
@@ -97,8 +98,8 @@ def image(path: str, machine: str, label: Label | None = None, *, init: bool = F
 
 def _labelling(label: Label, machine: str) -> bytes:
     text = label.text.encode("utf-8", "surrogateescape")
-    how = os.O_WRONLY | os.O_CLOEXEC, 0, mountapi.RESOLVE_NO_XDEV | mountapi.RESOLVE_NO_SYMLINKS
-    data = pack("=Ii3Q16s", len(text), label.directory, *how, label.name.encode()) + text
+    how = os.O_WRONLY | os.O_CLOEXEC, 0, mountapi.RESOLVE_NO_XDEV | mountapi.RESOLVE_NO_MAGICLINKS
+    data = pack("=Ii3Q32s", len(text), label.directory, *how, label.name.encode()) + text
     data += bytes(-len(data) % 4)
     code, jump = LABELLING[machine]
     return bytes.fromhex(code) + jump(len(data)) + data

@@ -95,23 +95,22 @@ def opened(process: Mapping[str, Any]) -> Label | None:
     """Return what the command's process is to write, inside the container: None without a label.
 
     The container may mount something else over its /proc at any moment, and would have the command run without
-    its label, or our words written to another file (CVE-2025-52881). So we hold the directory of a procfs that is a
-    whole one, found without crossing a mount: from there the file is opened the same way.
+    its label, or our words written to another file (CVE-2025-52881). So we hold the top of a procfs that is a whole
+    one: from there the file is opened, by whoever becomes the command, without crossing a mount.
     """
     if (found := of(process)) is None:
         return None
     path, text = found
-    place, _, name = path.removeprefix("/proc/").rpartition("/")
+    name = path.removeprefix("/proc/")
     try:
         top = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         if mountapi.file_system(top) != mountapi.PROC_SUPER_MAGIC or os.fstat(top).st_ino != PROC_ROOT_INO:
             raise OSError(errno.EXDEV, "it is no procfs, or a part of one", "/proc")
-        directory = mountapi.open_unmounted(top, place, os.O_PATH | os.O_DIRECTORY)
-        os.close(top)
+        os.close(mountapi.open_unmounted(top, name, os.O_PATH))
     except OSError as error:
         hint = "mount a procfs at /proc in the container, and nothing over its parts"
         raise RunError(f"{text!r} can't be said to the kernel: {reason(error)}", hint) from error
-    return Label(directory=directory, name=name, text=text)
+    return Label(directory=top, name=name, text=text)
 
 
 def apply(label: Label) -> None:

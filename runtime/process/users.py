@@ -42,7 +42,7 @@ def number(text: str) -> int | None:
 def _rows(data: bytes, columns: int) -> Iterator[list[str]]:
     for line in data.decode("utf-8", "surrogateescape").split("\n"):
         fields = line.split(":")
-        if len(fields) >= columns and not line.startswith("#"):
+        if len(fields) >= columns and not line.startswith("#") and "\0" not in line:  # (no variable can hold one)
             yield fields
 
 

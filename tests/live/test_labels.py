@@ -124,6 +124,10 @@ def test_option(profile: None, tmp_path: Path, time_scale: float) -> None:
 
     assert run(f"apparmor={PROFILE}").stdout == f"{PROFILE} (enforce)\n"
     assert run("apparmor=unconfined").stdout.startswith("unconfined\n")
+    below = box.run(
+        "--rm", "--init", "--proc-view=off", "--security-opt", f"apparmor={PROFILE}", "sh", "-c", WHO, check=False
+    )
+    assert below.stdout == f"{PROFILE} (enforce)\n", below.stderr
     refused = run("apparmor=nosuch")
     assert (refused.returncode, UNKNOWN in refused.stderr) == (125, True)
     assert box.left() == []
@@ -144,7 +148,7 @@ REDIRECTED = """
 import os, subprocess, sys
 from runtime.process import command, labels
 labels.SELINUX = "/proc/self/oom_score_adj"
-victim, evil, aside = sys.argv[1:]
+victim, evil, aside, init = sys.argv[1:]
 
 def meanwhile():
     def mount(*arguments): subprocess.run(["mount", *arguments], check=True)
@@ -160,19 +164,23 @@ command.apply({
     "args": ["cat", f"{aside}/self/oom_score_adj"], "env": [], "noNewPrivileges": False, "selinuxLabel": "500",
     "user": {"uid": 0, "gid": 0, "additionalGids": []},
     "capabilities": dict.fromkeys(("bounding", "effective", "permitted", "inheritable", "ambient"), ()),
-}, "/bin/cat", meanwhile)
+}, "/bin/cat", meanwhile, init=init == "init")
 """
 """Nobody's label: another file of the same process's takes it, and keeps it over the execve."""
 
 
 @pytest.mark.anywhere
-def test_a_proc_that_becomes_another(tmp_path: Path) -> None:
-    """What is mounted over /proc once it was found right gets neither the label nor its own program executed."""
+@pytest.mark.parametrize("init", ["", "init"])
+def test_a_proc_that_becomes_another(tmp_path: Path, init: str) -> None:
+    """What is mounted over /proc once it was found right gets neither the label nor its own program executed.
+
+    And the label is the command's, whoever it is a child of.
+    """
     victim, evil, aside = (tmp_path / name for name in ("victim", "evil", "aside"))
     victim.touch()
     evil.write_text("#!/bin/sh\necho evil\n")
     evil.chmod(0o755)
     aside.mkdir()
-    python = [sys.executable, "-c", REDIRECTED, str(victim), str(evil), str(aside)]
+    python = [sys.executable, "-c", REDIRECTED, str(victim), str(evil), str(aside), init]
     done = subprocess.run(["unshare", "-m", *python], capture_output=True, text=True, check=False)
     assert (done.stdout, victim.read_text()) == ("500\n", ""), done.stderr

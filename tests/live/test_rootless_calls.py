@@ -22,6 +22,7 @@ from tests.live.box import BIN, Box
 from tests.live.test_rootless import PRIVILEGES, UID, User
 from tests.live.test_seccomp import LOOP, NEVER, agents, listeners
 from tests.live.test_takeover import ACTS, processes
+from tests.unit.test_seccomp_users import LINGERING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -195,6 +196,8 @@ def test_whose_agent_it_is(mine: Users) -> None:
     assert (int(found["CapPrm"], 16), int(found["CapEff"], 16), found["NoNewPrivs"]) == (0, 0, "1")
     assert Path(f"/proc/{agent}/oom_score_adj").read_text() == f"{users.OOM_SCORE_ADJ}\n"
     assert os.getpriority(os.PRIO_PROCESS, agent) == users.NICE
+    names = {os.readlink(each): each.stat().st_mode & 0o777 for each in Path(f"/proc/{agent}/fd").iterdir()}
+    assert [mode for name, mode in names.items() if "lxcfs-py-loads" in name] == [0o600], names
     look = f"cat /proc/{agent}/mem >/dev/null; ls -l /proc/{agent}/fd; cat /proc/{agent}/environ"
     tried = mine.other("sh", "-c", look)
     assert tried.stderr.count("Permission denied") == 3, tried
@@ -281,6 +284,36 @@ sys.stdin.read()
         assert hostile.stdin
         hostile.stdin.close()
     assert mine.run("--rm", "--", "getconf", "_PHYS_PAGES").stdout == "16384\n"
+
+
+def test_who_is_refused_and_leaves_something(mine: Users) -> None:
+    """Nobody waits until what was sent by a connection that is refused lets itself be closed."""
+    text = (
+        LINGERING
+        + """
+answers = []
+for _ in range(40):
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(path)
+    socket.send_fds(connection, [b'x'], [lingers.fileno()])
+    answers.append(connection)
+print(sum(b'nothing came yet' in each.recv(500) for each in answers), flush=True)
+"""
+    )
+    daemon = mine.daemon
+    with mine.script(text) as hostile:
+        assert hostile.stdout
+        assert int(hostile.stdout.readline()) > 0
+    assert mine.roots("-m", "64m", "--", "getconf", "_PHYS_PAGES").stdout == "16384\n"
+    assert mine.run("--rm", "--", "getconf", "_PHYS_PAGES").stdout == "16384\n"
+    assert mine.daemon == daemon
+    wait_for(mine, lambda: not children(daemon, "sleep"))
+
+
+def children(pid: int, name: str) -> list[int]:
+    """Return a process's children of that name."""
+    found = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return [each for each in found if Path(f"/proc/{each}/comm").read_text() == f"{name}\n"]
 
 
 def test_who_has_no_account(mine: Users) -> None:

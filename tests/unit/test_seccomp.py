@@ -163,6 +163,8 @@ def test_any_state_is_read_or_refused(data: object) -> None:
     sent = data if isinstance(data, bytes) else repr(data).replace("'", '"').encode("utf-8", "replace")
     for text in (sent, b'{"fds": %s, "state": {"id": 1}}' % sent, b"[" * 9000, b'{"fds": ["seccompFd"], "state": 1}'):
         assert protocol.parse_state(text) is None
+    half = rb'{"fds": ["seccompFd"], "state": {"id": "\ud800"}}'
+    assert protocol.parse_state(half) is None, "no message can say it"
 
 
 @given(st.integers(0, protocol.SLOTS - 1), st.text(st.characters(codec="utf-8"), max_size=255))

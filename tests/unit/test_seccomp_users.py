@@ -8,6 +8,7 @@ import mmap
 import os
 import socket
 import subprocess
+import sys
 from contextlib import closing
 from select import epoll
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from lxcfs_py.loads import Load, Loads, Seen
 from lxcfs_py.seccomp import desk, memory, protocol, users
 from lxcfs_py.seccomp.arrivals import Arrivals
 from lxcfs_py.seccomp.desk import Desk
+from lxcfs_py.seccomp.partings import Partings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,6 +147,15 @@ def test_what_is_no_listener(agent: Agent, text: bytes) -> None:
     assert len(os.listdir("/proc/self/fd")) == before - 2
 
 
+def test_who_sends_no_end_of_descriptors(agent: Agent) -> None:
+    """He holds no more of the agent's than a state has use for."""
+    while agent.at in agent.arrivals:
+        sockets.send_fds(agent.user, b"{", [0, 1])
+        agent.arrivals.take(agent.at)
+        assert len(os.listdir("/proc/self/fd")) < 50
+    assert agent.said() == (3, "", [])
+
+
 def test_who_sends_no_more(agent: Agent) -> None:
     """Nobody is waited for: what has not come yet is no reason to stop."""
     agent.arrivals.take(agent.at)
@@ -159,13 +170,25 @@ class Agents(Desk):
     def __init__(self, uid: int, command: str) -> None:
         self.lines: list[str] = []
         self.begun: list[float] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
         self._command = command
         super().__init__(uid, os.memfd_create("slots"), Host(), (0, 0), lambda *_: None, self.lines.append)
         os.ftruncate(self.memory, protocol.MEMORY_BYTES)
 
     def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
         self.begun.append(trio.current_time())
-        return subprocess.Popen(["sh", "-c", self._command], stdin=control.fileno())
+        found = subprocess.Popen(["sh", "-c", self._command], stdin=control.fileno())
+        if self._command == "exit":
+            found.wait()  # or the clock jumps while it begins
+        self.processes.append(found)
+        return found
+
+    def end(self) -> None:
+        """Leave nothing."""
+        for each in self.processes:
+            each.kill()
+            each.wait()
+        os.close(self.memory)
 
 
 def test_a_user_without_listeners_has_no_agent() -> None:
@@ -174,7 +197,7 @@ def test_a_user_without_listeners_has_no_agent() -> None:
 
     async def main() -> None:
         ours, theirs = trio.socket.socketpair()
-        with theirs:
+        with ours, theirs:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(found.serve)
                 nursery.start_soon(found.receive, 0, ours, 5.0)
@@ -186,7 +209,76 @@ def test_a_user_without_listeners_has_no_agent() -> None:
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0.02))
     assert (found.ended, found.agent_pid, len(found.begun), found.lines) == (True, 0, 1, [])
-    os.close(found.memory)
+    found.end()
+
+
+def test_whose_agent_is_held_up_has_a_desk() -> None:
+    """Else each desk would have forgotten the agents that can't end, and there would be ever more of them."""
+    found = Agents(7, "exec sleep 1000")
+    held_up = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    found._abandoned.append(held_up)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(found.serve)
+            await trio.sleep(5 * users.LINGER_SECONDS)
+            assert not found.ended
+            held_up.communicate()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0.02))
+    assert (found.ended, len(found.begun)) == (True, 1)
+    found.end()
+
+
+LINGERING = """
+import socket, struct, sys
+listening = socket.create_server(("127.0.0.1", 0))
+lingers = socket.create_connection(listening.getsockname())
+lingers.setblocking(False)
+lingers.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 1000))
+try:
+    while True:
+        lingers.send(bytes(1 << 16))
+except BlockingIOError:
+    pass
+"""
+"""Who lets go of this connection last waits for a quarter of an hour."""
+
+
+def test_what_is_left_in_a_connection() -> None:
+    """It is another process's to let go of, and then nobody has it; what is empty is closed at once."""
+    lines = list[str]()
+    partings = Partings(lines.append)
+    reader, writer = os.pipe()
+    empty, full = socket.socketpair(), socket.socketpair()
+    script = (
+        LINGERING
+        + "socket.send_fds(socket.socket(fileno=int(sys.argv[1])), [b'x'], [lingers.fileno(), int(sys.argv[2])])"
+    )
+    descriptors = full[1].fileno(), writer
+    subprocess.run([sys.executable, "-c", script, *map(str, descriptors)], pass_fds=descriptors, check=True)
+    os.close(writer)
+
+    async def main() -> None:
+        ours = [trio.socket.from_stdlib_socket(each) for each in (empty[0], full[0])]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partings.serve)
+            for each in ours:
+                partings.add(each)
+            assert [each.fileno() < 0 for each in ours] == [True, False]
+            assert full[1].recv(1) == b"", "it has not ended"
+            with trio.fail_after(60):
+                await trio.lowlevel.wait_readable(reader)
+                while partings._processes:
+                    await trio.sleep(0.05)
+            assert ours[1].fileno() < 0
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    assert (os.read(reader, 1), lines) == (b"", [])
+    os.close(reader)
+    for _, theirs in (empty, full):
+        theirs.close()
 
 
 def test_an_agent_that_is_killed_again_and_again() -> None:
@@ -200,7 +292,7 @@ def test_an_agent_that_is_killed_again_and_again() -> None:
                 await found.serve()
 
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0.02))
-        os.close(found.memory)
+        found.end()
         assert not found.ended
         return [after - before for before, after in zip(found.begun, found.begun[1:], strict=False)]
 
@@ -213,8 +305,25 @@ def test_an_agent_that_is_killed_and_not_needed() -> None:
     """A user's place is free again."""
     found = Agents(7, "exit")
     trio.run(found.serve, clock=trio.testing.MockClock(autojump_threshold=0.02))
-    os.close(found.memory)
+    found.end()
     assert found.ended and len(found.begun) < 12
+
+
+def test_an_agent_that_says_nonsense() -> None:
+    """It is replaced, and nothing else ends."""
+    found = Agents(7, "printf x >&0; exec sleep 1000")
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(found.serve)
+            with trio.fail_after(60):
+                while len(found.begun) < 2:
+                    await trio.sleep(0.05)
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    found.end()
+    assert found.lines[0] == "seccomp: agent of user 7 ended; another one starts"
 
 
 def test_seen_loads() -> None:

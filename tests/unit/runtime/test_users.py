@@ -102,3 +102,10 @@ def test_no_link_leads_to_what_we_have_open(tmp_path: Path) -> None:
         (tmp_path / "passwd").symlink_to(f"/proc/self/fd/{held.fileno()}")
         assert users.read(str(tmp_path / "passwd")) == b""
     assert users.read(str(tmp_path / "host")) == b"root:x:7:7::/:\n"
+
+
+def test_a_home_that_no_variable_can_hold(tmp_path: Path) -> None:
+    """An entry with a zero byte is none: the command could not be executed with such an environment."""
+    (tmp_path / "passwd").write_bytes(b"root:x:0:0::/ro\0ot:/bin/sh\n")
+    process = {"user": {"uid": 0, "gid": 0}, "env": ["X=1"]}
+    assert users.complete(process, str(tmp_path))["env"] == ["X=1", "HOME=/"]
