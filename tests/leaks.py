@@ -21,6 +21,8 @@ ENGINES = ("/default", "/docker", "/kubepods", "/libpod_parent")
 NAMES = (b"lxcfs-py", b"lxcfs_py", b"pyproc")
 GUEST = b"lxcfs-py-vm"
 """In the command line of a guest's kernel (tests/vm/setup); one may be booted meanwhile."""
+BOOTING = b"tests/vm/"
+"""In that of what boots it; what that runs before is no test's."""
 
 Snapshot = dict[str, frozenset[str]]
 
@@ -59,6 +61,15 @@ def _read(path: str) -> bytes:
         return b""
 
 
+def _boots(pid: str) -> bool:
+    """Say whether a process, or one that it descends from, boots a guest."""
+    while pid not in ("0", ""):
+        if BOOTING in _read(f"/proc/{pid}/cmdline"):
+            return True
+        pid = b"".join(_read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[1:2]).decode()
+    return False
+
+
 def processes() -> frozenset[str]:
     """Return the processes that run our programs or live in our cgroups, as ``PID@START COMMAND``."""
     found = set()
@@ -66,6 +77,8 @@ def processes() -> frozenset[str]:
         stat = _read(f"/proc/{pid}/stat")
         command = _read(f"/proc/{pid}/cmdline").replace(b"\0", b" ")
         if not stat or GUEST in command or not any(name in command + _read(f"/proc/{pid}/cgroup") for name in NAMES):
+            continue
+        if _boots(pid):
             continue
         start = stat.rpartition(b")")[2].split()[19].decode()
         found.add(f"{pid}@{start} {command.decode(errors='replace')[:100].strip()}")

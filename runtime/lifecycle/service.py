@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 
+from lxcfs_py import json_text
 from lxcfs_py.errors import Error
 from runtime import places
 from runtime.errors import RunError
 from runtime.lifecycle.hold import BY_SYSTEMD
 from runtime.places import BOOTED
-from runtime.state import RESTART, write_text
+from runtime.state import RESTART, write, write_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ LINGER = "/var/lib/systemd/linger"
 POLICIES = {"no": "no", "on-failure": "on-failure", "always": "always", "unless-stopped": "always"}
 """Docker's word, and systemd's."""
 BOOT = ("always", "unless-stopped")
+ASKED = "stopping.json"
+"""In a container's directory while its unit is stopped: the signal and seconds of who wants that."""
 SLACK_SECONDS = 20
 """What systemd gives ``pyproc stop`` beyond the container's own time to end."""
 UNIT = """\
@@ -159,9 +162,9 @@ def install(found: State, text: str) -> None:
     with open(f"{units()}/{called}", "x", encoding="utf-8") as file:
         file.write(text)
     try:
-        _systemctl("daemon-reload")
         if word in BOOT:
-            _systemctl("enable", called)
+            _systemctl("enable", "--no-reload", called)
+        _systemctl("daemon-reload")
         _systemctl("start", called)
     except BaseException:
         remove(found)
@@ -175,8 +178,8 @@ def renew(found: State, text: str) -> None:
     new = not os.path.exists(f"{units()}/{called}")
     write_text(f"{units()}/{called}", text.encode(), 0o644)
     try:
+        _systemctl("enable" if word in BOOT else "disable", "--no-reload", called)
         _systemctl("daemon-reload")
-        _systemctl("enable" if word in BOOT else "disable", called)
     except BaseException:
         if new:
             os.unlink(f"{units()}/{called}")
@@ -202,21 +205,50 @@ def start(found: State, called: str) -> None:
     _systemctl("start", called)
 
 
-def stop(found: State, called: str) -> None:
+def stop(found: State, called: str, signal: str | None, seconds: float | None) -> None:
     """Have it stopped; one that is to run unless it was stopped does not come back with the next boot."""
     if policy(found.annotations[RESTART])[0] == "unless-stopped":
         _systemctl("disable", called)
-    _systemctl("stop", called)
+    _stop(found, called, signal, seconds)
+
+
+def _stop(found: State, called: str, signal: str | None, seconds: float | None) -> None:
+    path = f"{found.directory}/{ASKED}"
+    write(path, {"signal": signal, "seconds": seconds})
+    try:
+        _systemctl("stop", called)
+    finally:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:  # it was read
+            pass
+
+
+def asked(found: State) -> tuple[str | None, float | None] | None:
+    """Return how a container is to be stopped, once, if it is its unit that asks and somebody said so to ``stop``."""
+    if BY_SYSTEMD not in os.environ:
+        return None
+    path = f"{found.directory}/{ASKED}"
+    try:
+        with open(path, "rb") as file:
+            how = json_text.loads(file.read())
+        os.unlink(path)
+    except OSError:
+        return None
+    return how["signal"], how["seconds"]
 
 
 def remove(found: State) -> None:
-    """Stop it and remove its unit; what is not there is fine."""
+    """Kill it and remove its unit; what is not there is fine."""
     called = name(found)
-    for arguments in (("disable", called), ("stop", called)):
-        try:
-            _systemctl(*arguments)
-        except Error:
-            continue
+    try:
+        _systemctl("disable", "--no-reload", called)
+    except Error:
+        pass
+    try:
+        _stop(found, called, "KILL", 0)
+    except (Error, OSError):
+        pass
     try:
         os.unlink(f"{units()}/{called}")
     except FileNotFoundError:

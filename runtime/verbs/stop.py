@@ -28,9 +28,11 @@ def stop(parsed: Parsed, text: str) -> state.State:
 
     root = parsed["root"]
     found = finding.get(parsed, text)
+    signal, seconds = service.asked(found) or (parsed["signal"], parsed["time"])
+    manner = ending.manner(found, signal, seconds)
     if unit := service.managed(found):
-        service.stop(found, unit)
-    ending.stop(root, found, *ending.manner(found, parsed["signal"], parsed["time"]))
+        service.stop(found, unit, signal, seconds)
+    ending.stop(root, found, *manner)
     return found
 
 

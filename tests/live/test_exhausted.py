@@ -18,7 +18,7 @@ from lxcfs_py.host import Host
 from lxcfs_py.shared import Shared
 from tests.live.apart import Apart
 from tests.live.box import BIN, Box, sigkill
-from tests.live.test_daemon import READER, workers
+from tests.live.test_daemon import READER, RELAYS, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,7 +149,7 @@ def askers(daemon: subprocess.Popen[bytes]) -> list[int]:
     return [int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text() == "sh\n"]
 
 
-@pytest.mark.parametrize("relay", ["0", "1"])
+@pytest.mark.parametrize("relay", RELAYS)
 def test_no_open_file_is_lost(own: Box, relay: str) -> None:
     """However often workers are killed while files are opened, once all are closed no slot for one is in use."""
     daemon = own.start_daemon(LXCFS_PY_RELAY=relay)

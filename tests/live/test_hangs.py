@@ -13,11 +13,13 @@ import pytest
 
 from tests.live.apart import Apart
 from tests.live.box import BIN, Box
-from tests.live.test_daemon import workers
-from tests.live.test_keeper import BOUND_SECONDS, RELAYS
+from tests.live.test_daemon import RELAYS, workers
+from tests.live.test_keeper import BOUND_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+pytestmark = pytest.mark.alone
 
 READER = """
 import sys, time

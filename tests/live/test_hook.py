@@ -89,6 +89,7 @@ def test_a_limit_that_changes_is_seen(bundle: Bundle) -> None:
     assert bundle.inside(MEMORY) == "MemTotal:          32768 kB\n"
 
 
+@pytest.mark.anywhere
 def test_the_views_are_read_only(bundle: Bundle) -> None:
     """What is bound can't be written, unmounted or executed from inside, not even by its root."""
     script = "busybox grep -c fuse.lxcfs-py /proc/self/mountinfo; busybox grep fuse.lxcfs-py /proc/self/mountinfo"
@@ -100,6 +101,7 @@ def test_the_views_are_read_only(bundle: Bundle) -> None:
         assert ("ro" in options.split(",")) != path.startswith("/proc/pressure/")
 
 
+@pytest.mark.anywhere
 @both
 def test_unregistered_afterwards(bundle: Bundle) -> None:
     """When it has ended and was removed, it is registered no more."""

@@ -40,6 +40,7 @@ def test_clocks_start_with_the_container(clean: Box) -> None:
     )
 
 
+@pytest.mark.anywhere
 def test_environment(clean: Box) -> None:
     """The environment is PATH, HOME, HOSTNAME and what -e says, nothing of the caller's."""
     text = clean.run("--rm", "--hostname", "me", "-e", "A=1", "-e", "MINE", "--", "env", MINE="2", OTHER="3").stdout
@@ -99,6 +100,7 @@ def test_devices_there_are(clean: Box) -> None:
     assert names == ["/dev:", *sorted(usual), "/dev/pts:", "ptmx", "3", "tmpfs"]
 
 
+@pytest.mark.anywhere
 def test_read_only_root(clean: Box) -> None:
     """With --read-only the root can't be written, a tmpfs can."""
     script = "echo x >/x; echo x >/etc/x; echo x >/tmp/x && cat /tmp/x"
@@ -107,6 +109,7 @@ def test_read_only_root(clean: Box) -> None:
     assert done.stderr.count("Read-only file system") == 2
 
 
+@pytest.mark.anywhere
 def test_pid_1(clean: Box) -> None:
     """PID 1 is the command itself; with --init it is a reaper that leaves no zombies and passes the exit code on."""
     assert clean.run("--rm", "--", "sh", "-c", "echo $$").stdout == "1\n"
@@ -116,6 +119,7 @@ def test_pid_1(clean: Box) -> None:
     assert (zombies, pid > 1, done.returncode) == (0, True, 7)
 
 
+@pytest.mark.anywhere
 def test_an_image_in_place_of_a_command(clean: Box) -> None:
     """Who writes it as after docker run is told how an image is named; the exit code is that of what is not there."""
     done = clean.run("--rm", "--", "nosuchimage", "sh", check=False)
@@ -137,6 +141,7 @@ def test_pid_1_has_no_more_than_the_command(clean: Box) -> None:
     assert rest.split() == ["0", "pyproc-init"]
 
 
+@pytest.mark.anywhere
 def test_its_own_files_of_etc(clean: Box) -> None:
     """hostname and hosts are the container's, and writing them changes neither its upper layer's nor the host's."""
     script = "cat /etc/hostname; getent hosts me; echo '10.1.2.3 other' >>/etc/hosts; getent hosts other"
@@ -146,6 +151,7 @@ def test_its_own_files_of_etc(clean: Box) -> None:
         assert "10.1.2.3" not in hosts.read()
 
 
+@pytest.mark.anywhere
 def test_streams(clean: Box) -> None:
     """With -i the input is the caller's, without it empty; output and errors stay apart."""
     for options, expected in ((("-i",), "12"), ((), "0")):
@@ -157,6 +163,7 @@ def test_streams(clean: Box) -> None:
         assert done.stderr.endswith(b"bad\n")
 
 
+@pytest.mark.anywhere
 def test_another_root(clean: Box) -> None:
     """--rootfs is the lower layer of an overlay: it is seen, and what is written does not reach it."""
     root = clean.base / "rootfs"

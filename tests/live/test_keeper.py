@@ -17,13 +17,15 @@ import pytest
 
 import lxcfs_py
 from lxcfs_py.daemon.processes import FACTS_BYTES
-from tests import lanes
 from tests.live.box import BIN, Box, sigkill
+from tests.live.test_daemon import RELAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Act = Callable[[int, Path], None]
+
+pytestmark = pytest.mark.alone
 
 
 READER = """
@@ -41,8 +43,6 @@ while (start := time.monotonic()) < until:
     bad += not (text.startswith('MemTotal:          65536 kB\\n') and text.endswith('\\n') and text.count(':') > 15)
 print(count, bad, eio, worst)
 """
-RELAYS = ("0", "1") if lanes.current()[0] == "here" else ("0",)
-"""1: as on a kernel before 6.9, which the guest uml has by itself."""
 BOUND_SECONDS = 2.0
 """No read may wait for longer."""
 
@@ -162,8 +162,8 @@ def test_readers_read_on(own: Box, lane: str, relay: str, act: Act) -> None:
     holder = own.start_daemon(keeper="process", LXCFS_PY_RELAY=relay)
     bound = max(BOUND_SECONDS * own.scale, 2 * (time.monotonic() - begun))  # a guest may be slower still
     resends, here = relay == "0" and lane != "uml", lane == "here"
-    seconds, pause = (4, 0.8) if here else (12, 2.0)
-    seen = hammered(own, act, 2 if lane == "qemu" else 8, seconds, pause, top=resends and here)
+    seconds, pause, readers = (4, 0.8, 8) if here else (8 if lane == "uml" else 12, 2.0, 2)
+    seen = hammered(own, act, readers, seconds, pause, top=resends and here)
     print(seen)
     assert seen.least > 5
     assert seen.bad == 0

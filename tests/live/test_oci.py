@@ -251,7 +251,7 @@ def test_a_kill_at_any_moment(runtime: Runtime, bundle: Bundle, lane: str) -> No
     """create, start, exec or delete killed at any moment: delete --force leaves nothing."""
     bundle.run("sleep 1000")
     place = str(bundle.write())
-    moments = 40 if lane == "here" else 6
+    moments = 20 if lane == "here" else 6
     create, run = ["create", "--bundle", place, "c"], ["run", "-d", "--bundle", place, "c"]
     verbs = (
         (create, None),

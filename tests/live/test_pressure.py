@@ -19,6 +19,8 @@ from tests.live.test_daemon import workers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.alone
+
 needs_psi = pytest.mark.needs_psi
 IN_HAND = select.POLLPRI | select.POLLERR
 STALL = "for i in 1 2 3 4; do while :; do :; done & done; "

@@ -15,6 +15,8 @@ from tests.live.test_pressure import POLLER, STALL, needs_psi, source
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.alone
+
 
 def test_a_container_has_what_its_cgroup_has(clean: Box) -> None:
     """There are pressure files inside for what the cgroup's kernel counts, and no others."""

@@ -13,6 +13,8 @@ from lxcfs_py.daemon import mount
 from lxcfs_py.seccomp import agent
 from tests.live.box import BIN, Box, sigkill
 
+pytestmark = pytest.mark.alone
+
 CALLS = """
 import ctypes, os, sys, time
 libc = ctypes.CDLL(None, use_errno=True)

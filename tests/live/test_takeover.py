@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Act = Callable[[int, Path], None]
 
-pytestmark = pytest.mark.anywhere  # who takes over from whom
+pytestmark = [pytest.mark.anywhere, pytest.mark.alone]  # who takes over from whom, and for how long nobody answers
 
 SECONDS = {"here": 7, "uml": 20, "qemu": 60}
 """How long callers call, by lane."""

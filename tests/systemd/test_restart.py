@@ -22,7 +22,8 @@ FILE = Path(f"/etc/systemd/system/{UNIT}")
 
 def started(policy: str, *command: str) -> None:
     """Start a container that is to be started again."""
-    done = host.run(BIN / "pyproc-run", "-d", "--restart", policy, "--name", NAME, "-m", "64m", "--", *command)
+    options = ("--restart", policy, "--name", NAME, "-m", "64m", "--stop-timeout", "1000")
+    done = host.run(BIN / "pyproc-run", "-d", *options, "--", *command)
     assert done.stdout == f"{NAME}\n"
 
 
@@ -42,15 +43,16 @@ def removed(service: None) -> Iterator[None]:
 
 
 def test_always(time_scale: float) -> None:
-    """Killed it runs again, stopped it does not, started it does; its view is its own."""
-    started("always", "sh", "-c", "grep MemTotal /proc/meminfo; exec sleep 1000")
+    """Killed it runs again, stopped as was said it does not, started it does; its view is its own."""
+    started("always", "sh", "-c", "trap 'exit 5' USR1; grep MemTotal /proc/meminfo; sleep 1000 & wait")
     first = state()["Pid"]
     assert (about("ActiveState", UNIT), systemctl("is-enabled", UNIT)) == ("active", "enabled")
     assert about("MainPID", UNIT) == Path(f"/run/pyproc/{NAME}/holder.pid").read_text().split()[0]
     os.kill(first, signal.SIGKILL)
     host.wait(lambda: state()["Pid"] not in (0, first), time_scale, 60)
-    host.run(BIN / "pyproc", "stop", "-t", "0", NAME)
+    host.run(BIN / "pyproc", "stop", "-s", "USR1", NAME)
     assert (about("ActiveState", UNIT) in ("inactive", "failed"), state()["Status"]) == (True, "exited")
+    assert host.run(BIN / "pyproc", "wait", NAME).stdout == "5\n"
     host.run(BIN / "pyproc", "start", NAME)
     assert (about("ActiveState", UNIT), state()["Status"]) == ("active", "running")
     host.wait(

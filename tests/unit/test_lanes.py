@@ -141,3 +141,13 @@ def test_snapshot_sees_a_process_of_ours() -> None:
         during = [item for item in leaks.snapshot()["processes"] if item.startswith(f"{child.pid}@")]
     assert during
     assert f"{child.pid}@" not in " ".join(leaks.snapshot()["processes"])
+
+
+def test_what_boots_a_guest() -> None:
+    """What whoever boots a guest runs meanwhile is taken for no test's, however it is called."""
+    script = "/bin/sh -c 'echo; read line' pyproc-leak; :"
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["/bin/sh", "-c", script, "tests/vm/boot"], stdin=pipe, stdout=pipe) as booting:
+        assert booting.stdout is not None
+        booting.stdout.readline()
+        assert "pyproc-leak" not in " ".join(leaks.snapshot()["processes"])

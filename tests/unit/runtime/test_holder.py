@@ -63,7 +63,9 @@ def notes(place: Path) -> list[tuple[float, int]]:
 def test_it_keeps_what_is_written_and_the_end(tmp_path: Path) -> None:
     """The log is what was written, with the time of each piece; the status is the child's, and its own."""
     begun = time.time()
-    found = run(tmp_path, "printf one; sleep 0.1; printf two; exit 7")
+    found = run(
+        tmp_path, f"printf one; until [ -s {tmp_path}/log ]; do sleep 0.01; done; sleep 0.1; printf two; exit 7"
+    )
     assert found.wait(60) == 7
     assert (tmp_path / "log").read_bytes() == b"onetwo"
     assert holder.exit_code((tmp_path / "exit").read_bytes()) == 7
