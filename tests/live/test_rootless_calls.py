@@ -288,23 +288,29 @@ sys.stdin.read()
 
 def test_who_is_refused_and_leaves_something(mine: Users) -> None:
     """Nobody waits until what was sent by a connection that is refused lets itself be closed."""
-    text = (
-        LINGERING
-        + """
-answers = []
+    text = f"""
+made, answers = [], []
 for _ in range(40):
+    exec({LINGERING!r})
+    made.append((listening, lingers))
+for listening, lingers in made:
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(path)
-    socket.send_fds(connection, [b'x'], [lingers.fileno()])
+    try:
+        socket.send_fds(connection, [b'x'], [lingers.fileno()])
+    except BrokenPipeError:  # it was quicker
+        pass
+    lingers.close()
     answers.append(connection)
 print(sum(b'nothing came yet' in each.recv(500) for each in answers), flush=True)
+sys.stdin.read()
 """
-    )
     daemon = mine.daemon
     with mine.script(text) as hostile:
-        assert hostile.stdout
+        assert hostile.stdout and hostile.stdin
         assert int(hostile.stdout.readline()) > 0
-    assert mine.roots("-m", "64m", "--", "getconf", "_PHYS_PAGES").stdout == "16384\n"
+        assert mine.roots("-m", "64m", "--", "getconf", "_PHYS_PAGES").stdout == "16384\n"
+        hostile.stdin.close()
     assert mine.run("--rm", "--", "getconf", "_PHYS_PAGES").stdout == "16384\n"
     assert mine.daemon == daemon
     wait_for(mine, lambda: not children(daemon, "sleep"))
