@@ -35,8 +35,13 @@ STOP_TIMEOUT = "io.lxcfs-py.stop-timeout"
 
 
 def new_id() -> str:
-    """Return twelve random hex digits: what Docker shows of its sixty-four."""
-    return os.urandom(6).hex()
+    """Return twelve random hex digits: what Docker shows of its sixty-four.
+
+    It becomes a host name, so they are not all decimal: that would be an address (inet_aton(3)).
+    """
+    while (found := os.urandom(6).hex()).isdigit():
+        pass
+    return found
 
 
 def said(options: Parsed, name: str) -> bool | str | None:

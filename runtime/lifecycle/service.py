@@ -213,15 +213,24 @@ def stop(found: State, called: str, signal: str | None, seconds: float | None) -
 
 
 def _stop(found: State, called: str, signal: str | None, seconds: float | None) -> None:
+    """Have it stopped as is said; a unit that was meant to end has not failed, whatever the command's exit code."""
     path = f"{found.directory}/{ASKED}"
     write(path, {"signal": signal, "seconds": seconds})
     try:
         _systemctl("stop", called)
+        _succeeded(called)
     finally:
         try:
             os.unlink(path)
         except FileNotFoundError:  # it was read
             pass
+
+
+def _succeeded(called: str) -> None:
+    try:
+        _systemctl("reset-failed", called)
+    except Error:  # systemd has forgotten it, as it does with what has not failed
+        return
 
 
 def asked(found: State) -> tuple[str | None, float | None] | None:
@@ -254,7 +263,4 @@ def remove(found: State) -> None:
     except FileNotFoundError:
         return
     _systemctl("daemon-reload")
-    try:
-        _systemctl("reset-failed", called)
-    except Error:  # it had not failed
-        return
+    _succeeded(called)

@@ -153,12 +153,12 @@ def test_doctor_finds_nothing_wrong(box: Box, lane: str) -> None:
 
 
 def test_doctor_without_rights(box: Box) -> None:
-    """Anybody may ask; who is not root is told that only root can serve, and gets exit 1."""
+    """Anybody may ask; who is not root is told what only root can, which is a warning: containers can be run."""
     script = (
         "import os, sys; from lxcfs_py import cli, doctor, facts; os.setgroups([]); os.setgid(65534);"
         "os.setuid(65534); sys.argv = ['lxcfs-py', 'doctor']; cli.main()"
     )
     done = subprocess.run([sys.executable, "-c", script], env=box.environment, capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (1, b"")
-    assert done.stdout.startswith(b"fail  root ")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"warn  root ")
     assert b"Traceback" not in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -156,3 +157,10 @@ def test_build_refuses_a_taken_name(tmp_path: Path) -> None:
     (tmp_path / "web").mkdir()
     with pytest.raises(Error, match="the name 'web' is taken"):
         spec.build(options.parse(["--dry-run", "--root", str(tmp_path), "--name", "web", "true"]))
+
+
+def test_an_id_is_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made up becomes a host name: digits alone would be read as an address."""
+    drawn = [b"\x12\x34\x56\x78\x90\x12", b"\x12\x34\x56\x78\x90\xab"]
+    monkeypatch.setattr(os, "urandom", lambda _count: drawn.pop(0))
+    assert spec.new_id() == "1234567890ab"
