@@ -116,7 +116,7 @@ def test_kill_all_ends_a_fork_storm(there: layout.Layout, path: str) -> None:
     assert control.directories(there, path) == []
 
 
-def test_cpu_time_grows(there: layout.Layout, path: str) -> None:
+def test_cpu_time_grows(there: layout.Layout, path: str, time_scale: float) -> None:
     """CPU time that a member uses is counted, to user and system."""
     control.create(HOST, there, path, control.Limits())
     busy = "import sys, time\nsys.stdin.read(1)\nwhile time.process_time() < .5: pass\n"
@@ -124,7 +124,8 @@ def test_cpu_time_grows(there: layout.Layout, path: str) -> None:
     child.communicate(b"go")
     used = Cgroups(HOST, Files()).cpu_time(cgroup(there, path))
     assert used is not None
-    assert 400_000 <= used.usage_usec < 1_000_000  # where the kernel counts in ticks, one may be missed
+    # Where the kernel counts in ticks one may be missed; a guest counts as its own what its host does meanwhile.
+    assert 400_000 <= used.usage_usec < 1_000_000 * time_scale
     assert used.user_usec > 0
 
 

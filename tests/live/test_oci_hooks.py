@@ -62,7 +62,7 @@ def test_a_hook_that_fails_before_start(runtime: Runtime, bundle: Bundle, stage:
 
 def test_a_hook_that_takes_too_long(runtime: Runtime, bundle: Bundle) -> None:
     """It is killed after its timeout, and the container with it."""
-    bundle.hook("createRuntime", "sleep 1000", timeout=1)
+    bundle.hook("createRuntime", "exec sleep 1000", timeout=1)
     began = time.monotonic()
     done = runtime("create", "--bundle", str(bundle.write()), "c", check=False)
     assert "still running after 1 s" in done.stderr

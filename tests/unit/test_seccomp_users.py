@@ -187,6 +187,7 @@ class Agents(Desk):
     def end(self) -> None:
         """Leave nothing."""
         for each in self.processes:
+            each.returncode = None  # a desk that was left in the middle leaves its agent to the next supervisor's
             each.kill()
             each.wait()
         os.close(self.memory)
