@@ -111,7 +111,7 @@ class Lazy(dict[str, "Callable[[], Any]"]):
     def __getitem__(self, key: str) -> Any:
         return super().__getitem__(key)()
 
-    def items(self) -> list[tuple[str, Any]]:  # type: ignore[override]
+    def items(self) -> list[tuple[str, Any]]:  # type: ignore[override]  # a list is enough for json
         """Return all of it, for json."""
         return [(key, self[key]) for key in self]
 

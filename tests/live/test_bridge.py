@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -108,12 +108,12 @@ class Net(Apart):
         self.start("--name", name, "--network", network, *options, "--", "python3", "-c", SERVE, *ports)
         return self.addresses(name, network)[0]
 
-    def inspect(self, network: str) -> dict[str, object]:
+    def inspect(self, network: str) -> dict[str, Any]:
         """Return what is known of a network."""
         done = subprocess.run(
             self.line("network", "inspect", network), capture_output=True, text=True, check=True, env=self.environment
         )
-        found: dict[str, object] = json.loads(done.stdout)[0]
+        found: dict[str, Any] = json.loads(done.stdout)[0]
         return found
 
     def line(self, *words: str) -> list[str]:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -97,13 +98,18 @@ def test_lists(clean: Box, names: tuple[str, str]) -> None:
     clean.pyproc("volume prune", "--all")
 
 
+def ends(box: Box, name: str, line: str) -> bool:
+    """Say whether a line is the last of a container's log."""
+    return logged(box, name).endswith(f"{line}\n")
+
+
 def test_logs_of_a_time(clean: Box, names: tuple[str, str]) -> None:
     """--since and --until cut out what was begun between them; followed, a log ends at the time that was said."""
     one, _ = names
     script = "for x in a b c; do echo $x; until [ -e /tmp/$x ]; do sleep 0.02; done; done; exec sleep 1000"
     clean.run("-d", "--name", one, "--", "sh", "-c", script)
     for said in ("a", "b", "c"):
-        until(clean, lambda said=said: logged(clean, one).endswith(f"{said}\n"))  # type: ignore[misc]
+        until(clean, partial(ends, clean, one, said))
         clean.pyproc("exec", one, "touch", f"/tmp/{said}")
     a, b, c = (line["time"] for line in lines(clean, "logs", one))
     assert clean.pyproc("logs", "--until", b, one).stdout == "a\n"

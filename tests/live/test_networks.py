@@ -90,7 +90,7 @@ def test_several_from_the_start(clean: Net) -> None:
     assert clean.ask("db", 80, *clean.into("peer-red")) == clean.addresses("peer-red", "red")[0]
     assert clean.ask("peer-inner", 80, *clean.into("many")) == inner
     assert clean.ask("peer-red", 80, *clean.into("many")) == "10.81.0.77"
-    assert clean.inspect("red")["containers"]["many"]["interface"] == "red0"  # type: ignore[index]
+    assert clean.inspect("red")["containers"]["many"]["interface"] == "red0"
     rows = {line.split()[0]: line.split()[-1] for line in clean.network("ls").splitlines()}
     assert (rows["red"], rows["blue"], rows["inner"]) == ("2", "1", "2")
     assert clean.pyproc("port", "many").stdout.splitlines()[0] == "80/tcp -> 0.0.0.0:8080"

@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -23,8 +23,9 @@ from tests.live.box import BIN
 from tests.live.busybox import Bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+Kind = TypeVar("Kind", bound="User")
 UID, FIRST, COUNT = 4242, 300000, 65536
 """The user, and the ids that are left to it."""
 SETUP = f"""
@@ -85,17 +86,32 @@ def processes() -> list[int]:
     return found
 
 
-@pytest.fixture(scope="module")
-def user(time_scale: float) -> Iterator[User]:
-    """Yield the user's box; pytest's own directories are closed to other users."""
-    base = Path(tempfile.mkdtemp(prefix="lxcfs-py-user-"))
+@contextlib.contextmanager
+def box_of(kind: Callable[[Path, float], Kind], prefix: str, scale: float) -> Iterator[Kind]:
+    """Yield a user's box in a directory of its own: pytest's are closed to other users."""
+    base = Path(tempfile.mkdtemp(prefix=prefix))
     base.chmod(0o755)
-    found = User(base, time_scale)
+    found = kind(base, scale)
     yield found
-    for id_ in found.ids():
-        found.pyproc("delete", "--force", id_)
     found.close()
     shutil.rmtree(base)
+
+
+def wait_for(box: User, condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + seconds * box.scale
+    while not condition():
+        assert time.monotonic() < deadline, box.log.read_text()
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def user(time_scale: float) -> Iterator[User]:
+    """Yield the user's box."""
+    with box_of(User, "lxcfs-py-user-", time_scale) as found:
+        yield found
+        for id_ in found.ids():
+            found.pyproc("delete", "--force", id_)
 
 
 @pytest.fixture
@@ -168,15 +184,6 @@ def test_the_verbs(mine: User) -> None:
     mine.run("-d", "--name", "all", "--", "sh", "-c", "sleep 100 & sleep 100")
     mine.pyproc("kill", "--all", "all", "KILL")
     wait_for(mine, lambda: json.loads(mine.pyproc("state", "all").stdout)["status"] == "stopped")
-
-
-def wait_for(mine: User, condition: object) -> None:
-    """Wait until it holds."""
-    assert callable(condition)
-    deadline = time.monotonic() + 20 * mine.scale
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.anywhere

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,14 +17,15 @@ from lxcfs_py.cgroup import control, layout
 from lxcfs_py.files import Files
 from lxcfs_py.host import Host
 from lxcfs_py.seccomp import users
-from tests.live.box import BIN, Box
-from tests.live.test_rootless import PRIVILEGES, UID, User
+from tests.live import test_rootless
+from tests.live.box import BIN
+from tests.live.test_rootless import PRIVILEGES, UID, User, box_of
 from tests.live.test_seccomp import LOOP, NEVER, agents, listeners
 from tests.live.test_takeover import ACTS, processes
 from tests.unit.test_seccomp_users import LINGERING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.anywhere  # who answers whom
 MIB = 1 << 20
@@ -135,23 +135,14 @@ def owner(pid: int) -> int:
     return -1
 
 
-def wait_for(box: Box, condition: Callable[[], object]) -> None:
-    """Wait until it holds."""
-    deadline = time.monotonic() + 60 * box.scale
-    while not condition():
-        assert time.monotonic() < deadline, box.log.read_text()
-        time.sleep(0.05)
+wait_for = partial(test_rootless.wait_for, seconds=60)
 
 
 @pytest.fixture(scope="module")
 def both(time_scale: float) -> Iterator[Users]:
-    """Yield the box; pytest's own directories are closed to other users."""
-    base = Path(tempfile.mkdtemp(prefix="lxcfs-py-users-"))
-    base.chmod(0o755)
-    found = Users(base, time_scale)
-    yield found
-    found.close()
-    shutil.rmtree(base)
+    """Yield the box."""
+    with box_of(Users, "lxcfs-py-users-", time_scale) as found:
+        yield found
 
 
 @pytest.fixture

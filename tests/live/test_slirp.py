@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.live.box import BIN
-from tests.live.test_rootless import UID, User, covered, words
+from tests.live.test_rootless import UID, User, box_of, covered, wait_for, words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.anywhere  # a program's sockets
 NETWORK = ("--network", "slirp4netns")
@@ -35,15 +32,12 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=20) as co
 @pytest.fixture(scope="module")
 def user(time_scale: float) -> Iterator[User]:
     """Yield a user who may open /dev/net/tun, as on a host with udev."""
-    base = Path(tempfile.mkdtemp(prefix="lxcfs-py-slirp-"))
-    base.chmod(0o755)
-    found = User(base, time_scale)
-    found.enter, enter = found.root, found.enter
-    found.do("sh", "-c", f"mknod -m 666 {base}/tun c 10 200 && mount --bind {base}/tun /dev/net/tun")
-    found.enter = enter
-    yield found
-    found.close()
-    shutil.rmtree(base)
+    with box_of(User, "lxcfs-py-slirp-", time_scale) as found:
+        found.enter, enter = found.root, found.enter
+        tun = found.base / "tun"
+        found.do("sh", "-c", f"mknod -m 666 {tun} c 10 200 && mount --bind {tun} /dev/net/tun")
+        found.enter = enter
+        yield found
 
 
 @pytest.fixture
@@ -63,14 +57,6 @@ def programs() -> list[int]:
             if path.stat().st_uid == UID and words(path)[0].endswith("slirp4netns"):
                 found.append(int(path.name))
     return found
-
-
-def wait_for(box: User, condition: Callable[[], object]) -> None:
-    """Wait until it holds."""
-    deadline = time.monotonic() + 20 * box.scale
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def free_port() -> int:
